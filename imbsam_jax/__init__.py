@@ -1,0 +1,39 @@
+# Copyright 2026 The imbsam_jax Authors.
+# SPDX-License-Identifier: Apache-2.0
+"""Learning from class-imbalanced data in JAX.
+
+`import imbsam_jax` brings the update rules and their oracles, and loads jax,
+optax and numpy only. Data, models and the trainer are sub-packages.
+"""
+
+from imbsam_jax.oracles import focal_weights
+from imbsam_jax.oracles import gradient_oracle
+from imbsam_jax.oracles import head_tail_weights
+from imbsam_jax.oracles import split_gradient_oracle
+from imbsam_jax.oracles import value_and_grad
+from imbsam_jax.transforms import focal_sam
+from imbsam_jax.transforms import group_sam
+from imbsam_jax.transforms import imbsam
+from imbsam_jax.transforms import rsam
+from imbsam_jax.transforms import sam
+from imbsam_jax.transforms import skip_nonfinite
+from imbsam_jax.transforms import sse_sam
+from imbsam_jax.transforms import stage_switch
+
+__version__ = '0.1.0'
+
+__all__ = [
+  'focal_sam',
+  'focal_weights',
+  'gradient_oracle',
+  'group_sam',
+  'head_tail_weights',
+  'imbsam',
+  'rsam',
+  'sam',
+  'skip_nonfinite',
+  'split_gradient_oracle',
+  'sse_sam',
+  'stage_switch',
+  'value_and_grad',
+]

@@ -1,0 +1,19 @@
+# Copyright 2026 The imbsam_jax Authors.
+# SPDX-License-Identifier: Apache-2.0
+"""Gradient oracles, class-group weights and the adapter for closed loops."""
+
+from imbsam_jax.oracles._gradient_oracle import gradient_oracle
+from imbsam_jax.oracles._group_gradients import GroupGradients
+from imbsam_jax.oracles._group_weights import focal_weights
+from imbsam_jax.oracles._group_weights import head_tail_weights
+from imbsam_jax.oracles._split_gradient_oracle import split_gradient_oracle
+from imbsam_jax.oracles._value_and_grad import value_and_grad
+
+__all__ = [
+  'GroupGradients',
+  'focal_weights',
+  'gradient_oracle',
+  'head_tail_weights',
+  'split_gradient_oracle',
+  'value_and_grad',
+]

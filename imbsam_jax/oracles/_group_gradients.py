@@ -1,0 +1,152 @@
+# Copyright 2026 The imbsam_jax Authors.
+# SPDX-License-Identifier: Apache-2.0
+"""The function `grad_fn` that oracles hand to the links of a chain."""
+
+from collections.abc import Callable
+from collections.abc import Sequence
+from typing import Any
+from typing import NamedTuple
+
+import jax
+import jax.numpy as jnp
+import optax
+
+from imbsam_jax.oracles import _weighted_pass
+
+
+class Part(NamedTuple):
+  """Rows that go through the model together.
+
+  Attributes:
+    batch: Tree of arrays with rows.
+    weights: float ``[groups, rows]``, one row for each group that these rows
+      can belong to.
+  """
+
+  batch: Any
+  weights: jax.Array
+
+
+class GroupGradients:
+  """Gradients per group: ``grad_fn(params, group: int) -> gradient``.
+
+  Made by `gradient_oracle` and `split_gradient_oracle`. Group gradients at the
+  very `params` of the oracle are pullbacks of its clean forward pass.
+
+  Attributes:
+    num_groups: Number of groups.
+    value: ``(loss, aux)`` of the pass that the update is made from: the clean
+      one, unless a link evaluated `total` elsewhere (`rsam`). Read it after
+      ``tx.update``, in the same traced function.
+  """
+
+  def __init__(
+    self,
+    loss_fn: _weighted_pass.LossFn,
+    params: optax.Params,
+    parts: Sequence[Part],
+    *,
+    join_aux: Callable[[tuple[Any, ...]], Any],
+    num_microbatches: int,
+  ):
+    self._loss_fn = loss_fn
+    self._params = params
+    self._parts = parts
+    self._join_aux = join_aux
+    self._num_microbatches = num_microbatches
+    # (part, row of its weights) of each group.
+    self._places = [
+      (i, row)
+      for i, part in enumerate(parts)
+      for row in range(len(part.weights))
+    ]
+    self.num_groups = len(self._places)
+    # Row 0 is the user's own pass, the sum over groups; the part's first group
+    # is what the others leave of it.
+    self._clean = [
+      self._pass(i, params, jnp.concatenate([_total(part), part.weights[1:]]))
+      for i, part in enumerate(parts)
+    ]
+    self.value = self._value(self._clean)
+
+  def __call__(self, params: optax.Params, group: int) -> optax.Updates:
+    """Gradient of one group's loss at `params`."""
+    if isinstance(group, bool) or not isinstance(group, int):
+      raise TypeError(
+        f'`group` must be a Python int, known while tracing, got {group!r}.'
+      )
+    if not 0 <= group < self.num_groups:
+      raise ValueError(
+        f'`group` must be in [0, {self.num_groups}), got {group}. Give the '
+        'oracle one row of `group_weights` for each group.'
+      )
+    i, row = self._places[group]
+    weights = self._parts[i].weights
+    if self._is_clean(params) and (row > 0 or len(weights) == 1):
+      return self._clean[i].gradient(row)
+    return self._pass(i, params, weights[row][None]).gradient(0)
+
+  def total(self, params: optax.Params) -> optax.Updates:
+    """Gradient of the sum over groups at `params`; sets `value`."""
+    if self._is_clean(params):
+      passes = self._clean
+    else:
+      passes = [
+        self._pass(i, params, _total(part))
+        for i, part in enumerate(self._parts)
+      ]
+    self.value = self._value(passes)
+    gradients = [one.gradient(0) for one in passes]
+    return jax.tree.map(lambda *leaves: sum(leaves[1:], leaves[0]), *gradients)
+
+  def _pass(
+    self, i: int, params: optax.Params, weights: jax.Array
+  ) -> _weighted_pass.WeightedPass:
+    return _weighted_pass.weighted_pass(
+      self._loss_fn,
+      params,
+      self._parts[i].batch,
+      weights,
+      num_microbatches=self._num_microbatches,
+    )
+
+  def _value(self, passes: Sequence[_weighted_pass.WeightedPass]) -> Any:
+    loss = sum((one.loss for one in passes[1:]), passes[0].loss)
+    return loss, self._join_aux(tuple(one.aux for one in passes))
+
+  def _is_clean(self, params: optax.Params) -> bool:
+    leaves, structure = jax.tree.flatten(params)
+    clean_leaves, clean_structure = jax.tree.flatten(self._params)
+    return structure == clean_structure and all(
+      x is y for x, y in zip(leaves, clean_leaves, strict=True)
+    )
+
+
+def _total(part: Part) -> jax.Array:
+  return part.weights.sum(axis=0, keepdims=True)
+
+
+def check_weights(
+  weights: jax.typing.ArrayLike, batch: Any, *, shape: str
+) -> jax.Array:
+  """Refuses weights that cannot belong to the rows of `batch`."""
+  weights = jnp.asarray(weights)
+  rank = shape.count(',') + 1
+  if not jnp.issubdtype(weights.dtype, jnp.floating):
+    raise TypeError(
+      f'`group_weights` must be floating point, got {weights.dtype}. '
+      'Pass float32, as `head_tail_weights` returns it.'
+    )
+  if weights.ndim != rank:
+    raise ValueError(
+      f'`group_weights` must have shape {shape}, got {weights.shape}. '
+      'For one group pass weights[None]; for groups with rows of their own use '
+      '`split_gradient_oracle`.'
+    )
+  rows = {x.shape[0] for x in jax.tree.leaves(batch) if jnp.ndim(x)}
+  if rows and weights.shape[-1] not in rows:
+    raise ValueError(
+      f'`group_weights` must have shape {shape} with one column for each row '
+      f'of the batch, got {weights.shape} for a batch of {max(rows)} rows.'
+    )
+  return weights

@@ -1,0 +1,164 @@
+# Copyright 2026 The imbsam_jax Authors.
+# SPDX-License-Identifier: Apache-2.0
+"""Weights that sort the rows of a batch into class groups."""
+
+from typing import Any
+import warnings
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+
+
+def head_tail_weights(
+  labels: jax.typing.ArrayLike,
+  class_counts: jax.typing.ArrayLike,
+  *,
+  threshold: int,
+  tail_weight: float = 1.0,
+) -> jax.Array:
+  """Weights of the groups head and tail.
+
+  >>> head_tail_weights([0, 2, 1, 0], [90, 30, 5], threshold=20)
+  Array([[0.25, 0.  , 0.25, 0.25],
+         [0.  , 0.25, 0.  , 0.  ]], dtype=float32)
+
+  Args:
+    labels: Int ``[B]``, values in ``[0, C)``.
+    class_counts: Number of training images of each class, ``[C]``.
+    threshold: Classes with strictly fewer images are tail.
+    tail_weight: Factor of the tail row. 1 is ImbSAM as stated, 2 reproduces the
+      authors' released code.
+
+  Returns:
+    float32 ``[2, B]``: row 0 is ``1/B`` for head rows, row 1 ``tail_weight/B``
+    for tail rows, zero elsewhere. B is the global batch: under `pmap` and
+    `shard_map` build the weights from the global labels.
+
+  Raises:
+    TypeError: Labels that are not integers.
+    ValueError: Labels of another rank or out of range, class counts that are
+      not positive, a negative `tail_weight`.
+
+  .. note::
+    Values of traced arrays cannot be checked. A traced label out of range gets
+    the weight NaN, which `skip_nonfinite` catches.
+  """
+  labels, counts = _check(labels, class_counts)
+  if tail_weight < 0:
+    raise ValueError(f'`tail_weight` must be >= 0, got {tail_weight!r}.')
+  is_tail = counts < threshold
+  _warn_if_degenerate(is_tail, counts, threshold)
+  share = 1.0 / labels.shape[0] if labels.shape[0] else 0.0
+  class_weights = jnp.stack(
+    [
+      jnp.where(is_tail, 0.0, share),
+      jnp.where(is_tail, tail_weight * share, 0.0),
+    ]
+  ).astype(jnp.float32)
+  return _take(class_weights, labels)
+
+
+def focal_weights(
+  labels: jax.typing.ArrayLike,
+  class_counts: jax.typing.ArrayLike,
+  *,
+  gamma: float,
+  lam: float,
+) -> jax.Array:
+  r"""Weights of the two soft groups of Focal-SAM.
+
+  With :math:`\omega_c = (1 - n_c/N)^\gamma`, rows
+  :math:`(1 - \lambda\omega_y)/B` and :math:`\lambda\omega_y/B`.
+
+  >>> focal_weights([0, 1], [75, 25], gamma=1.0, lam=0.5)
+  Array([[0.4375, 0.3125],
+         [0.0625, 0.1875]], dtype=float32)
+
+  Args:
+    labels: Int ``[B]``, values in ``[0, C)``.
+    class_counts: Number of training images of each class, ``[C]``.
+    gamma: Exponent, >= 0; large values leave nothing to perturb.
+    lam: Share of the perturbed group, >= 0. Above 1 the clean weight of rare
+      classes is negative, as in the authors' configuration for iNaturalist.
+
+  Returns:
+    float32 ``[2, B]``: the clean group, the perturbed group.
+
+  Raises:
+    TypeError: Labels that are not integers.
+    ValueError: As for `head_tail_weights`, and a negative `gamma` or `lam`.
+  """
+  labels, counts = _check(labels, class_counts)
+  for name, value in (('gamma', gamma), ('lam', lam)):
+    if value < 0:
+      raise ValueError(f'`{name}` must be >= 0, got {value!r}.')
+  counts = jnp.asarray(counts, jnp.float32)
+  focus = lam * (1.0 - counts / counts.sum()) ** gamma
+  class_weights = jnp.stack([1.0 - focus, focus]) / max(labels.shape[0], 1)
+  return _take(class_weights.astype(jnp.float32), labels)
+
+
+def _check(labels: Any, class_counts: Any) -> tuple[Any, Any]:
+  """The two as arrays: NumPy where values are known, also while tracing."""
+  if not isinstance(labels, jax.core.Tracer):
+    labels = np.asarray(labels)
+  if not isinstance(class_counts, jax.core.Tracer):
+    class_counts = np.asarray(class_counts)
+  if not jnp.issubdtype(labels.dtype, jnp.integer):
+    raise TypeError(
+      f'`labels` must be integers, got {labels.dtype}. '
+      'Pass class indices, labels.astype("int32").'
+    )
+  if labels.ndim != 1:
+    raise ValueError(
+      f'`labels` must have shape [B], got {labels.shape}. '
+      'For one-hot labels pass labels.argmax(axis=-1).'
+    )
+  if class_counts.ndim != 1 or not class_counts.shape[0]:
+    raise ValueError(
+      f'`class_counts` must have shape [num_classes], got {class_counts.shape}.'
+    )
+  num_classes = class_counts.shape[0]
+  if isinstance(class_counts, np.ndarray) and class_counts.min() <= 0:
+    empty = np.flatnonzero(class_counts <= 0).tolist()
+    raise ValueError(
+      '`class_counts` must be positive, got '
+      f'{class_counts[empty[0]]} for class {empty[0]} '
+      f'({len(empty)} such classes). Leave classes without training images out '
+      'and number the others from 0.'
+    )
+  if isinstance(labels, np.ndarray) and labels.size:
+    if labels.min() < 0 or labels.max() >= num_classes:
+      raise ValueError(
+        f'`labels` must be in [0, {num_classes}), the length of '
+        f'`class_counts`, got values from {labels.min()} to {labels.max()}.'
+      )
+  return labels, class_counts
+
+
+def _warn_if_degenerate(
+  is_tail: Any, class_counts: Any, threshold: int
+) -> None:
+  if not isinstance(is_tail, np.ndarray):
+    return
+  num_tail = int(is_tail.sum())
+  if 0 < num_tail < is_tail.size:
+    return
+  warnings.warn(
+    f'`threshold`={threshold} makes '
+    + ('no class tail' if num_tail == 0 else 'every class tail')
+    + f': class counts are {int(class_counts.min())} to '
+    f'{int(class_counts.max())}. ImbSAM is then '
+    + ('SGD.' if num_tail == 0 else 'SAM.'),
+    stacklevel=3,
+  )
+
+
+def _take(class_weights: jax.Array, labels: Any) -> jax.Array:
+  """Columns of `class_weights` by label; NaN where there is none."""
+  labels = jnp.asarray(labels)
+  num_classes = class_weights.shape[1]
+  valid = (labels >= 0) & (labels < num_classes)
+  rows = class_weights[:, jnp.where(valid, labels, 0)]
+  return jnp.where(valid, rows, jnp.nan)

@@ -1,0 +1,256 @@
+# Copyright 2026 The imbsam_jax Authors.
+# SPDX-License-Identifier: Apache-2.0
+"""Sharpness-aware updates per class group: the core of the family."""
+
+from collections.abc import Callable
+from collections.abc import Mapping
+from collections.abc import Sequence
+import numbers
+from typing import Any
+from typing import NamedTuple
+
+import jax
+import jax.numpy as jnp
+import optax
+
+from imbsam_jax.transforms import _perturbation
+
+GradFn = Callable[[optax.Params, int], optax.Updates]
+
+
+class GroupSamState(NamedTuple):
+  """State of `group_sam`: the number of completed updates, int32."""
+
+  count: jax.Array
+
+
+def group_sam(
+  rhos: Sequence[_perturbation.Radius | None],
+  *,
+  mask: _perturbation.Mask = None,
+  adaptive: bool | _perturbation.Mask = False,
+  eps: float = 1e-12,
+) -> optax.GradientTransformationExtraArgs:
+  r"""Sharpness-aware gradient with one radius per class group.
+
+  The batch loss is a sum over groups of classes, :math:`L = \sum_k L_k`. This
+  link replaces its gradient at the parameters w by
+
+  .. math::
+    g = \sum_k \nabla L_k(w + e_k), \qquad
+    e_k = \rho_k \, \frac{\nabla L_k(w)}{\|\nabla L_k(w)\|_2 + \epsilon},
+
+  where a group of radius None stays at w and costs no further pass. Every
+  sharpness-aware method of this library but `rsam` is an instance:
+
+  ============= ====================================================
+  SGD           ``(None,)``
+  `sam`         ``(rho,)``
+  `imbsam`      ``(None, rho)``: head, tail
+  `sse_sam`     ``(head_rho, tail_rho)``
+  `focal_sam`   ``(None, rho)`` with the weights of `focal_weights`
+  ============= ====================================================
+
+  It must be the first link of a chain, because the gradient that it receives
+  has to be the full gradient at w; clipping, weight decay, momentum and the
+  learning rate act on its result:
+
+  >>> import jax, optax
+  >>> from imbsam_jax import gradient_oracle, group_sam, head_tail_weights
+  >>> tx = optax.chain(group_sam((None, 0.05)), optax.sgd(0.1))
+  >>> def loss_fn(params, batch, weights):
+  ...   logits = batch['x'] @ params
+  ...   losses = optax.softmax_cross_entropy_with_integer_labels(
+  ...     logits, batch['y'])
+  ...   return (weights * losses).sum(), logits
+  >>> params = jax.numpy.zeros((2, 3))
+  >>> batch = {'x': jax.numpy.eye(4, 2), 'y': jax.numpy.array([0, 1, 2, 0])}
+  >>> weights = head_tail_weights(batch['y'], [90, 30, 5], threshold=20)
+  >>> (loss, logits), grads, grad_fn = gradient_oracle(
+  ...   loss_fn, params, batch, group_weights=weights)
+  >>> updates, state = tx.update(
+  ...   grads, tx.init(params), params, grad_fn=grad_fn)
+  >>> print(f'{loss:.4f}')
+  1.0986
+
+  Args:
+    rhos: One radius per group: a float >= 0, an `optax.Schedule` of the number
+      of completed updates, or None. A constant 0.0 is the same as None.
+    mask: Leaves that are perturbed and counted in the norm: a tree of bools
+      like the parameters (or a prefix of it), or a function from parameters to
+      one. None means all. This is the place to freeze leaves: `optax.masked`
+      *around* this link is wrong.
+    adaptive: True perturbs every leaf in proportion to its own magnitude
+      (ASAM, Kwon et al., ICML 2021): :math:`e = \rho\, w^2 g / \||w| g\|`. A
+      mask restricts that to its leaves.
+    eps: Added to the norm.
+
+  Returns:
+    An `optax.GradientTransformationExtraArgs` whose update takes the keyword
+    ``grad_fn(params, group: int) -> gradient of that group's loss``, made by
+    `gradient_oracle` or `split_gradient_oracle`, inside the same traced
+    function. Group 0 at w is the remainder ``updates - sum_{k>=1}
+    grad_fn(params, k)``, so it costs nothing.
+
+    Cost beyond the gradient passed in: one forward and one backward pass over
+    its rows for each group with a radius, and the clean gradient of each such
+    group from 1 on, which the library's oracles have already.
+
+  Raises:
+    ValueError: A negative radius, no groups, no `grad_fn`, an oracle with
+      another number of groups, or parameters with parts cut out.
+    TypeError: A radius that is not a number, schedule or None.
+
+  .. note::
+    A group with a zero gradient (no rows in this batch) contributes that zero
+    gradient: groups from 1 on leave the update unchanged bit for bit.
+
+  .. note::
+    Norm, e and w + e are computed in float32, so the loss sees float32 leaves
+    where parameters are bf16. Updates keep the dtype they came in.
+
+  .. note::
+    For gradient accumulation use ``chain(group_sam(...), MultiSteps(...))``,
+    the mean of the updates of the micro-batches, or the argument
+    `num_microbatches` of the oracle, the update of the large batch.
+    `optax.MultiSteps` *around* this link cannot be detected and is wrong: it
+    keeps only the last micro-batch's gradient.
+  """
+  if isinstance(rhos, (int, float)) or callable(rhos):
+    raise TypeError(
+      f'`rhos` must hold one radius per group, got {rhos!r}. '
+      f'Pass ({rhos!r},) for one group.'
+    )
+  if not tuple(rhos):
+    raise ValueError(
+      '`rhos` must hold one radius per group, got none. Pass (0.05,) for SAM.'
+    )
+  named = {f'rhos[{group}]': rho for group, rho in enumerate(rhos)}
+  return group_transform(
+    'group_sam', named, mask=mask, adaptive=adaptive, eps=eps
+  )
+
+
+def group_transform(
+  name: str,
+  rhos: Mapping[str, _perturbation.Radius | None],
+  *,
+  mask: _perturbation.Mask,
+  adaptive: bool | _perturbation.Mask,
+  eps: float,
+) -> optax.GradientTransformationExtraArgs:
+  """`group_sam` speaking of itself and its radii by the names of a method."""
+  for argument, rho in rhos.items():
+    if rho is not None:
+      _perturbation.check_radius(argument, rho)
+  radii = tuple(None if _is_zero(rho) else rho for rho in rhos.values())
+
+  def init_fn(params: optax.Params) -> GroupSamState:
+    del params
+    return GroupSamState(count=jnp.zeros([], jnp.int32))
+
+  def update_fn(
+    updates: optax.Updates,
+    state: Any,
+    params: Any = None,
+    *,
+    grad_fn: GradFn | None = None,
+    **extra_args: Any,
+  ) -> tuple[optax.Updates, GroupSamState]:
+    del extra_args
+    grad_fn = check_grad_fn(name, grad_fn, num_groups=len(radii))
+    _perturbation.check_params(name, params)
+    perturbation_masks = {
+      'mask': _perturbation.resolve_mask(
+        'mask', True if mask is None else mask, params
+      ),
+      'adaptive': _perturbation.resolve_mask('adaptive', adaptive, params),
+    }
+
+    def perturbed_gradient(group, clean):
+      rho = _perturbation.radius_at(radii[group], state.count)
+      perturbed, norm = _perturbation.ascend(
+        params, clean, rho, eps=eps, **perturbation_masks
+      )
+      return grad_fn(perturbed, group), norm
+
+    gradient = jax.tree.map(
+      lambda g: g.astype(_perturbation.compute_dtype(g)), updates
+    )
+    remainder = gradient  # Group 0, once the other groups are taken out.
+    for group, rho in enumerate(radii[1:], start=1):
+      if rho is None and radii[0] is None:
+        continue
+      clean = grad_fn(params, group)
+      remainder = jax.tree.map(_subtract, remainder, clean)
+      if rho is not None:
+        perturbed, norm = perturbed_gradient(group, clean)
+        gradient = _exchange(gradient, clean, perturbed, norm)
+    if radii[0] is not None:
+      perturbed, norm = perturbed_gradient(0, remainder)
+      gradient = _exchange(gradient, remainder, perturbed, norm)
+    gradient = jax.tree.map(lambda g, u: g.astype(u.dtype), gradient, updates)
+    count = jnp.asarray(optax.safe_increment(state.count))
+    return gradient, GroupSamState(count)
+
+  return optax.GradientTransformationExtraArgs(init_fn, update_fn)
+
+
+def check_grad_fn(name: str, grad_fn: Any, *, num_groups: int) -> GradFn:
+  """Refuses a missing gradient oracle and one with other groups."""
+  if grad_fn is None:
+    raise ValueError(
+      f'`{name}` needs the extra argument `grad_fn(params, group)`, got none. '
+      'Pass it to `update`: tx.update(grads, state, params, grad_fn=grad_fn); '
+      '`imbsam_jax.gradient_oracle` builds one. If your training loop cannot '
+      'pass extra arguments (flax TrainState, for example), use '
+      '`imbsam_jax.value_and_grad`.'
+    )
+  if not callable(grad_fn):
+    raise TypeError(
+      f'`grad_fn` must be a function (params, group) -> gradient, got '
+      f'{grad_fn!r}. `imbsam_jax.gradient_oracle` builds one.'
+    )
+  # Hand-written oracles have no such attribute, and are taken at their word.
+  groups = getattr(grad_fn, 'num_groups', num_groups)
+  if groups != num_groups:
+    raise ValueError(
+      f'`{name}` works on {num_groups} class group(s), but `grad_fn` was built '
+      f'for {groups}. Give the oracle `group_weights` with {num_groups} row(s)'
+      + (
+        ': `weights.sum(axis=0, keepdims=True)` joins all groups.'
+        if num_groups == 1
+        else ': `head_tail_weights` makes the rows head and tail.'
+      )
+    )
+  return grad_fn
+
+
+def _is_zero(rho: Any) -> bool:
+  return isinstance(rho, numbers.Real) and rho == 0
+
+
+def _subtract(total: jax.Array, part: jax.Array) -> jax.Array:
+  return total - part.astype(total.dtype)
+
+
+def _exchange(
+  total: optax.Updates,
+  clean: optax.Updates,
+  perturbed: optax.Updates,
+  norm: jax.Array,
+) -> optax.Updates:
+  """`total` with one group's clean gradient exchanged for its perturbed one.
+
+  A group of norm zero has nothing to exchange, and `total` comes back bit for
+  bit; a NaN norm is not zero, and shows. Subtracting first makes a group that
+  is the whole batch come out as exactly its perturbed gradient.
+  """
+  return jax.tree.map(
+    lambda t, c, p: jnp.where(
+      norm == 0, t, _subtract(t, c) + p.astype(t.dtype)
+    ),
+    total,
+    clean,
+    perturbed,
+  )

@@ -1,0 +1,138 @@
+# Copyright 2026 The imbsam_jax Authors.
+# SPDX-License-Identifier: Apache-2.0
+"""Perturbations of parameter trees: who is perturbed, how far, which way."""
+
+from collections.abc import Callable
+import numbers
+from typing import Any
+
+import jax
+import jax.numpy as jnp
+import optax
+
+Mask = Any | Callable[[optax.Params], Any]
+Radius = jax.typing.ArrayLike | optax.Schedule
+
+
+def check_radius(name: str, rho: Any) -> None:
+  """Refuses a radius that is not a finite number >= 0, array or schedule."""
+  if callable(rho) or isinstance(rho, jax.Array):
+    return  # Values known only at run time are the caller's responsibility.
+  if isinstance(rho, bool) or not isinstance(rho, numbers.Real):
+    raise TypeError(
+      f'`{name}` must be a number >= 0 or an `optax.Schedule`, got {rho!r}. '
+      'Pass a float such as 0.05, or a function from the update count to one.'
+    )
+  if not 0.0 <= float(rho) < float('inf'):
+    raise ValueError(
+      f'`{name}` must be finite and >= 0, got {rho!r}. '
+      'Pass 0.0 to switch the perturbation off.'
+    )
+
+
+def radius_at(rho: Radius, count: jax.typing.ArrayLike) -> jax.Array:
+  """Value of a radius or of a schedule of radii after `count` updates."""
+  return jnp.asarray(rho(count) if callable(rho) else rho, jnp.float32)
+
+
+def check_params(name: str, params: Any) -> None:
+  """Refuses missing parameters and the partial trees of `optax.masked`."""
+  if params is None:
+    raise ValueError(
+      f'`{name}` needs the parameters, got `params=None`. '
+      'Call tx.update(grads, state, params, grad_fn=grad_fn).'
+    )
+  leaves = jax.tree.leaves(
+    params, is_leaf=lambda x: isinstance(x, optax.MaskedNode)
+  )
+  if any(isinstance(leaf, optax.MaskedNode) for leaf in leaves):
+    raise ValueError(
+      f'`{name}` got a parameter tree with parts cut out, so it runs inside '
+      '`optax.masked` or `optax.partition`. There the gradient oracle cannot '
+      f'be evaluated. Put `{name}` first in the chain, outside of them, and '
+      'choose the perturbed leaves with its own argument `mask`.'
+    )
+
+
+def resolve_mask(name: str, mask: Mask, params: optax.Params) -> Any:
+  """A tree of Python bools like `params`, from a mask, a prefix or a rule."""
+  tree = mask(params) if callable(mask) else mask
+  try:
+    return jax.tree.map(
+      lambda flag, subtree: jax.tree.map(lambda _: bool(flag), subtree),
+      tree,
+      params,
+    )
+  except ValueError as error:
+    raise ValueError(
+      f'`{name}` must be a tree of bools with the structure of the parameters '
+      '(or a prefix of it), or a function from parameters to such a tree, got '
+      f'{jax.tree.structure(tree)} for parameters of '
+      f'{jax.tree.structure(params)}.'
+    ) from error
+
+
+def compute_dtype(leaf: jax.Array) -> jnp.dtype:
+  """Dtype in which a leaf is perturbed: float32, float64 for float64."""
+  return jnp.promote_types(leaf.dtype, jnp.float32)
+
+
+def global_norm(tree: Any) -> jax.Array:
+  """L2 norm over all leaves; sums of bf16 squares would lose small ones."""
+  leaves = jax.tree.leaves(tree)
+  if not leaves:
+    return jnp.zeros([], jnp.float32)
+  dtype = jnp.float32
+  for leaf in leaves:
+    dtype = jnp.promote_types(dtype, leaf.dtype)
+  return jnp.sqrt(sum(jnp.sum(jnp.square(x.astype(dtype))) for x in leaves))
+
+
+def ascend(
+  params: optax.Params,
+  gradients: optax.Updates,
+  rho: jax.Array,
+  *,
+  mask: Any,
+  adaptive: Any,
+  eps: float,
+) -> tuple[optax.Params, jax.Array]:
+  r"""Moves `params` up the gradient by `rho`.
+
+  .. math::
+    e = \rho \, \frac{T^2 g}{\|T g\|_2 + \epsilon}, \qquad
+    T = |w| \text{ where adaptive, } 1 \text{ elsewhere},
+
+  with the norm taken over all leaves of the mask together.
+
+  Args:
+    params: Parameters w.
+    gradients: Gradient g at w, a tree like `params`.
+    rho: Radius, scalar.
+    mask: Tree of Python bools: True is perturbed and counted in the norm.
+    adaptive: Tree of Python bools: True is scaled by its own magnitude.
+    eps: Added to the norm.
+
+  Returns:
+    The pair (w + e, norm): perturbed leaves in float32 (float64 for float64),
+    leaves outside of the mask untouched; the norm before `eps`.
+  """
+
+  def scale_direction(w, g, perturbed, adapt):
+    g = g.astype(compute_dtype(w))
+    if not perturbed:
+      return jnp.zeros_like(g)
+    return jnp.abs(w.astype(g.dtype)) * g if adapt else g
+
+  def move(w, direction, perturbed, adapt):
+    if not perturbed:
+      return w
+    wide = w.astype(direction.dtype)
+    step = scale.astype(direction.dtype) * direction
+    return wide + (jnp.abs(wide) * step if adapt else step)
+
+  directions = jax.tree.map(scale_direction, params, gradients, mask, adaptive)
+  norm = global_norm(directions)
+  # A zero gradient is a zero step also with eps = 0, not 0 * inf.
+  scale = jnp.where(norm == 0, 0, rho.astype(norm.dtype) / (norm + eps))
+  return jax.tree.map(move, params, directions, mask, adaptive), norm

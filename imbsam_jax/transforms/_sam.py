@@ -1,0 +1,52 @@
+# Copyright 2026 The imbsam_jax Authors.
+# SPDX-License-Identifier: Apache-2.0
+"""SAM: one group, the whole batch."""
+
+import optax
+
+from imbsam_jax.transforms import _group_sam
+from imbsam_jax.transforms import _perturbation
+
+
+def sam(
+  rho: _perturbation.Radius,
+  *,
+  mask: _perturbation.Mask = None,
+  adaptive: bool | _perturbation.Mask = False,
+  eps: float = 1e-12,
+) -> optax.GradientTransformationExtraArgs:
+  r"""Sharpness-aware minimisation (SAM), the gradient half of it.
+
+  .. math::
+    g = \nabla L(w + e), \qquad
+    e = \rho \, \frac{\nabla L(w)}{\|\nabla L(w)\|_2 + \epsilon}.
+
+  With class-weighted losses (deferred re-weighting, LDAM, VS) this is the
+  method of Rangwani et al., NeurIPS 2022, where radii of 0.1 to 0.8 were best.
+
+  Args:
+    rho: Radius, a float >= 0 or an `optax.Schedule`; 0.05 is usual.
+    mask: Leaves that are perturbed and counted in the norm, see `group_sam`.
+    adaptive: True gives ASAM, where radii are about ten times larger.
+    eps: Added to the norm.
+
+  Returns:
+    The first link of a chain; the oracle has one group (weights ``[1, B]``).
+    Cost: 2 forward and 2 backward passes, one pair of them passed in.
+
+  Raises:
+    ValueError: As for `group_sam`.
+    TypeError: As for `group_sam`.
+
+  .. note::
+    The JAX code of Foret et al. puts the L2 penalty into the loss, so into the
+    ascent direction, and divides by the norm without epsilon. Here weight
+    decay is a later link of the chain, and a zero gradient is a zero step.
+
+  References:
+    Foret et al., `Sharpness-Aware Minimization for Efficiently Improving
+    Generalization <https://arxiv.org/abs/2010.01412>`_, ICLR 2021.
+  """
+  return _group_sam.group_transform(
+    'sam', {'rho': rho}, mask=mask, adaptive=adaptive, eps=eps
+  )
