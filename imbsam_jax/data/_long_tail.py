@@ -1,0 +1,166 @@
+# Copyright 2026 The imbsam_jax Authors.
+# SPDX-License-Identifier: Apache-2.0
+"""Long-tailed subsets of balanced data, by the conventions of the field."""
+
+from collections.abc import Sequence
+from typing import Literal
+
+import numpy as np
+
+from imbsam_jax.data import _errors
+
+
+def long_tail_class_counts(
+  num_classes: int,
+  max_count: int,
+  imbalance_factor: float,
+  *,
+  profile: Literal['exp', 'step'] = 'exp',
+) -> np.ndarray:
+  r"""Number of training images of each class of a long-tailed subset.
+
+  With f the imbalance factor, C classes and i = 0 .. C-1,
+
+  .. math::
+    n_i = \lfloor n_{max} \, f^{-i/(C-1)} \rfloor \quad (exp), \qquad
+    n_i = n_{max} \text{ for } i < C/2, \text{ else }
+      \lfloor n_{max} / f \rfloor \quad (step).
+
+  >>> long_tail_class_counts(10, 5000, 100).tolist()
+  [5000, 2997, 1796, 1077, 645, 387, 232, 139, 83, 50]
+
+  Args:
+    num_classes: Number of classes C; class 0 is the most frequent.
+    max_count: Number of images n_max of class 0.
+    imbalance_factor: Largest over smallest count, >= 1.
+    profile: 'exp' or 'step'.
+
+  Returns:
+    int64 ``[C]``, truncated as in the literature (Cao et al., NeurIPS 2019).
+
+  Raises:
+    ValueError: An imbalance factor below 1, an unknown profile, no classes, or
+      a rarest class without images.
+  """
+  if num_classes < 1 or max_count < 1:
+    raise ValueError(
+      '`num_classes` and `max_count` must be >= 1, got '
+      f'{num_classes} and {max_count}.'
+    )
+  if not imbalance_factor >= 1:
+    hint = (
+      f' For a smallest count of {imbalance_factor:g} times the largest pass '
+      f'{1 / imbalance_factor:g}.'
+      if imbalance_factor > 0
+      else ''
+    )
+    raise ValueError(
+      '`imbalance_factor` is the largest class count over the smallest, so at '
+      f'least 1, got {imbalance_factor!r}.{hint}'
+    )
+  if profile == 'exp':
+    exponents = np.arange(num_classes) / max(num_classes - 1, 1)
+  elif profile == 'step':
+    exponents = (np.arange(num_classes) >= num_classes // 2).astype(float)
+    if num_classes == 1:
+      exponents = np.zeros(1)
+  else:
+    raise ValueError(
+      f"`profile` must be 'exp' or 'step', got {profile!r}. For counts of your "
+      'own use them directly: `long_tail_indices(labels, class_counts)`.'
+    )
+  # The small excess keeps 98 / 49 from truncating to 1 through rounding.
+  counts = np.floor(
+    max_count * float(imbalance_factor) ** -exponents + 1e-9
+  ).astype(np.int64)
+  if counts.min() < 1:
+    raise ValueError(
+      f'`imbalance_factor`={imbalance_factor:g} leaves no image for the rarest '
+      f'class: the most frequent has {max_count}. Pass at most {max_count}.'
+    )
+  return counts
+
+
+def long_tail_indices(
+  labels: Sequence[int] | np.ndarray,
+  class_counts: Sequence[int] | np.ndarray,
+  *,
+  seed: int | None,
+) -> np.ndarray:
+  """Which examples a long-tailed subset keeps.
+
+  >>> long_tail_indices([0, 1, 0, 1, 0], [2, 1], seed=None).tolist()
+  [0, 2, 1]
+
+  Args:
+    labels: Int ``[N]``, values in ``[0, C)``.
+    class_counts: Int ``[C]``, how many examples of each class to keep.
+    seed: Each class's examples are shuffled, class 0 first, by
+      ``numpy.random.RandomState(seed)``, and the first n_c kept: 0 is the
+      subset of LDAM-DRW and its successors. None keeps the first n_c in file
+      order, as the codes of ImbSAM and SSE-SAM do.
+
+  Returns:
+    int64 ``[sum(class_counts)]``: indices into `labels`, class by class.
+
+  Raises:
+    DataError: A class with fewer examples than asked for, an empty class,
+      labels out of range.
+  """
+  labels = check_labels(labels, num_classes=len(class_counts))
+  counts = np.asarray(class_counts)
+  if counts.ndim != 1 or not np.issubdtype(counts.dtype, np.integer):
+    raise _errors.DataError(
+      f'`class_counts` must be integers of shape [num_classes], got '
+      f'{counts.dtype} {counts.shape}.'
+    )
+  if (counts < 1).any():
+    empty = int(np.flatnonzero(counts < 1)[0])
+    raise _errors.DataError(
+      f'`class_counts` must be positive, got {counts[empty]} for class '
+      f'{empty}. Leave the class out of the data and number the others from 0.'
+    )
+  rng = None if seed is None else np.random.RandomState(seed)
+  kept = []
+  for label, count in enumerate(counts):
+    candidates = np.flatnonzero(labels == label)
+    if len(candidates) < count:
+      raise _errors.DataError(
+        f'class {label} has {len(candidates)} examples, the long-tailed subset '
+        f'needs {count}. Lower `max_count` or the class counts.'
+      )
+    if rng is not None:
+      rng.shuffle(candidates)
+    kept.append(candidates[:count])
+  return np.concatenate(kept)
+
+
+def balanced_indices(
+  labels: np.ndarray, *, num_classes: int, per_class: int, seed: int
+) -> np.ndarray:
+  """The same number of random examples of every class, class by class."""
+  counts = np.full(num_classes, per_class)
+  return long_tail_indices(labels, counts, seed=seed)
+
+
+def check_labels(
+  labels: Sequence[int] | np.ndarray, *, num_classes: int
+) -> np.ndarray:
+  """Labels as int32 ``[N]``; refuses what cannot be class indices."""
+  labels = np.asarray(labels)
+  if labels.ndim != 1 or not np.issubdtype(labels.dtype, np.integer):
+    raise _errors.DataError(
+      '`labels` must be integers of shape [N], got '
+      f'{labels.dtype} {labels.shape}. '
+      'Pass class indices: labels.astype("int32"), or argmax of one-hot rows.'
+    )
+  if not labels.size:
+    raise _errors.DataError('`labels` is empty: there are no examples.')
+  wrong = np.flatnonzero((labels < 0) | (labels >= num_classes))
+  if wrong.size:
+    raise _errors.DataError(
+      f'`labels` must be in [0, {num_classes}), got {labels[wrong[0]]} at row '
+      f'{wrong[0]} ({wrong.size} such rows). Remove these rows, or number the '
+      'classes from 0.'
+    )
+  return labels.astype(np.int32)

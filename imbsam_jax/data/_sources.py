@@ -1,0 +1,200 @@
+# Copyright 2026 The imbsam_jax Authors.
+# SPDX-License-Identifier: Apache-2.0
+"""Where examples come from: arrays of one's own, or TFDS."""
+
+from collections.abc import Iterator
+from collections.abc import Sequence
+import io
+from typing import Any
+from typing import NamedTuple
+from typing import Protocol
+
+import numpy as np
+
+from imbsam_jax.data import _errors
+from imbsam_jax.data import _long_tail
+
+# Prepared on first use: they need no download.
+_OWN_BUILDERS = ('digits',)
+_RECORDS_AT_ONCE = 4096
+
+
+class Examples(NamedTuple):
+  """Examples in memory.
+
+  Attributes:
+    images: ``[N, ...]``, uint8 (0 to 255) or float32.
+    labels: int32 ``[N]``.
+  """
+
+  images: np.ndarray
+  labels: np.ndarray
+
+
+class Source(Protocol):
+  """Labels at once, images on demand."""
+
+  labels: np.ndarray
+  class_names: Sequence[str]
+
+  def examples(self, indices: np.ndarray) -> Examples:
+    """The examples at `indices`, in that order."""
+    ...
+
+
+class ArraySource:
+  """Images (or feature vectors) and labels that are in memory already.
+
+  Args:
+    images: ``[N, ...]``, uint8 (0 to 255) or floating point.
+    labels: Int ``[N]``.
+    class_names: One name per class; default '0', '1', ... up to the largest
+      label.
+
+  Raises:
+    DataError: Lengths that differ, labels that are no class indices, a class
+      without examples, images that are not finite or of another dtype.
+  """
+
+  def __init__(
+    self,
+    images: np.ndarray,
+    labels: np.ndarray,
+    *,
+    class_names: Sequence[str] | None = None,
+  ):
+    images, labels = np.asarray(images), np.asarray(labels)
+    if len(images) != len(labels):
+      raise _errors.DataError(
+        '`images` and `labels` must have one row per example, got '
+        f'{len(images)} and {len(labels)} rows.'
+      )
+    if np.issubdtype(images.dtype, np.floating):
+      images = images.astype(np.float32)
+      finite = np.isfinite(images.reshape(len(images), -1)).all(axis=1)
+      if not finite.all():
+        raise _errors.DataError(
+          f'`images` has NaN or infinity in row {np.flatnonzero(~finite)[0]} '
+          f'({np.sum(~finite)} such rows). Remove or repair these rows.'
+        )
+    elif images.dtype != np.uint8:
+      raise _errors.DataError(
+        f'`images` must be uint8 or floating point, got {images.dtype}. '
+        'Pass images.astype("float32").'
+      )
+    if class_names is None:
+      largest = int(labels.max()) if labels.size else 0
+      class_names = [str(c) for c in range(largest + 1)]
+    self.class_names = list(class_names)
+    self.labels = _long_tail.check_labels(
+      labels, num_classes=len(self.class_names)
+    )
+    missing = sorted(set(range(len(self.class_names))) - set(self.labels))
+    if missing:
+      raise _errors.DataError(
+        f'class {missing[0]} ({self.class_names[missing[0]]!r}) has no '
+        f'examples ({len(missing)} such classes). Number the classes that '
+        'occur from 0.'
+      )
+    self._images = images
+
+  def examples(self, indices: np.ndarray) -> Examples:
+    """The examples at `indices`, in that order."""
+    return Examples(self._images[indices], self.labels[indices])
+
+
+class TfdsSource:
+  """One split of an image-classification set of TensorFlow Datasets.
+
+  Reads ArrayRecord files; TensorFlow is not needed. Labels are read at once,
+  images are decoded when asked for.
+
+  Args:
+    name: A TFDS name such as 'cifar10', or 'digits', which this library brings
+      and prepares on first use.
+    split: A TFDS split such as 'train' or 'test'.
+    data_dir: Where prepared data sets are; None is TFDS's own default.
+
+  Raises:
+    DataError: The set is unknown, not prepared, or has no image and label.
+  """
+
+  def __init__(self, name: str, split: str, *, data_dir: str | None = None):
+    import tensorflow_datasets as tfds
+
+    builder = _tfds_builder(name, data_dir)
+    features = builder.info.features
+    if not (features and 'image' in features and 'label' in features):
+      raise _errors.DataError(
+        f'data set {name!r} has features {sorted(features or ())}; '
+        "'image' and 'label' are needed. Read it yourself and pass an "
+        '`ArraySource`.'
+      )
+    try:
+      self._rows: Any = builder.as_data_source(
+        split=split, decoders={'image': tfds.decode.SkipDecoding()}
+      )
+    except Exception as error:
+      raise _errors.DataError(
+        f'data set {name!r} has no readable split {split!r} in '
+        f'{builder.data_dir}: {error}'
+      ) from error
+    self.class_names = list(features['label'].names)
+    self.labels = _long_tail.check_labels(
+      np.array([row['label'] for row in self._read(range(len(self._rows)))]),
+      num_classes=len(self.class_names),
+    )
+
+  def examples(self, indices: np.ndarray) -> Examples:
+    """The examples at `indices`, decoded, in that order."""
+    images = [_decode(row['image']) for row in self._read(indices)]
+    shapes = {image.shape for image in images}
+    if len(shapes) > 1:
+      raise _errors.DataError(
+        f'images have {len(shapes)} different shapes, such as '
+        f'{sorted(shapes)[:2]}; a batch needs one. Resize them beforehand.'
+      )
+    return Examples(np.stack(images), self.labels[indices])
+
+  def _read(self, indices: Sequence[int] | np.ndarray) -> Iterator[Any]:
+    # Many records at once are read three times faster than one by one.
+    for start in range(0, len(indices), _RECORDS_AT_ONCE):
+      chunk = [int(i) for i in indices[start : start + _RECORDS_AT_ONCE]]
+      yield from self._rows.__getitems__(chunk)
+
+
+def _tfds_builder(name: str, data_dir: str | None) -> Any:
+  import tensorflow_datasets as tfds
+
+  try:
+    if name in _OWN_BUILDERS:
+      from imbsam_jax.data import _digits
+
+      builder = _digits.Digits(data_dir=data_dir, file_format='array_record')
+      tfds.disable_progress_bar()
+      builder.download_and_prepare()
+      return builder
+    builder = tfds.builder(name, data_dir=data_dir, file_format='array_record')
+  except tfds.core.DatasetNotFoundError as error:
+    raise _errors.DataError(
+      f'there is no data set {name!r} in TFDS. See tfds.list_builders(), or '
+      'pass arrays of your own as an `ArraySource`.'
+    ) from error
+  if not builder.is_prepared():
+    folder = f', data_dir={data_dir!r}' if data_dir else ''
+    raise _errors.DataError(
+      f'data set {name!r} is not prepared in {builder.data_dir}. If it lies '
+      'elsewhere, pass that folder with --config.data.data_dir=DIR. Otherwise '
+      'type (some sets need TensorFlow for this step)\n'
+      '  python -c "import tensorflow_datasets as tfds; '
+      f"tfds.builder('{name}'{folder}, file_format='array_record')"
+      '.download_and_prepare()"'
+    )
+  return builder
+
+
+def _decode(encoded: bytes) -> np.ndarray:
+  from PIL import Image
+
+  image = np.asarray(Image.open(io.BytesIO(encoded)))
+  return image if image.ndim == 3 else image[..., None]

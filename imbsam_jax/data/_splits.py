@@ -1,0 +1,132 @@
+# Copyright 2026 The imbsam_jax Authors.
+# SPDX-License-Identifier: Apache-2.0
+"""Training, validation and test examples of a long-tailed experiment."""
+
+from collections.abc import Sequence
+from typing import Literal
+from typing import NamedTuple
+
+import numpy as np
+
+from imbsam_jax.data import _errors
+from imbsam_jax.data import _long_tail
+from imbsam_jax.data import _sources
+
+
+class LongTailedData(NamedTuple):
+  """What an experiment runs on.
+
+  Attributes:
+    train: Training examples, long-tailed.
+    validation: Balanced examples for choosing anything by, or None.
+    test: Test examples, for the final number.
+    class_counts: int64 ``[C]``, training examples of each class.
+    class_names: One name per class.
+  """
+
+  train: _sources.Examples
+  validation: _sources.Examples | None
+  test: _sources.Examples
+  class_counts: np.ndarray
+  class_names: Sequence[str]
+
+
+def long_tailed(
+  train: _sources.Source,
+  test: _sources.Source,
+  *,
+  imbalance_factor: float | None = None,
+  profile: Literal['exp', 'step'] = 'exp',
+  max_count: int | None = None,
+  class_counts: Sequence[int] | None = None,
+  validation_per_class: int = 0,
+  seed: int | None = 0,
+) -> LongTailedData:
+  """Cuts a long-tailed training set and a validation set out of a source.
+
+  Args:
+    train: Source of the training and validation examples.
+    test: Source of the test examples; all are kept.
+    imbalance_factor: Largest over smallest class count. None, without
+      `class_counts`, keeps the source's own distribution.
+    profile: 'exp' or 'step', see `long_tail_class_counts`.
+    max_count: Examples of the most frequent class. None takes the most that
+      the source has.
+    class_counts: Counts of one's own instead of a profile, one per class.
+    validation_per_class: Examples of each class that are set aside first, with
+      a seed of their own: the validation set is balanced, and the same for
+      every imbalance factor.
+    seed: Chooses the subset, see `long_tail_indices`; None takes the first
+      examples in file order.
+
+  Returns:
+    The examples in memory, and the class counts.
+
+  Raises:
+    DataError: More examples asked for than there are.
+    ValueError: An imbalance factor below 1, or given together with counts.
+  """
+  if imbalance_factor is not None and class_counts is not None:
+    raise ValueError(
+      'Pass either `imbalance_factor` or `class_counts`, got both: the counts '
+      'say it all.'
+    )
+  num_classes = len(train.class_names)
+  if len(test.class_names) != num_classes:
+    raise _errors.DataError(
+      f'train has {num_classes} classes, test {len(test.class_names)}: they '
+      'must be splits of the same data.'
+    )
+  pool = np.arange(len(train.labels))
+  validation = None
+  if validation_per_class:
+    held_out = _long_tail.balanced_indices(
+      train.labels,
+      num_classes=num_classes,
+      per_class=validation_per_class,
+      seed=0,
+    )
+    validation = train.examples(held_out)
+    pool = np.setdiff1d(pool, held_out)
+  available = np.bincount(train.labels[pool], minlength=num_classes)
+  if class_counts is not None:
+    counts = np.asarray(class_counts)
+  elif imbalance_factor is not None:
+    counts = _profile_counts(available, imbalance_factor, profile, max_count)
+  else:
+    counts = available
+  if len(counts) != num_classes:
+    raise _errors.DataError(
+      f'`class_counts` must have one entry for each of {num_classes} classes, '
+      f'got {len(counts)}.'
+    )
+  kept = _long_tail.long_tail_indices(train.labels[pool], counts, seed=seed)
+  return LongTailedData(
+    train=train.examples(pool[kept]),
+    validation=validation,
+    test=test.examples(np.arange(len(test.labels))),
+    class_counts=counts,
+    class_names=train.class_names,
+  )
+
+
+def _profile_counts(
+  available: np.ndarray,
+  imbalance_factor: float,
+  profile: Literal['exp', 'step'],
+  max_count: int | None,
+) -> np.ndarray:
+  """Counts of a profile, the largest that the source can give."""
+  if max_count is not None:
+    return _long_tail.long_tail_class_counts(
+      len(available), max_count, imbalance_factor, profile=profile
+    )
+  for candidate in range(int(available.max()), 0, -1):
+    counts = _long_tail.long_tail_class_counts(
+      len(available), candidate, imbalance_factor, profile=profile
+    )
+    if (counts <= available).all():
+      return counts
+  raise _errors.DataError(
+    f'no long-tailed subset fits: a class has only {available.min()} examples.'
+  )
