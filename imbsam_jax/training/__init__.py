@@ -1,0 +1,59 @@
+# Copyright 2026 The imbsam_jax Authors.
+# SPDX-License-Identifier: Apache-2.0
+"""A small trainer: state, step, devices, checkpoints, loop."""
+
+from imbsam_jax.training import methods
+from imbsam_jax.training._checkpoint import Checkpoints
+from imbsam_jax.training._errors import CheckpointError
+from imbsam_jax.training._errors import DivergedError
+from imbsam_jax.training._evaluate import predict
+from imbsam_jax.training._loop import fit
+from imbsam_jax.training._optimizer import learning_rate_schedule
+from imbsam_jax.training._optimizer import make_optimizer
+from imbsam_jax.training._sharding import data_mesh
+from imbsam_jax.training._sharding import replicate
+from imbsam_jax.training._sharding import shard_batch
+from imbsam_jax.training._sharding import shard_rows
+from imbsam_jax.training._state import create_train_state
+from imbsam_jax.training._state import TrainState
+from imbsam_jax.training._step import make_predict_step
+from imbsam_jax.training._step import make_train_step
+from imbsam_jax.training._writers import History
+from imbsam_jax.training._writers import params_sha256
+from imbsam_jax.training._writers import read_csv
+from imbsam_jax.training._writers import read_history
+from imbsam_jax.training._writers import write_csv
+from imbsam_jax.training._writers import write_json
+from imbsam_jax.training._writers import write_text
+from imbsam_jax.training.methods import Method
+from imbsam_jax.training.methods import Stage
+from imbsam_jax.training.methods import step_cost
+
+__all__ = [
+  'CheckpointError',
+  'Checkpoints',
+  'DivergedError',
+  'History',
+  'Method',
+  'Stage',
+  'TrainState',
+  'create_train_state',
+  'data_mesh',
+  'fit',
+  'learning_rate_schedule',
+  'make_optimizer',
+  'make_predict_step',
+  'make_train_step',
+  'methods',
+  'params_sha256',
+  'predict',
+  'read_csv',
+  'read_history',
+  'replicate',
+  'shard_batch',
+  'shard_rows',
+  'step_cost',
+  'write_csv',
+  'write_json',
+  'write_text',
+]
