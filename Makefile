@@ -1,0 +1,57 @@
+# `make train` and `make test` set up what they need. By default python3 with
+# the pinned versions of constraints.txt in .venv; `make test PYTHON=python3.12`
+# takes another interpreter, in an environment of its own, with the newest
+# releases (Python 3.11 keeps the pins).
+ifeq ($(origin PYTHON),undefined)
+PYTHON := python3
+VENV ?= .venv
+CONSTRAINTS ?= constraints.txt
+else
+# pyenv has interpreters that are on no PATH.
+WANTED := $(PYTHON)
+override PYTHON := $(shell $(PYTHON) -c 'import sys; print(sys.executable)' \
+  2>/dev/null || ls $(HOME)/.pyenv/versions/*/bin/$(PYTHON) 2>/dev/null | tail -1)
+ifeq ($(PYTHON),)
+$(error there is no $(WANTED) on this machine; see `ls ~/.pyenv/versions`)
+endif
+VERSION := $(shell $(PYTHON) -c 'import sys; print("%d.%d" % sys.version_info[:2])')
+VENV ?= .venv-$(VERSION)
+CONSTRAINTS ?= $(if $(filter 3.11,$(VERSION)),constraints.txt)
+endif
+BIN := $(VENV)/bin
+INSTALLED := $(VENV)/installed
+
+.PHONY: install train test lint types format clean
+
+train: $(INSTALLED)
+	@$(BIN)/python -m experiments.compare \
+	  --config=experiments/configs/digits_lt.py \
+	  --methods=sgd,sam,imbsam,sse_sam,rsam --seeds=5 --workdir=runs/digits_lt
+
+test: lint types
+	$(BIN)/python -m pytest -n 2 --dist worksteal -q
+
+lint: $(INSTALLED)
+	$(BIN)/ruff check .
+	$(BIN)/ruff format --check .
+
+types: $(INSTALLED)
+	$(BIN)/pyrefly check
+
+format: $(INSTALLED)
+	$(BIN)/ruff check --fix .
+	$(BIN)/ruff format .
+
+install: $(INSTALLED)
+
+$(INSTALLED): pyproject.toml constraints.txt
+	@$(PYTHON) -c 'import sys; assert sys.version_info >= (3, 11), sys.version' \
+	  || (echo "Python 3.11 or newer is needed: make PYTHON=python3.12 ..."; exit 1)
+	@echo "setting up $(VENV) with the packages of pyproject.toml (a few minutes, once)"
+	@$(PYTHON) -m venv $(VENV)
+	@$(BIN)/python -m pip install --quiet --disable-pip-version-check \
+	  $(if $(CONSTRAINTS),--constraint $(CONSTRAINTS)) --editable '.[dev]'
+	@touch $@
+
+clean:
+	rm -rf .venv .venv-* runs build *.egg-info

@@ -1,0 +1,130 @@
+# Copyright 2026 The imbsam_jax Authors.
+# SPDX-License-Identifier: Apache-2.0
+"""What the programs share at their edge: flags, errors, exit codes.
+
+Exit codes: 0 done, 2 usage, 3 data, 4 diverged, 5 checkpoint.
+"""
+
+from collections.abc import Callable
+from collections.abc import Sequence
+import pathlib
+import runpy
+import sys
+from typing import NoReturn
+
+from absl import app
+from absl import flags
+from absl import logging
+from ml_collections import config_flags
+
+from experiments import config as config_lib
+
+_DEBUG = flags.DEFINE_bool('debug', False, 'Shows the traceback of errors.')
+
+
+class UsageError(Exception):
+  """Something that the user can type differently."""
+
+
+def run(main: Callable[[Sequence[str]], None]) -> None:
+  """Runs a program; a user's mistake ends in a message, not a traceback."""
+  # Orbax tells the story of every file that it writes.
+  logging.set_verbosity(logging.WARNING)
+  app.run(lambda argv: _guarded(main, argv), flags_parser=_parse)
+
+
+def cache_compilations() -> None:
+  """Keeps compiled programs on disk: a second run starts at once.
+
+  In ``$JAX_COMPILATION_CACHE_DIR``, or else ``~/.cache/imbsam_jax``. Programs
+  are found by their content, so that methods share what they have in common.
+  """
+  import jax
+
+  if jax.config.jax_compilation_cache_dir is None:
+    folder = pathlib.Path('~/.cache/imbsam_jax').expanduser()
+    jax.config.update('jax_compilation_cache_dir', str(folder))
+  jax.config.update('jax_persistent_cache_min_compile_time_secs', 0.1)
+  jax.config.update('jax_persistent_cache_min_entry_size_bytes', 0)
+
+
+def read_config(holder: flags.FlagHolder) -> config_lib.Config:
+  """The configuration of a ``--config`` flag, checked."""
+  config = holder.value
+  if not isinstance(config, config_lib.Config):
+    filename = config_flags.get_config_filename(flags.FLAGS[holder.name])
+    raise UsageError(
+      f'--config={filename} is not readable as a configuration. Pass a file '
+      'with its method word, such as '
+      '--config=experiments/configs/digits_lt.py:imbsam'
+    )
+  return config
+
+
+def config_of_word(holder: flags.FlagHolder, word: str) -> config_lib.Config:
+  """The configuration of another method word, with the same overrides."""
+  flag = flags.FLAGS[holder.name]
+  filename = config_flags.get_config_filename(flag)
+  if ':' in filename:
+    raise UsageError(
+      f'--config={filename} names a method word; here words go into --methods.'
+    )
+  try:
+    config = runpy.run_path(filename)['get_config'](word)
+    return config_lib.replace(config, config_flags.get_override_values(flag))
+  except ValueError as error:
+    raise UsageError(str(error)) from error
+
+
+def _guarded(
+  main: Callable[[Sequence[str]], None], argv: Sequence[str]
+) -> None:
+  try:
+    if len(argv) > 1:
+      raise UsageError(f'unexpected argument {argv[1]!r}; flags begin with --')
+    main(argv)
+  except Exception as error:
+    code = _exit_code(error)
+    if code is None or _DEBUG.value:
+      raise
+    _fail(str(error), code)
+
+
+def _parse(argv: Sequence[str]) -> list[str]:
+  try:
+    return flags.FLAGS(argv)
+  except KeyError as error:
+    # ml_collections names the field without its path.
+    _fail(_unknown_field(argv, error), 2)
+  except (flags.Error, ValueError, TypeError, AttributeError) as error:
+    _fail(str(error), 2)
+
+
+def _unknown_field(argv: Sequence[str], error: KeyError) -> str:
+  known = config_lib.flatten(config_lib.Config())
+  for argument in argv[1:]:
+    name = argument.lstrip('-').split('=')[0]
+    if name.startswith('config.') and name[len('config.') :] not in known:
+      name = name[len('config.') :]
+      return config_lib.unknown_field(name, config_lib.Config())
+  return str(error)
+
+
+def _exit_code(error: Exception) -> int | None:
+  if isinstance(error, UsageError):
+    return 2
+  # Imported here: --help must not wait for JAX.
+  from imbsam_jax import data
+  from imbsam_jax import training
+
+  codes = {
+    data.DataError: 3,
+    training.DivergedError: 4,
+    training.CheckpointError: 5,
+  }
+  return next((c for kind, c in codes.items() if isinstance(error, kind)), None)
+
+
+def _fail(message: str, code: int) -> NoReturn:
+  print(f'error: {message}', file=sys.stderr)
+  sys.exit(code)

@@ -1,0 +1,316 @@
+# Copyright 2026 The imbsam_jax Authors.
+# SPDX-License-Identifier: Apache-2.0
+"""From a configuration to the parts of an experiment."""
+
+import dataclasses
+import functools
+import math
+from typing import Any
+
+import grain
+import jax
+import jax.numpy as jnp
+import numpy as np
+import optax
+
+from experiments import app
+from experiments import config as config_lib
+from imbsam_jax import data as data_lib
+from imbsam_jax import losses
+from imbsam_jax import models
+from imbsam_jax import training
+from imbsam_jax import transforms
+
+# Cosines lie in [-1, 1]; a softmax over them needs to be sharpened.
+_COSINE_SCALE = 30.0
+
+
+@dataclasses.dataclass(frozen=True, kw_only=True)
+class Experiment:
+  """All of a run but its seed: runs of other seeds share compiled programs.
+
+  Attributes:
+    config: The configuration that it was built from.
+    data: Examples and class counts.
+    method: Class groups and update rules.
+    split: Whether head and tail rows go through passes of their own.
+    num_steps: Steps of a run.
+    mesh: The devices.
+    train_steps: One jitted step per stage of the method.
+    predict_step: The jitted prediction of one batch.
+    init: ``init(seed)`` is the state at step 0.
+    batches: ``batches(seed)[step]`` is a batch.
+  """
+
+  config: config_lib.Config
+  data: data_lib.LongTailedData
+  method: training.Method
+  split: bool
+  num_steps: int
+  mesh: jax.sharding.Mesh
+  train_steps: tuple[Any, ...]
+  predict_step: Any
+  init: Any
+  batches: Any
+
+  @property
+  def num_train(self) -> int:
+    """Number of training images."""
+    return len(self.data.train.labels)
+
+  def steps(self, epochs: float) -> int:
+    """Number of steps in so many epochs, at least 1."""
+    rows = epochs * self.num_train
+    return max(math.ceil(rows / self.config.data.batch_size), 1)
+
+  def train_step(self, step: int) -> Any:
+    """The jitted step of a stage, by the number of the step."""
+    stage = self.method.stages.index(self.method.stage(step))
+    return self.train_steps[stage]
+
+
+def build(config: config_lib.Config) -> Experiment:
+  """Builds an experiment.
+
+  Args:
+    config: The configuration.
+
+  Returns:
+    The experiment.
+
+  Raises:
+    UsageError: A value of the configuration does not fit.
+    DataError: The data are missing or do not give what is asked for.
+  """
+  try:
+    config_lib.check(config)
+    return _build(config)
+  except data_lib.DataError:
+    raise
+  except (ValueError, TypeError) as error:
+    raise app.UsageError(str(error)) from error
+
+
+def load_data(config: config_lib.Data) -> data_lib.LongTailedData:
+  """Reads the data set and cuts the long-tailed subset out of it."""
+  source = functools.partial(
+    data_lib.TfdsSource, config.name, data_dir=config.data_dir
+  )
+  return data_lib.long_tailed(
+    source(split='train'),
+    source(split='test'),
+    imbalance_factor=None if config.class_counts else config.imbalance_factor,
+    profile=config.profile,
+    max_count=config.max_count,
+    class_counts=config.class_counts,
+    validation_per_class=config.validation_per_class,
+    seed=config.subset_seed if config.subset == 'shuffled' else None,
+  )
+
+
+def _build(config: config_lib.Config) -> Experiment:
+  data = load_data(config.data)
+  mesh = training.data_mesh()
+  batch_size = config.data.batch_size
+  if batch_size % mesh.size:
+    raise ValueError(
+      f'--config.data.batch_size must be a multiple of the {mesh.size} '
+      f'devices, got {batch_size}.'
+    )
+  model = models.create_model(
+    config.model.name,
+    num_classes=len(data.class_names),
+    norm=config.model.norm,
+    head=config.model.head,
+  )
+  steps_per_epoch = len(data.train.labels) / batch_size
+  num_steps = max(math.ceil(config.epochs * steps_per_epoch), 1)
+  # SSE-SAM counts whole epochs; the excess is rounding of the product.
+  switch_epochs = math.ceil(config.optimizer.switch * config.epochs - 1e-9)
+  make_method = functools.partial(
+    _method,
+    config.optimizer,
+    data.class_counts,
+    math.ceil(switch_epochs * steps_per_epoch),
+  )
+  method = make_method(jax.random.key(0))
+  split = _splits_rows(config, method)
+  preprocess = _standardization(data.train.images)
+  scale = _COSINE_SCALE if config.model.head == 'cosine' else 1.0
+  make_tx = functools.partial(
+    _make_optimizer, config.optimizer, num_steps, steps_per_epoch
+  )
+  train_steps = tuple(
+    jax.jit(
+      training.make_train_step(
+        model,
+        make_tx(stage.link),
+        lambda logits, labels: losses.cross_entropy(scale * logits, labels),
+        preprocess,
+        ema_decay=config.optimizer.ema_decay,
+        num_microbatches=config.optimizer.num_microbatches,
+      ),
+      donate_argnums=0,
+    )
+    for stage in method.stages
+  )
+
+  @jax.jit
+  def init_state(key):
+    init_key, noise_key = jax.random.split(key)
+    first = make_method(noise_key).stages[0]
+    sample = preprocess(jnp.asarray(data.train.images[:1]))
+    return training.create_train_state(
+      model,
+      make_tx(first.link),
+      init_key,
+      sample,
+      ema=config.optimizer.ema_decay is not None,
+    )
+
+  return Experiment(
+    config=config,
+    data=data,
+    method=method,
+    split=split,
+    num_steps=num_steps,
+    mesh=mesh,
+    train_steps=train_steps,
+    predict_step=jax.jit(training.make_predict_step(model, preprocess)),
+    init=lambda seed: training.replicate(
+      mesh, init_state(jax.random.key(seed))
+    ),
+    batches=lambda seed: _batches(config, data, method, split, mesh.size, seed),
+  )
+
+
+def _batches(
+  config: config_lib.Config,
+  data: data_lib.LongTailedData,
+  method: training.Method,
+  split: bool,
+  row_multiple: int,
+  seed: int,
+) -> grain.MapDataset:
+  batch_size = config.data.batch_size
+  stratified = config.data.sampler == 'stratified'
+  if stratified:
+    tail_classes = data.class_counts < config.optimizer.threshold
+    order = data_lib.stratified_order(
+      tail_classes[data.train.labels],
+      batch_size=batch_size,
+      seed=seed,
+      row_multiple=row_multiple,
+    )
+  else:
+    order = data_lib.shuffled_order(
+      len(data.train.labels), batch_size=batch_size, seed=seed
+    )
+  if not split:
+    return data_lib.joint_batches(order, data.train, method.class_weights)
+  return data_lib.split_batches(
+    order,
+    data.train,
+    method.class_weights,
+    pad=not stratified,
+    row_multiple=row_multiple,
+  )
+
+
+def _method(
+  config: config_lib.Optimizer,
+  class_counts: np.ndarray,
+  switch_step: int,
+  key: jax.Array,
+) -> training.Method:
+  """The update rule of a method word."""
+  methods = training.methods
+  head_tail = {
+    'threshold': config.threshold,
+    'tail_weight': config.tail_weight,
+    'adaptive': config.adaptive,
+  }
+  match config.method:
+    case 'sgd':
+      return methods.sgd(class_counts)
+    case 'sam':
+      return methods.sam(class_counts, config.rho, adaptive=config.adaptive)
+    case 'imbsam':
+      return methods.imbsam(class_counts, config.rho, **head_tail)
+    case 'sse_sam':
+      return methods.sse_sam(
+        class_counts,
+        config.head_rho,
+        config.rho,
+        switch_step=switch_step,
+        **head_tail,
+      )
+    case 'focal_sam':
+      return methods.focal_sam(
+        class_counts,
+        config.rho,
+        gamma=config.focal_gamma,
+        lam=config.focal_lam,
+        adaptive=config.adaptive,
+      )
+    case 'rsam':
+      halved = transforms.stage_switch(
+        config.rho, config.rho / 2, boundary=switch_step
+      )
+      return methods.rsam(class_counts, halved, key=key)
+  raise ValueError(f'unknown --config.optimizer.method {config.method!r}.')
+
+
+def _make_optimizer(
+  config: config_lib.Optimizer,
+  num_steps: int,
+  steps_per_epoch: float,
+  link: optax.GradientTransformation,
+) -> optax.GradientTransformationExtraArgs:
+  learning_rate = training.learning_rate_schedule(
+    config.schedule,
+    config.learning_rate,
+    num_steps=num_steps,
+    warmup_steps=math.ceil(config.warmup_epochs * steps_per_epoch),
+  )
+  return training.make_optimizer(
+    link,
+    learning_rate,
+    momentum=config.momentum,
+    weight_decay=config.weight_decay,
+    decay=config.decay,
+    clip_norm=config.clip_norm,
+  )
+
+
+def _splits_rows(config: config_lib.Config, method: training.Method) -> bool:
+  """Whether head and tail rows go through passes of their own."""
+  batch_norm = config.model.norm == 'batch'
+  rows = config.optimizer.rows
+  if rows == 'split' and not method.exclusive:
+    raise ValueError(
+      '--config.optimizer.rows=split needs the groups head and tail, which '
+      f'{config.optimizer.method} has not. Use imbsam or sse_sam, or leave it.'
+    )
+  if rows == 'split' and batch_norm:
+    raise ValueError(
+      '--config.optimizer.rows=split is not exact with BatchNorm, whose '
+      'statistics tie the rows of a batch together. Pass '
+      '--config.model.norm=group, or leave it.'
+    )
+  return rows != 'joint' and method.exclusive and not batch_norm
+
+
+def _standardization(images: np.ndarray) -> Any:
+  """Zero mean and unit variance per channel of the training images."""
+  scale = 255.0 if images.dtype == np.uint8 else 1.0
+  axes = tuple(range(images.ndim - 1))
+  mean = images.mean(axis=axes, dtype=np.float64) / scale
+  std = images.std(axis=axes, dtype=np.float64) / scale
+  mean = jnp.asarray(mean, jnp.float32)
+  std = jnp.asarray(np.where(std > 0, std, 1.0), jnp.float32)
+
+  def preprocess(batch):
+    return (batch.astype(jnp.float32) / scale - mean) / std
+
+  return preprocess

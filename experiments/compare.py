@@ -1,0 +1,48 @@
+# Copyright 2026 The imbsam_jax Authors.
+# SPDX-License-Identifier: Apache-2.0
+"""Trains methods on several seeds and compares them.
+
+  python -m experiments.compare --config=experiments/configs/digits_lt.py \
+    --methods=sgd,sam,imbsam --seeds=5 --workdir=runs/digits_lt
+
+Runs that are complete are not repeated. Fields for all methods:
+--config.epochs=100. To choose a radius, use the validation split:
+--config.final_split=validation --config.optimizer.rho=0.1
+"""
+
+from collections.abc import Sequence
+import pathlib
+
+from absl import flags
+from ml_collections import config_flags
+
+from experiments import app
+
+_CONFIG = config_flags.DEFINE_config_file(
+  'config', 'experiments/configs/digits_lt.py', 'Configuration file, no word.'
+)
+_METHODS = flags.DEFINE_list(
+  'methods',
+  'sgd,sam,imbsam,sse_sam,rsam',
+  'Method words; the first is the one that others are compared with.',
+)
+_SEEDS = flags.DEFINE_integer('seeds', 5, 'Number of seeds: 0, 1, ...', 1)
+_WORKDIR = flags.DEFINE_string('workdir', None, 'Folder of all runs.')
+
+
+def main(argv: Sequence[str]) -> None:
+  """Runs what is missing, then writes and prints the comparison."""
+  del argv
+  app.read_config(_CONFIG)
+  if not _WORKDIR.value:
+    raise app.UsageError('pass --workdir=FOLDER for the runs.')
+  configs = {word: app.config_of_word(_CONFIG, word) for word in _METHODS.value}
+  # Imported here: --help must not wait for JAX.
+  from experiments import comparison
+
+  app.cache_compilations()
+  comparison.compare(configs, _SEEDS.value, pathlib.Path(_WORKDIR.value))
+
+
+if __name__ == '__main__':
+  app.run(main)

@@ -1,0 +1,198 @@
+# Copyright 2026 The imbsam_jax Authors.
+# SPDX-License-Identifier: Apache-2.0
+"""Methods x seeds: runs, mean +- std, a table and a picture."""
+
+from collections.abc import Mapping
+import datetime
+import json
+import pathlib
+import statistics
+import subprocess
+import sys
+from typing import Any
+
+import jax
+
+from experiments import build
+from experiments import config as config_lib
+from experiments import console
+from experiments import report
+from experiments import run
+from imbsam_jax import metrics
+from imbsam_jax import training
+
+_ACCURACIES = (
+  'top1', 'balanced', 'many', 'medium', 'few', 'head', 'tail',
+)  # fmt: skip
+
+
+def compare(
+  configs: Mapping[str, config_lib.Config],
+  num_seeds: int,
+  workdir: pathlib.Path,
+) -> dict[str, Any]:
+  """Trains every method on every seed, writes and prints the comparison.
+
+  Args:
+    configs: A configuration for each method word.
+    num_seeds: Seeds 0 .. num_seeds - 1.
+    workdir: ``<word>/seed_<n>/`` are the runs, ``comparison.json``,
+      ``comparison.md`` and ``accuracy_by_frequency.png`` what came out.
+
+  Returns:
+    The content of ``comparison.json``.
+  """
+  runs: dict[str, list[pathlib.Path]] = {}
+  for position, (word, config) in enumerate(configs.items()):
+    experiment = build.build(config)
+    if position == 0:
+      print(report.header(experiment), end='\n\n')
+    runs[word] = [
+      _run(experiment, seed, workdir / word / f'seed_{seed}')
+      for seed in range(num_seeds)
+    ]
+  summaries = {
+    word: [json.loads((f / 'summary.json').read_text()) for f in folders]
+    for word, folders in runs.items()
+  }
+  content = {
+    'methods': {word: _statistics(found) for word, found in summaries.items()}
+  }
+  training.write_json(workdir / 'comparison.json', content)
+  first = next(iter(configs.values()))
+  text = f'{table(content)}\n\n{finding(content)}\n'
+  training.write_text(
+    workdir / 'comparison.md', f'# {first.data.name}\n\n{text}\n{_origin()}\n'
+  )
+  _plot(first, runs, workdir / 'accuracy_by_frequency.png')
+  print(
+    f'\n{text}\nfiles in {workdir}: comparison.json, comparison.md, '
+    'accuracy_by_frequency.png, and a folder for each run'
+  )
+  return content
+
+
+def table(content: Mapping[str, Any]) -> str:
+  """Mean +- standard deviation over seeds, one line per method."""
+  shown = [
+    name
+    for name in _ACCURACIES
+    if any(
+      found[name]['mean'] is not None for found in content['methods'].values()
+    )
+  ]
+  columns = [
+    'accuracy, %',
+    *(report.COLUMNS[name] for name in shown),
+    'cost, SGD steps',
+    'seconds',
+  ]
+  rows = []
+  for word, found in content['methods'].items():
+    cells = [_mean_std(found[name], scale=100) for name in shown]
+    cost = f'{found["cost_sgd_steps"]["mean"]:.2f}'
+    seconds = f'{found["seconds"]["mean"]:.1f}'
+    rows.append([word, *cells, cost, seconds])
+  return console.markdown_table(columns, rows)
+
+
+def finding(content: Mapping[str, Any]) -> str:
+  """One sentence on what the table shows."""
+  methods = content['methods']
+  words = [w for w in methods if methods[w]['tail']['mean'] is not None]
+  if len(words) < 2:
+    return 'One method, or no tail classes: nothing to compare.'
+  base, *others = words
+  best = max(others, key=lambda word: methods[word]['tail']['mean'])
+  tail, base_tail = methods[best]['tail'], methods[base]['tail']
+  gain = 100 * (tail['mean'] - base_tail['mean'])
+  top1_gain = 100 * (
+    methods[best]['top1']['mean'] - methods[base]['top1']['mean']
+  )
+  return (
+    f'On the tail classes {best} is best with {_mean_std(tail, scale=100)} %, '
+    f'{gain:+.1f} points against {base} ({top1_gain:+.1f} over all classes), '
+    f'at {methods[best]["cost_sgd_steps"]["mean"]:.2f} times its cost; '
+    f'mean +- std over {tail["runs"]} seeds.'
+  )
+
+
+def _run(
+  experiment: build.Experiment, seed: int, workdir: pathlib.Path
+) -> pathlib.Path:
+  config = config_lib.replace(experiment.config, {'seed': seed})
+  word = config.optimizer.method
+  summary = run.read_summary(workdir, config)
+  done = ' (complete before)' if summary else ''
+  if summary is None:
+    progress = console.Progress(experiment.num_steps, f'{word} seed {seed}')
+    summary = run.run(experiment, seed, workdir, progress=progress)
+    progress.close()
+  print(
+    f'{word:<10} seed {seed}  top-1 {console.percent(summary["top1"])}  '
+    f'tail {console.percent(summary["tail"])}  '
+    f'{summary["seconds"]:.1f} s{done}',
+    flush=True,
+  )
+  return workdir
+
+
+def _statistics(summaries: list[dict[str, Any]]) -> dict[str, Any]:
+  """Mean, sample standard deviation and number of runs, by metric."""
+  found = {}
+  for name, value in summaries[0].items():
+    if not (value is None or type(value) in (int, float)) or name == 'seed':
+      continue
+    values = [s[name] for s in summaries if s[name] is not None]
+    found[name] = {
+      'mean': statistics.fmean(values) if values else None,
+      'std': statistics.stdev(values) if len(values) > 1 else None,
+      'runs': len(values),
+    }
+    if len(values) == 1:
+      found[name]['std'] = 0.0
+  return found
+
+
+def _mean_std(found: Mapping[str, Any], *, scale: float) -> str:
+  if found['mean'] is None:
+    return 'n/a'
+  return f'{scale * found["mean"]:.1f} +- {scale * found["std"]:.1f}'
+
+
+def _plot(
+  config: config_lib.Config,
+  runs: Mapping[str, list[pathlib.Path]],
+  path: pathlib.Path,
+) -> None:
+  accuracies, class_counts = {}, None
+  for word, folders in runs.items():
+    tables = [training.read_csv(f / 'per_class.csv') for f in folders]
+    class_counts = [int(row['train_count']) for row in tables[0]]
+    accuracies[word] = [
+      [float(row['accuracy'] or 'nan') for row in rows] for rows in tables
+    ]
+  metrics.plot_accuracy_by_frequency(
+    path,
+    class_counts,
+    accuracies,
+    tail_below=config.optimizer.threshold,
+    title=f'{config.data.name}: accuracy on the {config.final_split} set, '
+    f'{len(next(iter(runs.values())))} seeds',
+  )
+
+
+def _origin() -> str:
+  """Command, date, commit and hardware, for whoever reads the numbers."""
+  command = 'python -m experiments.compare ' + ' '.join(sys.argv[1:])
+  commit = subprocess.run(
+    ['git', 'describe', '--always', '--dirty'],
+    capture_output=True,
+    text=True,
+    check=False,
+  ).stdout.strip()
+  device = jax.devices()[0].device_kind
+  return (
+    f'`{command}`, {datetime.date.today().isoformat()}, commit '
+    f'{commit or "unknown"}, {jax.device_count()} x {device}.'
+  )

@@ -1,0 +1,277 @@
+# Copyright 2026 The imbsam_jax Authors.
+# SPDX-License-Identifier: Apache-2.0
+"""The configuration of an experiment: all fields, meanings and defaults.
+
+`ml_collections` sets fields in place while flags are read, so these classes are
+not frozen; nothing changes them afterwards.
+"""
+
+import dataclasses
+import difflib
+import json
+import pathlib
+from typing import Any
+
+
+@dataclasses.dataclass(kw_only=True)
+class Data:
+  """Which examples.
+
+  Attributes:
+    name: TFDS name, or 'digits'.
+    data_dir: Folder of prepared TFDS data sets; None is TFDS's default.
+    imbalance_factor: Largest over smallest class count; None keeps the data
+      set's own distribution.
+    profile: 'exp' or 'step'.
+    max_count: Images of the most frequent class; None is as many as there are.
+    class_counts: Counts of one's own instead, such as (100, 20, 5).
+    subset: 'shuffled' keeps random images of each class, as LDAM-DRW does,
+      'first' the first in file order, as ImbSAM and SSE-SAM do.
+    subset_seed: Chooses the shuffled subset.
+    validation_per_class: Images of each class set aside to choose by.
+    batch_size: Rows of a batch, over all devices.
+    sampler: 'shuffle', or 'stratified' for the same number of tail rows in
+      every batch.
+  """
+
+  name: str = 'digits'
+  data_dir: str | None = None
+  imbalance_factor: float | None = 20.0
+  profile: str = 'exp'
+  max_count: int | None = None
+  class_counts: tuple[int, ...] | None = None
+  subset: str = 'shuffled'
+  subset_seed: int = 0
+  validation_per_class: int = 0
+  batch_size: int = 64
+  sampler: str = 'shuffle'
+
+
+@dataclasses.dataclass(kw_only=True)
+class Model:
+  """Which network.
+
+  Attributes:
+    name: 'mlp', 'small_conv_net', 'resnet20', 'resnet32' or 'resnet34'.
+    norm: 'group' or 'batch'.
+    head: 'linear' or 'cosine'; cosines are multiplied by 30 in the loss.
+  """
+
+  name: str = 'small_conv_net'
+  norm: str = 'group'
+  head: str = 'linear'
+
+
+@dataclasses.dataclass(kw_only=True)
+class Optimizer:
+  """Which update rule, and the optimiser around it.
+
+  Attributes:
+    method: 'sgd', 'sam', 'imbsam', 'sse_sam', 'focal_sam' or 'rsam'.
+    rho: Radius: of all (sam, focal_sam), of the tail (imbsam, sse_sam), per
+      entry (rsam).
+    head_rho: Radius of the head (sse_sam).
+    threshold: Classes with fewer training images are tail.
+    tail_weight: Factor of the tail's loss (imbsam, sse_sam).
+    switch: Share of the epochs after which sse_sam lets go of the head and
+      rsam halves its radius; 1 is never.
+    focal_gamma: Exponent of the class weights (focal_sam).
+    focal_lam: Share of the perturbed part (focal_sam).
+    adaptive: Perturbs in proportion to the size of each weight.
+    rows: 'split' gives head and tail passes of their own, 'joint' sends all
+      rows through each; 'auto' splits where that is exact.
+    num_microbatches: Parts of a batch that go through one after the other.
+    learning_rate: At its largest.
+    schedule: 'cosine', 'step' or 'constant'.
+    warmup_epochs: Epochs of linear warm-up.
+    momentum: Of SGD.
+    weight_decay: Coupled, at the unperturbed parameters.
+    decay: Which leaves decay: 'kernels' or 'all'.
+    clip_norm: Global norm at which the gradient is clipped; None is never.
+    ema_decay: Keeps a moving average of the parameters and evaluates it.
+  """
+
+  method: str = 'sgd'
+  rho: float = 0.05
+  head_rho: float = 0.05
+  threshold: int = 20
+  tail_weight: float = 1.0
+  switch: float = 1.0
+  focal_gamma: float = 1.0
+  focal_lam: float = 0.8
+  adaptive: bool = False
+  rows: str = 'auto'
+  num_microbatches: int = 1
+  learning_rate: float = 0.1
+  schedule: str = 'cosine'
+  warmup_epochs: float = 0.0
+  momentum: float = 0.9
+  weight_decay: float = 5e-4
+  decay: str = 'kernels'
+  clip_norm: float | None = None
+  ema_decay: float | None = None
+
+
+@dataclasses.dataclass(kw_only=True)
+class Config:
+  """One training run.
+
+  Attributes:
+    data: Which examples.
+    model: Which network.
+    optimizer: Which update rule.
+    epochs: Passes over the training set.
+    seed: Of parameters, order and noise.
+    save_every: Epochs between checkpoints, and validations where images are
+      set aside; the end is always saved.
+    final_split: 'test', or 'validation' while anything is still being chosen.
+    many_above: Classes with more training images are 'many'.
+    few_below: Classes with fewer training images are 'few'.
+  """
+
+  data: Data = dataclasses.field(default_factory=Data)
+  model: Model = dataclasses.field(default_factory=Model)
+  optimizer: Optimizer = dataclasses.field(default_factory=Optimizer)
+  epochs: float = 40.0
+  seed: int = 0
+  save_every: float = 20.0
+  final_split: str = 'test'
+  many_above: int = 100
+  few_below: int = 20
+
+
+_CHOICES = {
+  'data.profile': ('exp', 'step'),
+  'data.subset': ('shuffled', 'first'),
+  'data.sampler': ('shuffle', 'stratified'),
+  'model.norm': ('group', 'batch'),
+  'model.head': ('linear', 'cosine'),
+  'optimizer.rows': ('auto', 'split', 'joint'),
+  'optimizer.schedule': ('cosine', 'step', 'constant'),
+  'optimizer.decay': ('kernels', 'all'),
+  'final_split': ('test', 'validation'),
+}
+
+
+def check(config: Config) -> None:
+  """Refuses values that no program could run with.
+
+  Raises:
+    ValueError: Names the field, the value, and what it can be.
+  """
+  fields = flatten(config)
+  for name, choices in _CHOICES.items():
+    if fields[name] not in choices:
+      raise ValueError(
+        f'--config.{name} must be one of {", ".join(choices)}, got '
+        f'{fields[name]!r}.'
+      )
+  for name, smallest in (
+    ('data.batch_size', 1),
+    ('data.validation_per_class', 0),
+    ('optimizer.num_microbatches', 1),
+    ('optimizer.learning_rate', 0),
+    ('optimizer.warmup_epochs', 0),
+    ('optimizer.weight_decay', 0),
+    ('optimizer.rho', 0),
+    ('optimizer.head_rho', 0),
+    ('optimizer.tail_weight', 0),
+    ('seed', 0),
+  ):
+    if not fields[name] >= smallest:
+      raise ValueError(
+        f'--config.{name} must be at least {smallest}, got {fields[name]!r}.'
+      )
+  for name in ('epochs', 'save_every'):
+    if not fields[name] > 0:
+      raise ValueError(f'--config.{name} must be > 0, got {fields[name]!r}.')
+  if not 0 <= config.optimizer.switch <= 1:
+    raise ValueError(
+      '--config.optimizer.switch is a share of the epochs, in [0, 1], got '
+      f'{config.optimizer.switch!r}.'
+    )
+  if (
+    config.final_split == 'validation' and not config.data.validation_per_class
+  ):
+    raise ValueError(
+      '--config.final_split=validation needs images to be set aside: pass '
+      '--config.data.validation_per_class=20 as well.'
+    )
+
+
+def flatten(config: Any) -> dict[str, Any]:
+  """Fields by dotted name, ``{'data.name': 'digits', ...}``."""
+  fields = {}
+  for field in dataclasses.fields(config):
+    value = getattr(config, field.name)
+    if dataclasses.is_dataclass(value):
+      fields |= {f'{field.name}.{k}': v for k, v in flatten(value).items()}
+    else:
+      fields[field.name] = value
+  return fields
+
+
+def replace(config: Config, changes: dict[str, Any]) -> Config:
+  """A copy with some fields, by dotted name, changed.
+
+  Raises:
+    ValueError: There is no such field; the nearest one is named.
+  """
+  known = flatten(config)
+  for name in changes:
+    if name not in known:
+      raise ValueError(unknown_field(name, config))
+  values = known | changes
+  parts = {
+    field.name: type(part)(
+      **{
+        inner.name: values[f'{field.name}.{inner.name}']
+        for inner in dataclasses.fields(part)
+      }
+    )
+    if dataclasses.is_dataclass(part := getattr(config, field.name))
+    else values[field.name]
+    for field in dataclasses.fields(config)
+  }
+  return Config(**parts)
+
+
+def unknown_field(name: str, config: Config) -> str:
+  """What to say about a field that does not exist."""
+  fields = list(flatten(config))
+  last = name.rsplit('.', 1)[-1]
+  near = difflib.get_close_matches(name, fields, n=1)
+  near = near or [f for f in fields if f.rsplit('.', 1)[-1] == last]
+  near = near or difflib.get_close_matches(
+    last, [f.rsplit('.', 1)[-1] for f in fields], n=1
+  )
+  hint = f' Did you mean {near[0]!r}?' if near else ''
+  return f'there is no field {name!r} in the configuration.{hint}'
+
+
+def to_json(config: Config) -> dict[str, Any]:
+  """The configuration as nested dictionaries, for ``config.json``."""
+  return json.loads(json.dumps(dataclasses.asdict(config)))
+
+
+def from_json(path: pathlib.Path) -> Config:
+  """The configuration that a run wrote.
+
+  Raises:
+    ValueError: The file cannot be read, or has unknown fields.
+  """
+  try:
+    nested = json.loads(path.read_text())
+  except (OSError, json.JSONDecodeError) as error:
+    raise ValueError(
+      f'{path} is not a readable config.json: {error}'
+    ) from error
+  changes = {}
+  for name, value in nested.items():
+    if isinstance(value, dict):
+      changes |= {f'{name}.{k}': v for k, v in value.items()}
+    else:
+      changes[name] = value
+  counts = changes.get('data.class_counts')
+  changes['data.class_counts'] = None if counts is None else tuple(counts)
+  return replace(Config(), changes)

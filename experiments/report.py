@@ -1,0 +1,71 @@
+# Copyright 2026 The imbsam_jax Authors.
+# SPDX-License-Identifier: Apache-2.0
+"""What a run says about itself: the header before, the table after."""
+
+from typing import Any
+
+import jax
+
+from experiments import build
+from experiments import console
+from experiments import run
+from imbsam_jax import metrics
+
+# Metrics of a table, with the headings of their columns.
+COLUMNS = {
+  'top1': 'top-1',
+  'balanced': 'balanced',
+  'many': 'many',
+  'medium': 'medium',
+  'few': 'few',
+  'head': 'head',
+  'tail': 'tail',
+  'worst_class': 'worst',
+  'g_mean': 'G-mean',
+  'macro_f1': 'macro-F1',
+  'ece': 'ECE',
+}
+
+
+def header(experiment: build.Experiment) -> str:
+  """What a run is about, on one screen."""
+  config, counts = experiment.config, experiment.data.class_counts
+  state = jax.eval_shape(lambda: experiment.init(0))
+  groups = metrics.class_groups(
+    counts, many_above=config.many_above, few_below=config.few_below
+  )
+  tail = counts < config.optimizer.threshold
+  num_params = sum(x.size for x in jax.tree.leaves(state.params))
+  validation = experiment.data.validation
+  return console.fields(
+    {
+      'data': f'{config.data.name}, {len(counts)} classes, '
+      f'{experiment.num_train} training images '
+      f'({counts.max()} to {counts.min()} per class, imbalance factor '
+      f'{counts.max() / counts.min():.4g}), '
+      f'{0 if validation is None else len(validation.labels)} validation, '
+      f'{len(experiment.data.test.labels)} test',
+      'groups': f'{groups["many"].sum()} many (> {config.many_above}), '
+      f'{groups["medium"].sum()} medium, '
+      f'{groups["few"].sum()} few (< {config.few_below}); '
+      f'tail (< {config.optimizer.threshold}): {tail.sum()} classes, '
+      f'{counts[tail].sum() / counts.sum():.1%} of the images',
+      'model': f'{config.model.name}, {config.model.norm} norm, '
+      f'{config.model.head} head, {num_params:,} parameters',
+      'method': f'{config.optimizer.method}, '
+      f'{"head and tail rows apart" if experiment.split else "all rows joint"}'
+      f', expected cost {run.expected_cost(experiment):.2f} SGD steps',
+      'run': f'{config.epochs:g} epochs, {experiment.num_steps} steps of '
+      f'{config.data.batch_size} on {experiment.mesh.size} '
+      f'{experiment.mesh.devices.flat[0].platform} device(s), '
+      f'seed {config.seed}',
+    }
+  )
+
+
+def table(scores: dict[str, Any]) -> str:
+  """The metrics of one evaluation, in per cent."""
+  return console.markdown_table(
+    list(COLUMNS.values()),
+    [[console.percent(scores[name]) for name in COLUMNS]],
+  )

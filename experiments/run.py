@@ -1,0 +1,225 @@
+# Copyright 2026 The imbsam_jax Authors.
+# SPDX-License-Identifier: Apache-2.0
+"""One training run with its folder: header, training, final numbers, files."""
+
+from collections.abc import Callable
+import contextlib
+import dataclasses
+import importlib.metadata
+import json
+import pathlib
+import platform
+from typing import Any
+
+import numpy as np
+
+from experiments import app
+from experiments import build
+from experiments import config as config_lib
+from imbsam_jax import metrics
+from imbsam_jax import training
+
+_PACKAGES = ('imbsam_jax', 'jax', 'jaxlib', 'flax', 'optax', 'numpy')
+
+
+def run(
+  experiment: build.Experiment,
+  seed: int,
+  workdir: pathlib.Path,
+  *,
+  progress: Callable[[list[dict[str, Any]]], None] | None = None,
+) -> dict[str, Any]:
+  """Trains to the end, from the newest checkpoint if there is one.
+
+  Args:
+    experiment: What to train.
+    seed: Of parameters, order and noise; replaces that of the configuration.
+    workdir: Folder of the run.
+    progress: Called with the records of new steps.
+
+  Returns:
+    The content of ``summary.json``.
+
+  Raises:
+    UsageError: The folder belongs to another configuration.
+    DivergedError: Training was given up.
+    CheckpointError: A checkpoint cannot be read.
+  """
+  config = dataclasses.replace(experiment.config, seed=seed)
+  claim_workdir(workdir, config)
+  state = experiment.init(seed)
+  seconds = 0.0
+  validates = experiment.data.validation is not None
+  marks = {
+    experiment.steps(config.save_every * k)
+    for k in range(1, int(config.epochs / config.save_every) + 1)
+  }
+  with training.Checkpoints(
+    workdir / 'checkpoints', best_metric='balanced' if validates else None
+  ) as checkpoints:
+    if checkpoints.latest_step is not None:
+      state, seconds = checkpoints.restore(state)
+    history = training.History(workdir / 'metrics.jsonl', start=int(state.step))
+    state, seconds = training.fit(
+      state,
+      experiment.train_step,
+      experiment.batches(seed),
+      num_steps=experiment.num_steps,
+      put_batch=lambda batch: training.shard_batch(experiment.mesh, batch),
+      describe=lambda step, batch: {'cost': cost(experiment, step, batch)},
+      evaluate=(lambda s: evaluate(experiment, s, 'validation')[0])
+      if validates
+      else None,
+      evaluate_at=marks,
+      checkpoints=checkpoints,
+      checkpoint_at=marks,
+      history=history,
+      on_progress=progress,
+      seconds=seconds,
+    )
+  scores, classes = evaluate(experiment, state, config.final_split)
+  summary = _summary(experiment, state, scores, history.records, seconds, seed)
+  training.write_csv(workdir / 'per_class.csv', classes)
+  # Last: a folder with a summary is complete.
+  training.write_json(workdir / 'summary.json', summary)
+  return summary
+
+
+def evaluate(
+  experiment: build.Experiment, state: training.TrainState, split: str
+) -> tuple[dict[str, float | None], list[dict[str, Any]]]:
+  """Metrics of a state on 'test' or 'validation': of the set, by class."""
+  config, data = experiment.config, experiment.data
+  examples = data.test if split == 'test' else data.validation
+  if examples is None:
+    raise app.UsageError(
+      'this run has no validation split; pass --split=test, or train with '
+      '--config.data.validation_per_class=20.'
+    )
+  predictions, confidences = training.predict(
+    experiment.predict_step,
+    state.variables,
+    examples,
+    batch_size=config.data.batch_size,
+    mesh=experiment.mesh,
+  )
+  found = (examples.labels, predictions, np.clip(confidences, 0.0, 1.0))
+  scores = metrics.classification_metrics(
+    *found,
+    class_counts=data.class_counts,
+    many_above=config.many_above,
+    few_below=config.few_below,
+    tail_below=config.optimizer.threshold,
+  )
+  classes = metrics.per_class_metrics(
+    *found, class_counts=data.class_counts, class_names=data.class_names
+  )
+  return scores, classes
+
+
+def cost(experiment: build.Experiment, step: int, batch: Any) -> float:
+  """Cost of one step in SGD steps."""
+  return training.step_cost(
+    experiment.method.stage(step),
+    batch,
+    batch_size=experiment.config.data.batch_size,
+  )
+
+
+def plot(experiment: build.Experiment, workdir: pathlib.Path) -> None:
+  """Draws per-class accuracy against class frequency from ``per_class.csv``."""
+  config = experiment.config
+  rows = training.read_csv(workdir / 'per_class.csv')
+  metrics.plot_accuracy_by_frequency(
+    workdir / 'accuracy_by_frequency.png',
+    experiment.data.class_counts,
+    {config.optimizer.method: [float(r['accuracy'] or 'nan') for r in rows]},
+    tail_below=config.optimizer.threshold,
+    title=f'{config.data.name}: accuracy on the {config.final_split} set',
+  )
+
+
+def expected_cost(experiment: build.Experiment, *, samples: int = 50) -> float:
+  """Mean cost of a step of the run, from batches spread over it."""
+  batches = experiment.batches(0)
+  steps = np.unique(
+    np.linspace(0, experiment.num_steps - 1, samples).astype(int)
+  )
+  return float(
+    np.mean([cost(experiment, int(s), batches[int(s)]) for s in steps])
+  )
+
+
+def claim_workdir(workdir: pathlib.Path, config: config_lib.Config) -> None:
+  """Writes ``config.json``, or checks that the one there is the same.
+
+  Raises:
+    UsageError: The folder holds a run of another configuration.
+  """
+  path = workdir / 'config.json'
+  if path.exists():
+    try:
+      theirs = config_lib.flatten(config_lib.from_json(path))
+    except ValueError as error:
+      raise app.UsageError(str(error)) from error
+    ours = config_lib.flatten(config)
+    lines = [
+      f'  {name}: {theirs[name]!r} there, {ours[name]!r} now'
+      for name in ours
+      if ours[name] != theirs[name]
+    ]
+    if lines:
+      raise app.UsageError(
+        f'{workdir} holds a run of another configuration:\n'
+        + '\n'.join(lines)
+        + '\nPass another --workdir, or remove this folder.'
+      )
+    return
+  workdir.mkdir(parents=True, exist_ok=True)
+  training.write_json(path, config_lib.to_json(config))
+
+
+def read_summary(
+  workdir: pathlib.Path, config: config_lib.Config
+) -> dict[str, Any] | None:
+  """The summary of a complete run of this configuration, or None."""
+  if not (workdir / 'summary.json').exists():
+    return None
+  claim_workdir(workdir, config)
+  return json.loads((workdir / 'summary.json').read_text())
+
+
+def _summary(
+  experiment: build.Experiment,
+  state: training.TrainState,
+  scores: dict[str, float | None],
+  records: list[dict[str, Any]],
+  seconds: float,
+  seed: int,
+) -> dict[str, Any]:
+  steps = [record for record in records if 'loss' in record]
+  batch_size = experiment.config.data.batch_size
+  return {
+    **scores,
+    'train_loss': steps[-1]['loss'],
+    'seconds': round(seconds, 3),
+    'images_per_second': round(len(steps) * batch_size / seconds, 1),
+    'cost_sgd_steps': round(float(np.mean([r['cost'] for r in steps])), 4),
+    'steps': len(steps),
+    'skipped_steps': sum(bool(r.get('skipped')) for r in steps),
+    'num_train': experiment.num_train,
+    'method': experiment.config.optimizer.method,
+    'seed': seed,
+    'split': experiment.config.final_split,
+    'params_sha256': training.params_sha256(state.params),
+    'device': experiment.mesh.devices.flat[0].device_kind,
+    'versions': {'python': platform.python_version(), **_versions()},
+  }
+
+
+def _versions() -> dict[str, str]:
+  found = {}
+  for package in _PACKAGES:
+    with contextlib.suppress(importlib.metadata.PackageNotFoundError):
+      found[package] = importlib.metadata.version(package)
+  return found
