@@ -1,0 +1,45 @@
+# Copyright 2026 The imbsam_jax Authors.
+# SPDX-License-Identifier: Apache-2.0
+"""Flax (Linen) classifiers for images and vectors, and their parts.
+
+Every model maps normalised float inputs to float32 logits,
+``model.apply(variables, x, train=...)``, and gives the features under its head
+by ``method='features'``. With ``norm='group'`` or ``'none'`` the rows of a
+batch do not depend on each other.
+"""
+
+from imbsam_jax.models._cifar_resnet import CifarResNet
+from imbsam_jax.models._cifar_resnet import CifarResNet34
+from imbsam_jax.models._cifar_resnet import ResNet20
+from imbsam_jax.models._cifar_resnet import ResNet32
+from imbsam_jax.models._classifier import Classifier
+from imbsam_jax.models._conv_net import SmallConvNet
+from imbsam_jax.models._heads import cosine_logits
+from imbsam_jax.models._heads import CosineHead
+from imbsam_jax.models._heads import HEADS
+from imbsam_jax.models._heads import LinearHead
+from imbsam_jax.models._mlp import MLP
+from imbsam_jax.models._normalization import Normalization
+from imbsam_jax.models._normalization import NORMS
+from imbsam_jax.models._normalization import num_groups
+from imbsam_jax.models._registry import create_model
+from imbsam_jax.models._registry import MODEL_NAMES
+
+__all__ = (
+  'CifarResNet',
+  'CifarResNet34',
+  'Classifier',
+  'CosineHead',
+  'HEADS',
+  'LinearHead',
+  'MLP',
+  'MODEL_NAMES',
+  'NORMS',
+  'Normalization',
+  'ResNet20',
+  'ResNet32',
+  'SmallConvNet',
+  'cosine_logits',
+  'create_model',
+  'num_groups',
+)

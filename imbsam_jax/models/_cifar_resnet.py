@@ -1,0 +1,245 @@
+# Copyright 2026 The imbsam_jax Authors.
+# SPDX-License-Identifier: Apache-2.0
+"""Residual networks for 32x32 images.
+
+Sources: He et al., Deep Residual Learning for Image Recognition, CVPR 2016
+(https://arxiv.org/abs/1512.03385), section 4.2 for ResNet-20 and ResNet-32;
+the ResNet-34 of the ImbSAM experiments (Zhou et al., ICCV 2023).
+"""
+
+from collections.abc import Sequence
+from typing import ClassVar
+from typing import Literal
+
+from flax import linen as nn
+import jax
+import jax.numpy as jnp
+from jax.typing import ArrayLike
+from jax.typing import DTypeLike
+
+from imbsam_jax.models import _classifier
+from imbsam_jax.models import _initializers
+from imbsam_jax.models import _normalization
+
+Shortcut = Literal['pad', 'projection']
+
+
+def pad_shortcut(x: jax.Array, channels: int, stride: int) -> jax.Array:
+  """Shortcut without parameters, option A of He et al. (2016).
+
+  Every `stride`-th pixel, starting with the first; the new channels are zeros,
+  half of them before the old ones and half behind.
+
+  Args:
+    x: array, shape ``[batch, height, width, in_channels]``.
+    channels: number of channels of the result, `in_channels` or more.
+    stride: step between the pixels that are kept.
+
+  Returns:
+    Array, shape ``[batch, ceil(height / stride), ceil(width / stride),
+    channels]``.
+  """
+  x = jax.lax.slice(x, (0, 0, 0, 0), x.shape, (1, stride, stride, 1))
+  before = (channels - x.shape[-1]) // 2
+  behind = channels - x.shape[-1] - before
+  return jnp.pad(x, ((0, 0), (0, 0), (0, 0), (before, behind)))
+
+
+class BasicBlock(nn.Module):
+  """Two 3x3 convolutions and a shortcut: ``relu(x' + norm(conv(...)))``.
+
+  Attributes:
+    channels: number of channels of the result.
+    stride: stride of the first convolution and of the shortcut.
+    shortcut: what happens where the shape changes: `'pad'` is `pad_shortcut`,
+      `'projection'` a 1x1 convolution and a normalisation (options A and B).
+    norm: see `Normalization`.
+    fan: see `CifarResNet`.
+    dtype: dtype of the computation.
+  """
+
+  channels: int
+  stride: int = 1
+  shortcut: Shortcut = 'pad'
+  norm: _normalization.NormName = 'batch'
+  fan: _initializers.Fan = 'fan_in'
+  dtype: DTypeLike = jnp.float32
+
+  @nn.compact
+  def __call__(self, x: jax.Array, *, train: bool) -> jax.Array:
+    """Applies the block.
+
+    Args:
+      x: array, shape ``[batch, height, width, in_channels]``.
+      train: whether batch normalisation uses and updates batch statistics.
+
+    Returns:
+      Array, shape ``[batch, ceil(height / stride), ceil(width / stride),
+      channels]``.
+    """
+
+    def conv_norm(x, size, stride, name):
+      x = _conv(self.channels, size, stride, self.fan, self.dtype, name)(x)
+      norm = _normalization.Normalization(
+        self.norm, dtype=self.dtype, name=f'{name}_norm'
+      )
+      return norm(x, train=train)
+
+    y = nn.relu(conv_norm(x, 3, self.stride, 'conv1'))
+    y = conv_norm(y, 3, 1, 'conv2')
+    if self.stride != 1 or x.shape[-1] != self.channels:
+      if self.shortcut == 'projection':
+        x = conv_norm(x, 1, self.stride, 'projection')
+      else:
+        x = pad_shortcut(x, self.channels, self.stride)
+    return nn.relu(x + y)
+
+
+class CifarResNet(_classifier.Classifier):
+  """Residual network with a 3x3 stem of stride 1 and no max-pooling.
+
+  Stem, then stages of `BasicBlock`; each stage after the first starts with
+  stride 2; then global average pooling. Convolutions have no bias. They pad one
+  pixel on each side, as PyTorch does and Flax's `'SAME'` does not where the
+  stride is 2: the kernel stays centred on the pixel that the shortcut keeps.
+
+  Kernels are normal of variance ``2 / fan`` (He et al., 2015): `'fan_in'` in
+  the LDAM code, `'fan_out'` in torchvision.
+
+  .. note::
+    The LDAM code draws the linear classifier with variance ``2 / dim`` too, and
+    torchvision uniformly with variance ``1 / (3 dim)``. `LinearHead` has
+    ``1 / dim`` in every model.
+
+  Attributes:
+    num_classes: number of classes.
+    norm: `'batch'`, as in the sources, or `'group'`; without a normalisation
+      the activations would double from block to block.
+    head: `'linear'` or `'cosine'`.
+    dtype: dtype of the computation up to the features.
+    stage_sizes: number of blocks per stage.
+    widths: number of channels per stage; the stem has the first.
+    shortcut: `'pad'` or `'projection'`, see `BasicBlock`.
+    fan: `'fan_in'` or `'fan_out'`.
+  """
+
+  allowed_norms: ClassVar[tuple[str, ...]] = ('batch', 'group')
+
+  norm: _normalization.NormName = 'batch'
+  stage_sizes: Sequence[int] = (3, 3, 3)
+  widths: Sequence[int] = (16, 32, 64)
+  shortcut: Shortcut = 'pad'
+  fan: _initializers.Fan = 'fan_in'
+
+  def __post_init__(self) -> None:
+    """Checks the attributes when the model is made, not at its first call."""
+    # Tuples, because Flax modules are hashed when they are static arguments.
+    self.stage_sizes = tuple(self.stage_sizes)
+    self.widths = tuple(self.widths)
+    if len(self.stage_sizes) != len(self.widths):
+      raise ValueError(
+        '`stage_sizes` and `widths` must have one entry per stage, got '
+        f'{self.stage_sizes} and {self.widths}. ResNet-32 has stage_sizes='
+        '(5, 5, 5) and widths=(16, 32, 64).'
+      )
+    if self.shortcut not in ('pad', 'projection'):
+      raise ValueError(
+        f"`shortcut` must be 'pad' or 'projection', got {self.shortcut!r}. Use "
+        "shortcut='pad' for the one without parameters."
+      )
+    for value in self.stage_sizes:
+      _classifier.check_positive(
+        'stage_sizes', value, example='stage_sizes=(5, 5, 5)'
+      )
+    for value in self.widths:
+      _classifier.check_positive('widths', value, example='widths=(16, 32, 64)')
+    _initializers.he_normal(self.fan)  # Refuses an unknown word.
+    super().__post_init__()
+
+  @nn.compact
+  def features(self, x: ArrayLike, *, train: bool) -> jax.Array:
+    """Channels of the last block, averaged over the image.
+
+    Args:
+      x: float array, normalised, shape ``[batch, height, width, channels]``.
+      train: whether batch normalisation uses and updates batch statistics.
+
+    Returns:
+      Float32 array, shape ``[batch, widths[-1]]``.
+
+    Raises:
+      TypeError: `x` is not a float array.
+      ValueError: `x` has not four axes.
+    """
+    x = _classifier.as_images(x, self.dtype)
+    x = _conv(self.widths[0], 3, 1, self.fan, self.dtype, 'stem')(x)
+    norm = _normalization.Normalization(
+      self.norm, dtype=self.dtype, name='stem_norm'
+    )
+    x = nn.relu(norm(x, train=train))
+    stages = zip(self.stage_sizes, self.widths, strict=True)
+    for i, (num_blocks, width) in enumerate(stages, start=1):
+      for j in range(1, num_blocks + 1):
+        x = BasicBlock(
+          width,
+          stride=2 if i > 1 and j == 1 else 1,
+          shortcut=self.shortcut,
+          norm=self.norm,
+          fan=self.fan,
+          dtype=self.dtype,
+          name=f'stage{i}_block{j}',
+        )(x, train=train)
+    return _classifier.average_pool(x)
+
+
+class ResNet20(CifarResNet):
+  """ResNet-20 of He et al. (2016), section 4.2.
+
+  269,722 parameters with 10 classes, 275,572 with 100 (linear head, three input
+  channels). `CifarResNet` has the attributes.
+  """
+
+
+class ResNet32(CifarResNet):
+  """ResNet-32 of He et al. (2016), the network of the long-tail literature.
+
+  464,154 parameters with 10 classes, 470,004 with 100 (linear head, three input
+  channels). `CifarResNet` has the attributes.
+  """
+
+  stage_sizes: Sequence[int] = (5, 5, 5)
+
+
+class CifarResNet34(CifarResNet):
+  """ResNet-34 with a stem for small images, the network of ImbSAM's results.
+
+  Torchvision's ResNet-34 with a 3x3 stem of stride 1 and no max-pooling; the
+  ImbSAM paper calls it ResNet-32. 21,328,292 parameters with 100 classes
+  (linear head, three input channels), 45 times those of `ResNet32`.
+  `CifarResNet` has the attributes.
+  """
+
+  stage_sizes: Sequence[int] = (3, 4, 6, 3)
+  widths: Sequence[int] = (64, 128, 256, 512)
+  shortcut: Shortcut = 'projection'
+  fan: _initializers.Fan = 'fan_out'
+
+
+def _conv(
+  channels: int,
+  size: int,
+  stride: int,
+  fan: _initializers.Fan,
+  dtype: DTypeLike,
+  name: str,
+) -> nn.Conv:
+  return nn.Conv(
+    channels,
+    (size, size),
+    strides=stride,
+    padding=size // 2,
+    use_bias=False,
+    kernel_init=_initializers.he_normal(fan),
+    dtype=dtype,
+    name=name,
+  )

@@ -1,0 +1,189 @@
+# Copyright 2026 The imbsam_jax Authors.
+# SPDX-License-Identifier: Apache-2.0
+"""What all classifiers share: features, then a head."""
+
+import numbers
+from typing import ClassVar
+
+from flax import linen as nn
+import jax
+import jax.numpy as jnp
+from jax.typing import ArrayLike
+from jax.typing import DTypeLike
+
+from imbsam_jax.models import _heads
+from imbsam_jax.models import _normalization
+
+
+def check_positive(name: str, value: object, *, example: str) -> None:
+  """Refuses a size that is not an integer of 1 or more.
+
+  Args:
+    name: the argument's name.
+    value: the argument.
+    example: what to type instead.
+
+  Raises:
+    TypeError: `value` is not an integer.
+    ValueError: `value` is below 1.
+  """
+  if isinstance(value, bool) or not isinstance(value, numbers.Integral):
+    raise TypeError(
+      f'`{name}` takes integers, got {value!r} of type '
+      f'{type(value).__name__}. Pass {example}, for example.'
+    )
+  if value < 1:
+    raise ValueError(
+      f'`{name}` takes integers of 1 or more, got {value}. Pass {example}, for '
+      'example.'
+    )
+
+
+def check_dtype(dtype: DTypeLike) -> None:
+  """Refuses a computation dtype that is not a float dtype.
+
+  Args:
+    dtype: a dtype or its name.
+
+  Raises:
+    TypeError: `dtype` is not a float dtype.
+  """
+  try:
+    is_float = jnp.issubdtype(jnp.dtype(dtype), jnp.floating)
+  except TypeError:  # Not a dtype at all.
+    is_float = False
+  if not is_float:
+    raise TypeError(
+      f'`dtype` must be a float dtype, got {dtype!r}. Pass dtype=jnp.float32 '
+      'or dtype=jnp.bfloat16.'
+    )
+
+
+def as_floats(x: ArrayLike, dtype: DTypeLike) -> jax.Array:
+  """The input of a model, cast to its computation dtype.
+
+  Args:
+    x: float array, shape ``[batch, ...]``.
+    dtype: dtype of the result.
+
+  Returns:
+    `x` as an array of dtype `dtype`.
+
+  Raises:
+    TypeError: `x` is not a float array.
+    ValueError: `x` has no batch axis and an axis after it.
+  """
+  x = jnp.asarray(x)
+  if not jnp.issubdtype(x.dtype, jnp.floating):
+    raise TypeError(
+      f'`x` must be a float array, normalised, got dtype {x.dtype}. Scale it '
+      'first: (x.astype(jnp.float32) / 255 - mean) / std for uint8 images.'
+    )
+  if x.ndim < 2:
+    raise ValueError(
+      f'`x` must have shape [batch, ...], got shape {x.shape}. Pass x[None] '
+      'for a single example.'
+    )
+  return x.astype(dtype)
+
+
+def as_images(x: ArrayLike, dtype: DTypeLike) -> jax.Array:
+  """The input of a convolutional model, cast to its computation dtype.
+
+  Args:
+    x: float array, shape ``[batch, height, width, channels]``.
+    dtype: dtype of the result.
+
+  Returns:
+    `x` as an array of dtype `dtype`.
+
+  Raises:
+    TypeError: `x` is not a float array.
+    ValueError: `x` has not four axes.
+  """
+  x = as_floats(x, dtype)
+  if x.ndim != 4:
+    raise ValueError(
+      '`x` must have shape [batch, height, width, channels], got shape '
+      f'{x.shape}. Pass x[..., None] for grey images without a channel axis, '
+      'x[None] for a single image.'
+    )
+  return x
+
+
+def average_pool(x: jax.Array) -> jax.Array:
+  """Mean over height and width, in float32.
+
+  Args:
+    x: float array, shape ``[batch, height, width, channels]``.
+
+  Returns:
+    Float32 array, shape ``[batch, channels]``.
+  """
+  return jnp.mean(x.astype(jnp.float32), axis=(1, 2))
+
+
+class Classifier(nn.Module):
+  """Base of the models: `features`, then the submodule `classifier`.
+
+  A subclass writes `features`. The head's parameters are
+  ``params['classifier']``, so re-training or replacing a classifier touches one
+  key, and a head runs on stored features by itself:
+  ``LinearHead(num_classes).apply({'params': params['classifier']}, features)``.
+
+  Attributes:
+    num_classes: number of classes.
+    norm: `'batch'`, `'group'` or `'none'`, see `Normalization`.
+    head: `'linear'` or `'cosine'`. A cosine head returns raw cosines; the loss
+      holds the scale, see `cosine_logits`.
+    dtype: dtype of the computation up to the features. Parameters, statistics,
+      features and logits are float32.
+  """
+
+  allowed_norms: ClassVar[tuple[str, ...]] = _normalization.NORMS
+
+  num_classes: int
+  norm: _normalization.NormName = 'group'
+  head: _heads.HeadName = 'linear'
+  dtype: DTypeLike = jnp.float32
+
+  def __post_init__(self) -> None:
+    """Checks the attributes when the model is made, not at its first call."""
+    check_positive('num_classes', self.num_classes, example='num_classes=10')
+    _normalization.check_norm(self.norm, self.allowed_norms)
+    _heads.check_head(self.head)
+    check_dtype(self.dtype)
+    super().__post_init__()
+
+  def setup(self) -> None:
+    """Makes the head."""
+    self.classifier = _heads.make_head(self.head, self.num_classes)
+
+  def features(self, x: ArrayLike, *, train: bool) -> jax.Array:
+    """Features that the head reads: ``apply(..., method='features')``.
+
+    Args:
+      x: float array, normalised, shape ``[batch, height, width, channels]``.
+      train: whether batch normalisation uses and updates batch statistics.
+
+    Returns:
+      Float32 array, shape ``[batch, dim]``.
+    """
+    raise NotImplementedError(type(self).__name__)
+
+  def __call__(self, x: ArrayLike, *, train: bool) -> jax.Array:
+    """Logits of a batch.
+
+    Args:
+      x: float array, normalised, shape ``[batch, height, width, channels]``.
+      train: whether batch normalisation uses and updates batch statistics; then
+        call ``apply`` with ``mutable=['batch_stats']``. Nothing else reads it.
+
+    Returns:
+      Float32 array, shape ``[batch, num_classes]``.
+
+    Raises:
+      TypeError: `x` is not a float array.
+      ValueError: `x` has a wrong number of axes.
+    """
+    return self.classifier(self.features(x, train=train))

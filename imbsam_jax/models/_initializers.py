@@ -1,0 +1,70 @@
+# Copyright 2026 The imbsam_jax Authors.
+# SPDX-License-Identifier: Apache-2.0
+"""Kernel initialisation."""
+
+from collections.abc import Callable
+from collections.abc import Sequence
+import math
+from typing import Literal
+
+import jax
+import jax.numpy as jnp
+from jax.typing import DTypeLike
+
+Fan = Literal['fan_in', 'fan_out']
+
+
+def scaled_normal(scale: float, fan: Fan) -> Callable[..., jax.Array]:
+  """Normal initialisation of variance ``scale / fan``, not truncated.
+
+  .. note::
+    Arrays are drawn flat and reshaped. The numbers are those of a draw in the
+    array's own shape, but for the random bits of one axis XLA's CPU compiler
+    takes 0.2 seconds, of two axes 1 and of four axes 2 to 5 (jax 0.10.2 and
+    0.12.0), and a network needs one such program for each shape of a kernel.
+
+  Args:
+    scale: positive number.
+    fan: `'fan_in'` counts the inputs of an output, `'fan_out'` the outputs of
+      an input.
+
+  Returns:
+    An initialiser ``(key, shape, dtype)`` for kernels of shape ``[..., inputs,
+    outputs]``.
+
+  Raises:
+    ValueError: `fan` is unknown.
+  """
+  if fan not in ('fan_in', 'fan_out'):
+    raise ValueError(
+      f"`fan` must be 'fan_in' or 'fan_out', got {fan!r}. Use fan='fan_in'."
+    )
+
+  def init(
+    key: jax.Array, shape: Sequence[int], dtype: DTypeLike = jnp.float32
+  ) -> jax.Array:
+    size = math.prod(shape)
+    count = size // (shape[-1] if fan == 'fan_in' else shape[-2])
+    draws = jax.random.normal(key, (size,), dtype)
+    return (math.sqrt(scale / count) * draws).reshape(shape)
+
+  return init
+
+
+def he_normal(fan: Fan = 'fan_in') -> Callable[..., jax.Array]:
+  """Normal initialisation of variance ``2 / fan``, for layers before a ReLU.
+
+  He et al. (2015). `'fan_in'` keeps the scale of activations, `'fan_out'` that
+  of gradients. It is PyTorch's ``kaiming_normal_``; Flax's ``he_normal`` cuts
+  the normal at two standard deviations.
+
+  Args:
+    fan: see `scaled_normal`.
+
+  Returns:
+    An initialiser, see `scaled_normal`.
+
+  Raises:
+    ValueError: `fan` is unknown.
+  """
+  return scaled_normal(2.0, fan)

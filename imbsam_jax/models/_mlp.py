@@ -1,0 +1,83 @@
+# Copyright 2026 The imbsam_jax Authors.
+# SPDX-License-Identifier: Apache-2.0
+"""Multi-layer perceptron."""
+
+from collections.abc import Sequence
+
+from flax import linen as nn
+import jax
+import jax.numpy as jnp
+from jax.typing import ArrayLike
+
+from imbsam_jax.models import _classifier
+from imbsam_jax.models import _initializers
+from imbsam_jax.models import _normalization
+
+
+class MLP(_classifier.Classifier):
+  """Fully connected layers with ReLU, on flattened inputs of any shape.
+
+  Each layer is dense (He normal kernel), normalisation, ReLU. A layer followed
+  by a normalisation has no bias.
+
+  Attributes:
+    num_classes: number of classes.
+    norm: `'none'`, `'batch'` or `'group'`, see `Normalization`.
+    head: `'linear'` or `'cosine'`.
+    dtype: dtype of the computation up to the features.
+    widths: numbers of hidden units, a layer each; the last is the width of the
+      features. Empty: the head reads the input.
+
+  Examples:
+    >>> import jax, jax.numpy as jnp
+    >>> from imbsam_jax import models
+    >>> model = models.MLP(num_classes=3, widths=(16,))
+    >>> x = jnp.ones([5, 4])
+    >>> variables = model.init(jax.random.key(0), x, train=False)
+    >>> model.apply(variables, x, train=False).shape
+    (5, 3)
+    >>> model.apply(variables, x, train=False, method='features').shape
+    (5, 16)
+  """
+
+  norm: _normalization.NormName = 'none'
+  widths: Sequence[int] = (128, 128)
+
+  def __post_init__(self) -> None:
+    """Checks the attributes when the model is made, not at its first call."""
+    # A tuple, because Flax modules are hashed when they are static arguments.
+    self.widths = tuple(self.widths)
+    for width in self.widths:
+      _classifier.check_positive('widths', width, example='widths=(128, 128)')
+    super().__post_init__()
+
+  @nn.compact
+  def features(self, x: ArrayLike, *, train: bool) -> jax.Array:
+    """Activations of the last hidden layer.
+
+    Args:
+      x: float array, normalised, shape ``[batch, ...]``.
+      train: whether batch normalisation uses and updates batch statistics.
+
+    Returns:
+      Float32 array, shape ``[batch, widths[-1]]``.
+
+    Raises:
+      TypeError: `x` is not a float array.
+      ValueError: `x` has no axis after the batch.
+    """
+    x = _classifier.as_floats(x, self.dtype)
+    x = x.reshape(x.shape[0], -1)
+    for i, width in enumerate(self.widths, start=1):
+      x = nn.Dense(
+        width,
+        use_bias=self.norm == 'none',
+        kernel_init=_initializers.he_normal(),
+        dtype=self.dtype,
+        name=f'dense{i}',
+      )(x)
+      x = _normalization.Normalization(
+        self.norm, dtype=self.dtype, name=f'norm{i}'
+      )(x, train=train)
+      x = nn.relu(x)
+    return x.astype(jnp.float32)
