@@ -69,6 +69,20 @@ class ArraySource:
         '`images` and `labels` must have one row per example, got '
         f'{len(images)} and {len(labels)} rows.'
       )
+    if class_names is None:
+      largest = int(labels.max()) if labels.size else 0
+      class_names = [str(c) for c in range(largest + 1)]
+    self.class_names: Sequence[str] = list(class_names)
+    self.labels = _long_tail.check_labels(
+      labels, num_classes=len(self.class_names)
+    )
+    missing = sorted(set(range(len(self.class_names))) - set(self.labels))
+    if missing:
+      raise _errors.DataError(
+        f'class {missing[0]} ({self.class_names[missing[0]]!r}) has no '
+        f'examples ({len(missing)} such classes). Number the classes that '
+        'occur from 0.'
+      )
     if np.issubdtype(images.dtype, np.floating):
       images = images.astype(np.float32)
       finite = np.isfinite(images.reshape(len(images), -1)).all(axis=1)
@@ -81,20 +95,6 @@ class ArraySource:
       raise _errors.DataError(
         f'`images` must be uint8 or floating point, got {images.dtype}. '
         'Pass images.astype("float32").'
-      )
-    if class_names is None:
-      largest = int(labels.max()) if labels.size else 0
-      class_names = [str(c) for c in range(largest + 1)]
-    self.class_names = list(class_names)
-    self.labels = _long_tail.check_labels(
-      labels, num_classes=len(self.class_names)
-    )
-    missing = sorted(set(range(len(self.class_names))) - set(self.labels))
-    if missing:
-      raise _errors.DataError(
-        f'class {missing[0]} ({self.class_names[missing[0]]!r}) has no '
-        f'examples ({len(missing)} such classes). Number the classes that '
-        'occur from 0.'
       )
     self._images = images
 
@@ -139,7 +139,7 @@ class TfdsSource:
         f'data set {name!r} has no readable split {split!r} in '
         f'{builder.data_dir}: {error}'
       ) from error
-    self.class_names = list(features['label'].names)
+    self.class_names: Sequence[str] = list(features['label'].names)
     self.labels = _long_tail.check_labels(
       np.array([row['label'] for row in self._read(range(len(self._rows)))]),
       num_classes=len(self.class_names),

@@ -38,9 +38,10 @@ class Checkpoints:
           keep_checkpoints_without_metrics=False,
         )
       )
-    self._checkpointer = ocp.training.Checkpointer(
-      self.directory,
-      preservation_policy=policies.AnyPreservationPolicy(keep),
+    keep_any: Any = policies.AnyPreservationPolicy(keep)
+    self._checkpointer: Any = ocp.training.Checkpointer(
+      str(self.directory),
+      preservation_policy=keep_any,
       cleanup_tmp_directories=True,
     )
 
@@ -137,5 +138,7 @@ class Checkpoints:
 
 
 def _all_finite(tree: Any) -> bool:
-  leaves = [x for x in jax.tree.leaves(tree) if jnp.issubdtype(x.dtype, float)]
+  leaves = [
+    x for x in jax.tree.leaves(tree) if jnp.issubdtype(x.dtype, jnp.inexact)
+  ]
   return all(bool(jnp.isfinite(x).all()) for x in leaves)

@@ -18,7 +18,7 @@ from imbsam_jax.training import _writers
 
 TrainStep = Callable[
   [_state.TrainState, TrainBatch],
-  tuple[_state.TrainState, dict[str, jax.Array]],
+  tuple[_state.TrainState, dict[str, Any]],
 ]
 
 # Steps whose metrics may wait on the device before they are read.
@@ -69,6 +69,7 @@ def fit(
   """
   begin = time.perf_counter() - seconds
   waiting: list[tuple[int, Mapping[str, float], dict[str, jax.Array]]] = []
+  skipped: list[int] = []
   for step in range(int(state.step), num_steps):
     # One step.
     batch = batches[step]
@@ -84,12 +85,13 @@ def fit(
     if len(waiting) >= _FLUSH_EVERY or evaluating or saving or last:
       records, exhausted = _read(waiting)
       waiting.clear()
+      skipped += [r['step'] for r in records if r.get('skipped')]
       if history:
         history.append(records)
       if on_progress:
         on_progress(records)
       if exhausted:
-        raise _errors.DivergedError(_divergence(records))
+        raise _errors.DivergedError(_divergence(skipped))
 
     # Validate, then save with what was found.
     scores = evaluate(state) if evaluate is not None and evaluating else None
@@ -117,13 +119,15 @@ def _read(waiting: list) -> tuple[list[dict[str, Any]], bool]:
   return records, exhausted
 
 
-def _divergence(records: list[dict[str, Any]]) -> str:
-  skipped = [record['step'] for record in records if record.get('skipped')]
+def _divergence(skipped: list[int]) -> str:
+  first = last = skipped[-1]
+  while first - 1 in skipped:
+    first -= 1
   return (
-    f'updates were not finite too many times in a row (steps {skipped[0]} to '
-    f'{skipped[-1]}). Parameters are those before the first of them. Lower the '
-    'learning rate or the radius, clip the gradient '
-    '(--config.optimizer.clip_norm=1.0), or look at the data of these steps.'
+    f'too many updates in a row were not finite: those of steps {first} to '
+    f'{last}. None was applied. Lower the learning rate or the radius, clip '
+    'the gradient (--config.optimizer.clip_norm=1.0), or look at the data of '
+    'these steps.'
   )
 
 

@@ -6,6 +6,7 @@ from typing import Any
 from typing import Literal
 
 import jax
+import jax.numpy as jnp
 import optax
 
 from imbsam_jax import transforms
@@ -53,10 +54,11 @@ def learning_rate_schedule(
       raise ValueError(
         f"`schedule` must be 'cosine', 'step' or 'constant', got {name!r}."
       )
-  if not warmup_steps:
-    return main
-  warmup = optax.linear_schedule(base / warmup_steps, base, warmup_steps - 1)
-  return optax.join_schedules([warmup, main], [warmup_steps])
+  if warmup_steps:
+    warmup = optax.linear_schedule(base / warmup_steps, base, warmup_steps - 1)
+    main = optax.join_schedules([warmup, main], [warmup_steps])
+  # optax mixes the count with floats, which strict promotion refuses.
+  return lambda count: main(jnp.asarray(count, jnp.float32))
 
 
 def make_optimizer(

@@ -34,7 +34,7 @@ def make_train_step(
   num_microbatches: int = 1,
 ) -> Callable[
   [_state.TrainState, TrainBatch],
-  tuple[_state.TrainState, dict[str, jax.Array]],
+  tuple[_state.TrainState, dict[str, Any]],
 ]:
   """Builds ``step(state, batch) -> (state, metrics)``, not yet jitted.
 
@@ -73,7 +73,7 @@ def make_train_step(
         model_state, jnp.sum(hits), jnp.sum(counted)
       )
 
-    oracle = (
+    oracle: Any = (
       oracles.split_gradient_oracle
       if isinstance(batch.weights, tuple)
       else oracles.gradient_oracle
@@ -85,7 +85,8 @@ def make_train_step(
       group_weights=batch.weights,
       num_microbatches=num_microbatches,
     )
-    updates, opt_state = tx.update(
+    update: Any = tx.update
+    updates, opt_state = update(
       grads, state.opt_state, state.params, grad_fn=grad_fn
     )
     loss, aux = grad_fn.value
@@ -105,10 +106,11 @@ def make_train_step(
     # Models whose statistics depend on the rows do not split them, so that
     # there is one state to keep; without statistics it is empty.
     model_state = keep_if_skipped(passes[0].model_state, state.model_state)
-    metrics = {
+    metrics: dict[str, Any] = {
       'loss': loss,
-      'train_accuracy': sum(p.num_correct for p in passes)
-      / sum(p.num_rows for p in passes),
+      # Micro-batches bring one number each.
+      'train_accuracy': sum(jnp.sum(p.num_correct) for p in passes)
+      / sum(jnp.sum(p.num_rows) for p in passes),
       'skipped': ~finite,
       'exhausted': opt_state.exhausted,
     }
@@ -129,7 +131,7 @@ def make_predict_step(
   """Builds ``predict(variables, images) -> (classes [B], confidences [B])``."""
 
   def predict_step(variables, images):
-    logits = model.apply(variables, preprocess(images), train=False)
+    logits: Any = model.apply(variables, preprocess(images), train=False)
     probabilities = jax.nn.softmax(logits.astype(jnp.float32))
     return jnp.argmax(logits, axis=-1), jnp.max(probabilities, axis=-1)
 

@@ -4,6 +4,7 @@
 
 from collections.abc import Callable
 from collections.abc import Sequence
+from typing import Any
 from typing import NamedTuple
 
 import jax
@@ -14,6 +15,7 @@ from imbsam_jax import oracles
 from imbsam_jax import transforms
 from imbsam_jax.data import TrainBatch
 
+ClassCounts = Sequence[int] | np.ndarray
 Radius = jax.typing.ArrayLike | optax.Schedule
 
 
@@ -54,28 +56,28 @@ class Method(NamedTuple):
     return [stage for stage in self.stages if stage.start <= step][-1]
 
 
-def sgd(class_counts: Sequence[int]) -> Method:
+def sgd(class_counts: ClassCounts) -> Method:
   """The base optimiser alone."""
   link = transforms.group_sam((None,))
   return Method(_one_group(class_counts), (Stage(0, link, (False,)),))
 
 
 def sam(
-  class_counts: Sequence[int], rho: Radius, *, adaptive: bool = False
+  class_counts: ClassCounts, rho: Radius, *, adaptive: bool = False
 ) -> Method:
   """SAM, see `imbsam_jax.sam`."""
   link = transforms.sam(rho, adaptive=adaptive)
   return Method(_one_group(class_counts), (Stage(0, link, (True,)),))
 
 
-def rsam(class_counts: Sequence[int], rho: Radius, *, key: jax.Array) -> Method:
+def rsam(class_counts: ClassCounts, rho: Radius, *, key: jax.Array) -> Method:
   """RSAM, see `imbsam_jax.rsam`."""
   link = transforms.rsam(rho, key=key)
   return Method(_one_group(class_counts), (Stage(0, link, (False,)),))
 
 
 def imbsam(
-  class_counts: Sequence[int],
+  class_counts: ClassCounts,
   rho: Radius,
   *,
   threshold: int,
@@ -89,7 +91,7 @@ def imbsam(
 
 
 def sse_sam(
-  class_counts: Sequence[int],
+  class_counts: ClassCounts,
   head_rho: Radius,
   tail_rho: Radius,
   *,
@@ -114,7 +116,7 @@ def sse_sam(
 
 
 def focal_sam(
-  class_counts: Sequence[int],
+  class_counts: ClassCounts,
   rho: Radius,
   *,
   gamma: float,
@@ -147,12 +149,12 @@ def step_cost(stage: Stage, batch: TrainBatch, *, batch_size: int) -> float:
   return (3 + 2 * sum(apart) + 3 * sum(stage.perturbed)) / 3
 
 
-def _one_group(class_counts: Sequence[int]) -> np.ndarray:
+def _one_group(class_counts: ClassCounts) -> np.ndarray:
   return np.ones((1, len(class_counts)), np.float32)
 
 
 def _head_tail(
-  class_counts: Sequence[int], threshold: int, tail_weight: float
+  class_counts: ClassCounts, threshold: int, tail_weight: float
 ) -> np.ndarray:
   return _per_class(
     oracles.head_tail_weights,
@@ -164,14 +166,15 @@ def _head_tail(
 
 def _per_class(
   weights_fn: Callable[..., jax.Array],
-  class_counts: Sequence[int],
-  **parameters: float,
+  class_counts: ClassCounts,
+  **parameters: Any,
 ) -> np.ndarray:
   """Weights of one row of each class, by undoing the division by their number.
 
   Known numbers also where the method is built inside of `jax.jit`.
   """
   num_classes = len(class_counts)
+  class_counts = np.asarray(class_counts)
   with jax.ensure_compile_time_eval():
     weights = weights_fn(np.arange(num_classes), class_counts, **parameters)
     return np.asarray(weights) * num_classes
