@@ -21,6 +21,12 @@ from experiments import config as config_lib
 
 _DEBUG = flags.DEFINE_bool('debug', False, 'Shows the traceback of errors.')
 
+_NO_CONFIG = (
+  'Pass a configuration file, such as '
+  '--config=experiments/configs/digits_lt.py:imbsam (without the method word '
+  'for compare).'
+)
+
 
 class UsageError(Exception):
   """Something that the user can type differently."""
@@ -30,6 +36,10 @@ def run(main: Callable[[Sequence[str]], None]) -> None:
   """Runs a program; a user's mistake ends in a message, not a traceback."""
   # Orbax tells the story of every file that it writes.
   logging.set_verbosity(logging.WARNING)
+  # ml_collections wants the file before its fields, and reads sys.argv.
+  sys.argv[1:] = sorted(
+    sys.argv[1:], key=lambda argument: not argument.startswith('--config=')
+  )
   app.run(lambda argv: _guarded(main, argv), flags_parser=_parse)
 
 
@@ -41,7 +51,7 @@ def cache_compilations() -> None:
   """
   import jax
 
-  if jax.config.jax_compilation_cache_dir is None:
+  if jax.config.read('jax_compilation_cache_dir') is None:
     folder = pathlib.Path('~/.cache/imbsam_jax').expanduser()
     jax.config.update('jax_compilation_cache_dir', str(folder))
   jax.config.update('jax_persistent_cache_min_compile_time_secs', 0.1)
@@ -50,15 +60,12 @@ def cache_compilations() -> None:
 
 def read_config(holder: flags.FlagHolder) -> config_lib.Config:
   """The configuration of a ``--config`` flag, checked."""
-  config = holder.value
-  if not isinstance(config, config_lib.Config):
-    filename = config_flags.get_config_filename(flags.FLAGS[holder.name])
-    raise UsageError(
-      f'--config={filename} is not readable as a configuration. Pass a file '
-      'with its method word, such as '
-      '--config=experiments/configs/digits_lt.py:imbsam'
-    )
-  return config
+  if holder.value is None:
+    raise UsageError(_NO_CONFIG)
+  # A file that could not be loaded answers with an OSError only when used.
+  if type(holder.value) is not config_lib.Config:
+    raise UsageError(_unreadable(sys.argv))
+  return holder.value
 
 
 def config_of_word(holder: flags.FlagHolder, word: str) -> config_lib.Config:
@@ -96,8 +103,25 @@ def _parse(argv: Sequence[str]) -> list[str]:
   except KeyError as error:
     # ml_collections names the field without its path.
     _fail(_unknown_field(argv, error), 2)
+  except OSError:
+    _fail(_unreadable(argv), 2)
   except (flags.Error, ValueError, TypeError, AttributeError) as error:
-    _fail(str(error), 2)
+    fields_only = not any(a.startswith('--config=') for a in argv)
+    if fields_only and any(a.startswith('--config.') for a in argv):
+      _fail(_NO_CONFIG, 2)
+    wrapped = 'Traceback' in str(error)
+    _fail(str(_innermost(error) if wrapped else error), 2)
+
+
+def _innermost(error: BaseException) -> BaseException:
+  """The first of a chain: what ml_collections wraps with its traceback."""
+  before = error.__cause__ or error.__context__
+  return error if before is None else _innermost(before)
+
+
+def _unreadable(argv: Sequence[str]) -> str:
+  given = next((a for a in argv if a.startswith('--config=')), '--config')
+  return f'{given} cannot be read. {_NO_CONFIG}'
 
 
 def _unknown_field(argv: Sequence[str], error: KeyError) -> str:

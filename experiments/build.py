@@ -91,7 +91,7 @@ def build(config: config_lib.Config) -> Experiment:
     raise app.UsageError(str(error)) from error
 
 
-def load_data(config: config_lib.Data) -> data_lib.LongTailedData:
+def load_data(config: Any) -> data_lib.LongTailedData:
   """Reads the data set and cuts the long-tailed subset out of it."""
   source = functools.partial(
     data_lib.TfdsSource, config.name, data_dir=config.data_dir
@@ -117,11 +117,12 @@ def _build(config: config_lib.Config) -> Experiment:
       f'--config.data.batch_size must be a multiple of the {mesh.size} '
       f'devices, got {batch_size}.'
     )
+  chosen: Any = config.model
   model = models.create_model(
-    config.model.name,
+    chosen.name,
     num_classes=len(data.class_names),
-    norm=config.model.norm,
-    head=config.model.head,
+    norm=chosen.norm,
+    head=chosen.head,
   )
   steps_per_epoch = len(data.train.labels) / batch_size
   num_steps = max(math.ceil(config.epochs * steps_per_epoch), 1)
@@ -262,7 +263,7 @@ def _method(
 
 
 def _make_optimizer(
-  config: config_lib.Optimizer,
+  config: Any,
   num_steps: int,
   steps_per_epoch: float,
   link: optax.GradientTransformation,
@@ -287,6 +288,11 @@ def _splits_rows(config: config_lib.Config, method: training.Method) -> bool:
   """Whether head and tail rows go through passes of their own."""
   batch_norm = config.model.norm == 'batch'
   rows = config.optimizer.rows
+  if batch_norm and config.optimizer.num_microbatches > 1:
+    raise ValueError(
+      '--config.optimizer.num_microbatches would change what BatchNorm sees. '
+      'Pass --config.model.norm=group, or leave it.'
+    )
   if rows == 'split' and not method.exclusive:
     raise ValueError(
       '--config.optimizer.rows=split needs the groups head and tail, which '
@@ -305,8 +311,8 @@ def _standardization(images: np.ndarray) -> Any:
   """Zero mean and unit variance per channel of the training images."""
   scale = 255.0 if images.dtype == np.uint8 else 1.0
   axes = tuple(range(images.ndim - 1))
-  mean = images.mean(axis=axes, dtype=np.float64) / scale
-  std = images.std(axis=axes, dtype=np.float64) / scale
+  mean = images.mean(axis=axes, dtype=np.float64, keepdims=True) / scale
+  std = images.std(axis=axes, dtype=np.float64, keepdims=True) / scale
   mean = jnp.asarray(mean, jnp.float32)
   std = jnp.asarray(np.where(std > 0, std, 1.0), jnp.float32)
 

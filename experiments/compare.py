@@ -1,6 +1,6 @@
 # Copyright 2026 The imbsam_jax Authors.
 # SPDX-License-Identifier: Apache-2.0
-"""Trains methods on several seeds and compares them.
+r"""Trains methods on several seeds and compares them.
 
   python -m experiments.compare --config=experiments/configs/digits_lt.py \
     --methods=sgd,sam,imbsam --seeds=5 --workdir=runs/digits_lt
@@ -19,7 +19,7 @@ from ml_collections import config_flags
 from experiments import app
 
 _CONFIG = config_flags.DEFINE_config_file(
-  'config', 'experiments/configs/digits_lt.py', 'Configuration file, no word.'
+  'config', None, 'Configuration file, no word.'
 )
 _METHODS = flags.DEFINE_list(
   'methods',

@@ -106,6 +106,12 @@ def finding(content: Mapping[str, Any]) -> str:
   best = max(others, key=lambda word: methods[word]['tail']['mean'])
   tail, base_tail = methods[best]['tail'], methods[base]['tail']
   gain = 100 * (tail['mean'] - base_tail['mean'])
+  if gain <= 0:
+    return (
+      f'No method is better than {base} on the tail classes, which reaches '
+      f'{_mean_std(base_tail, scale=100)} %; mean +- std over '
+      f'{tail["runs"]} seeds.'
+    )
   top1_gain = 100 * (
     methods[best]['top1']['mean'] - methods[base]['top1']['mean']
   )
@@ -165,7 +171,8 @@ def _plot(
   runs: Mapping[str, list[pathlib.Path]],
   path: pathlib.Path,
 ) -> None:
-  accuracies, class_counts = {}, None
+  accuracies: dict[str, Any] = {}
+  class_counts: list[int] = []
   for word, folders in runs.items():
     tables = [training.read_csv(f / 'per_class.csv') for f in folders]
     class_counts = [int(row['train_count']) for row in tables[0]]

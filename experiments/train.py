@@ -1,6 +1,6 @@
 # Copyright 2026 The imbsam_jax Authors.
 # SPDX-License-Identifier: Apache-2.0
-"""Trains one model.
+r"""Trains one model.
 
   python -m experiments.train --config=experiments/configs/digits_lt.py:imbsam \
     --workdir=runs/imbsam
@@ -18,9 +18,7 @@ from ml_collections import config_flags
 from experiments import app
 
 _CONFIG = config_flags.DEFINE_config_file(
-  'config',
-  'experiments/configs/digits_lt.py:imbsam',
-  'Configuration file and method word, FILE.py:WORD.',
+  'config', None, 'Configuration file and method word, FILE.py:WORD.'
 )
 _WORKDIR = flags.DEFINE_string('workdir', None, 'Folder of the run.')
 _DRY_RUN = flags.DEFINE_bool(
@@ -34,7 +32,8 @@ def main(argv: Sequence[str]) -> None:
   """Builds, trains, prints."""
   del argv
   config = app.read_config(_CONFIG)
-  if not _WORKDIR.value and not _DRY_RUN.value:
+  folder = _WORKDIR.value
+  if not folder and not _DRY_RUN.value:
     raise app.UsageError('pass --workdir=FOLDER for what the run leaves.')
   # Imported here: --help must not wait for JAX.
   from experiments import build
@@ -46,10 +45,10 @@ def main(argv: Sequence[str]) -> None:
   app.cache_compilations()
   experiment = build.build(config)
   print(report.header(experiment))
-  if _DRY_RUN.value:
+  if _DRY_RUN.value or not folder:
     print(dry_run.dry_run(experiment))
     return
-  workdir = pathlib.Path(_WORKDIR.value)
+  workdir = pathlib.Path(folder)
   progress = console.Progress(experiment.num_steps, config.optimizer.method)
   summary = run.run(experiment, config.seed, workdir, progress=progress)
   progress.close()

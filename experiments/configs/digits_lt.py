@@ -1,6 +1,6 @@
 # Copyright 2026 The imbsam_jax Authors.
 # SPDX-License-Identifier: Apache-2.0
-"""Digits-LT: scikit-learn's digits, long-tailed, on a laptop in seconds.
+r"""Digits-LT: scikit-learn's digits, long-tailed, on a laptop in seconds.
 
 python -m experiments.train --config=experiments/configs/digits_lt.py:imbsam \
     --workdir=runs/imbsam

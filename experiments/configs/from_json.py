@@ -1,6 +1,6 @@
 # Copyright 2026 The imbsam_jax Authors.
 # SPDX-License-Identifier: Apache-2.0
-"""Repeats a run from the ``config.json`` that it wrote.
+r"""Repeats a run from the ``config.json`` that it wrote.
 
 python -m experiments.train --workdir=runs/again \
     --config=experiments/configs/from_json.py:runs/imbsam/config.json

@@ -1,0 +1,404 @@
+# Copyright 2026 The imbsam_jax Authors.
+# SPDX-License-Identifier: Apache-2.0
+"""The programs as a user meets them: output, files, messages, exit codes."""
+
+import json
+import os
+import pathlib
+import re
+import subprocess
+import sys
+
+import numpy as np
+import pytest
+
+from experiments import build
+from experiments import comparison
+from experiments import config as config_lib
+from experiments import methods
+from experiments import run
+from experiments.configs import digits_lt
+from imbsam_jax import training
+from tests import tiny_training as tiny
+
+_ROOT = pathlib.Path(__file__).parents[1]
+_DIGITS = 'experiments/configs/digits_lt.py'
+# Small enough to run often.
+_SMALL = {
+  'model.name': 'mlp',
+  'epochs': 2.0,
+  'save_every': 1.0,
+  'data.batch_size': 32,
+}
+
+
+@pytest.fixture(scope='session')
+def folder(tmp_path_factory):
+  return tmp_path_factory.mktemp('runs')
+
+
+def _config(tfds_dir, word='imbsam', **changes):
+  changes = {name.replace('__', '.'): value for name, value in changes.items()}
+  return config_lib.replace(
+    digits_lt.get_config(word), _SMALL | {'data.data_dir': tfds_dir} | changes
+  )
+
+
+def _program(name, *arguments, tfds_dir=None):
+  """Runs a program as from the shell: exit code, output, errors."""
+  command = [sys.executable, '-m', f'experiments.{name}']
+  if tfds_dir:
+    command += [f'--config.{key}={value}' for key, value in _SMALL.items()]
+    command += [f'--config.data.data_dir={tfds_dir}']
+  command += arguments
+  environment = os.environ | {'JAX_COMPILATION_CACHE_DIR': '/tmp/imbsam_tests'}
+  environment.pop('XLA_FLAGS', None)
+  done = subprocess.run(
+    command, cwd=_ROOT, capture_output=True, text=True, env=environment
+  )
+  assert 'Traceback' not in done.stderr, done.stderr
+  return done.returncode, done.stdout, done.stderr
+
+
+# ---------------------------------------------------------------- train
+
+
+@pytest.fixture(scope='session')
+def trained(folder, tfds_dir):
+  """A run through the command line."""
+  workdir = folder / 'imbsam'
+  done = _program(
+    'train',
+    f'--config={_DIGITS}:imbsam',
+    f'--workdir={workdir}',
+    tfds_dir=tfds_dir,
+  )
+  return workdir, done
+
+
+def test_train_prints_a_header_and_a_table(trained):
+  _, (code, out, _) = trained
+  assert code == 0
+  assert 'digits, 10 classes, 335 training images' in out
+  assert 'head and tail rows apart, expected cost 1.16 SGD steps' in out
+  assert '| top-1 | balanced |' in out
+
+
+def test_train_leaves_its_files(trained):
+  workdir, _ = trained
+  assert {path.name for path in workdir.iterdir()} == {
+    'accuracy_by_frequency.png',
+    'checkpoints',
+    'config.json',
+    'metrics.jsonl',
+    'per_class.csv',
+    'summary.json',
+  }
+  summary = json.loads((workdir / 'summary.json').read_text())
+  for name in (
+    'top1', 'balanced', 'many', 'medium', 'few', 'head', 'tail',
+    'worst_class', 'g_mean', 'macro_f1', 'ece',
+  ):  # fmt: skip
+    assert summary[name] is None or 0 <= summary[name] <= 1, name
+  assert summary['num_train'] == 335
+  assert summary['steps'] == 21
+  # round(32 * 51 / 335) = 5 tail rows of 32, twice.
+  assert summary['cost_sgd_steps'] == pytest.approx(37 / 32, abs=1e-4)
+  assert len(summary['params_sha256']) == 64
+  assert {'python', 'jax', 'optax'} <= set(summary['versions'])
+  rows = training.read_csv(workdir / 'per_class.csv')
+  accuracies = [float(row['accuracy']) for row in rows]
+  assert np.mean(accuracies) == pytest.approx(summary['balanced'])
+  counts = [int(row['train_count']) for row in rows]
+  tail = [a for a, n in zip(accuracies, counts, strict=True) if n < 20]
+  assert np.mean(tail) == pytest.approx(summary['tail'])
+
+
+def test_sha256_is_that_of_the_checkpoint(trained, tfds_dir):
+  workdir, _ = trained
+  config = config_lib.from_json(workdir / 'config.json')
+  experiment = build.build(config)
+  with training.Checkpoints(workdir / 'checkpoints') as checkpoints:
+    state, _ = checkpoints.restore(experiment.init(0))
+  summary = json.loads((workdir / 'summary.json').read_text())
+  assert training.params_sha256(state.params) == summary['params_sha256']
+
+
+def test_config_json_repeats_the_run(trained, folder):
+  workdir, _ = trained
+  again = folder / 'again'
+  code, _, _ = _program(
+    'train',
+    f'--config=experiments/configs/from_json.py:{workdir}/config.json',
+    f'--workdir={again}',
+  )
+  assert code == 0
+  for name in ('metrics.jsonl', 'per_class.csv', 'config.json'):
+    assert (again / name).read_text() == (workdir / name).read_text()
+  one, two = (
+    json.loads((path / 'summary.json').read_text()) for path in (workdir, again)
+  )
+  assert one['params_sha256'] == two['params_sha256']
+
+
+def test_evaluate_agrees_with_the_summary(trained):
+  workdir, _ = trained
+  code, out, _ = _program('evaluate', f'--workdir={workdir}')
+  summary = json.loads((workdir / 'summary.json').read_text())
+  assert code == 0
+  cells = out.splitlines()[-1].split('|')
+  assert float(cells[1]) == pytest.approx(100 * summary['top1'], abs=0.051)
+  code, out, _ = _program(
+    'evaluate',
+    f'--workdir={workdir}',
+    '--split=validation',
+    '--checkpoint=best',
+  )
+  assert code == 0 and 'validation set' in out
+
+
+def test_workdir_of_another_configuration_is_refused(trained, tfds_dir):
+  workdir, _ = trained
+  before = (workdir / 'config.json').read_text()
+  code, _, error = _program(
+    'train',
+    f'--config={_DIGITS}:imbsam',
+    f'--workdir={workdir}',
+    '--config.optimizer.rho=0.7',
+    '--config.seed=3',
+    tfds_dir=tfds_dir,
+  )
+  assert code == 2
+  assert 'optimizer.rho: 0.2 there, 0.7 now' in error
+  assert 'seed: 0 there, 3 now' in error
+  assert (workdir / 'config.json').read_text() == before
+
+
+def test_dry_run(tfds_dir):
+  code, out, _ = _program(
+    'train', f'--config={_DIGITS}:sse_sam', '--dry_run', tfds_dir=tfds_dir
+  )
+  assert code == 0
+  assert '2 steps, evaluation, save and restore went well' in out
+  assert 'ms per step' in out and 'MiB per checkpoint' in out
+
+
+# -------------------------------------------------------------- compare
+
+
+def test_compare(folder, tfds_dir):
+  workdir = folder / 'compare'
+  arguments = [
+    f'--config={_DIGITS}', '--methods=sgd,rsam', '--seeds=2',
+    f'--workdir={workdir}',
+  ]  # fmt: skip
+  code, out, _ = _program('compare', *arguments, tfds_dir=tfds_dir)
+  assert code == 0
+  assert 'On the tail classes rsam is best' in out
+  content = json.loads((workdir / 'comparison.json').read_text())
+  assert list(content['methods']) == ['sgd', 'rsam']
+  summaries = [
+    json.loads((workdir / f'sgd/seed_{seed}/summary.json').read_text())
+    for seed in (0, 1)
+  ]
+  assert summaries[0]['params_sha256'] != summaries[1]['params_sha256']
+  found = content['methods']['sgd']
+  for name in ('top1', 'tail', 'macro_f1', 'cost_sgd_steps', 'seconds'):
+    values = [summary[name] for summary in summaries]
+    assert found[name] == {
+      'mean': pytest.approx(np.mean(values)),
+      'std': pytest.approx(np.std(values, ddof=1)),
+      'runs': 2,
+    }
+  assert (workdir / 'accuracy_by_frequency.png').exists()
+  assert (
+    out[out.index('| accuracy') :].splitlines()[0]
+    in (workdir / 'comparison.md').read_text()
+  )
+  code, out, _ = _program('compare', *arguments, tfds_dir=tfds_dir)
+  assert code == 0 and out.count('(complete before)') == 4
+
+
+def test_empty_group_is_null():
+  found = comparison._statistics([{'many': None, 'top1': 0.5}])
+  assert found['many'] == {'mean': None, 'std': None, 'runs': 0}
+  assert found['top1'] == {'mean': 0.5, 'std': 0.0, 'runs': 1}
+
+
+def test_finding_says_so_if_nothing_helps():
+  def entry(tail):
+    number = {'mean': tail, 'std': 0.01, 'runs': 3}
+    return {'tail': number, 'top1': number, 'cost_sgd_steps': number}
+
+  text = comparison.finding({'methods': {'sgd': entry(0.8), 'sam': entry(0.7)}})
+  assert 'No method is better than sgd' in text
+
+
+# --------------------------------------------------------- user's mistakes
+
+
+@pytest.mark.parametrize(
+  ('arguments', 'expected'),
+  [
+    ([f'--config={_DIGITS}:imbsan'], "'imbsam'?(.|\n)*sse_sam"),
+    (['--config.optimizer.roh=0.1'], "Did you mean 'optimizer.rho'"),
+    (['--config.optimzer.rho=0.1'], "Did you mean 'optimizer.rho'"),
+    (['--config.epochs=many'], 'epochs=many'),
+    (['--config.data.profile=pareto'], 'one of exp, step, got .pareto.'),
+    (['--config.data.imbalance_factor=0.05'], 'at least 1, got 0.05.*pass 20'),
+    (['--config.optimizer.rho=-1'], 'optimizer.rho must be at least 0'),
+    (['--config.optimizer.switch=2'], r'in \[0, 1\], got 2.0'),
+    (['--config.model.name=resnet'], 'must be one of(.|\n)*resnet20'),
+    (['--config.model.norm=batch', '--config.optimizer.rows=split'], 'BatchNo'),
+    (['--workdir='], 'pass --workdir'),
+    (['--workdri=x'], 'Did you mean(.|\n)*workdir'),
+    (['runs/x'], "unexpected argument 'runs/x'"),
+    (['--config=experiments/configs/nothing.py:sgd'], 'cannot be read'),
+    (
+      [
+        '--config.final_split=validation',
+        '--config.data.validation_per_class=0',
+      ],
+      'needs images to be set aside',
+    ),
+  ],
+)
+def test_usage_errors(arguments, expected, tmp_path, tfds_dir):
+  if not any(argument.startswith('--config=') for argument in arguments):
+    arguments = [*arguments, f'--config={_DIGITS}:imbsam']
+  code, _, error = _program(
+    'train', f'--workdir={tmp_path / "x"}', *arguments, tfds_dir=tfds_dir
+  )
+  assert code == 2, error
+  assert re.search(expected, error), error
+  assert not (tmp_path / 'x').exists()
+
+
+def test_data_errors(tmp_path, tfds_dir):
+  code, _, error = _program(
+    'train',
+    f'--workdir={tmp_path / "x"}',
+    f'--config={_DIGITS}:imbsam',
+    '--config.data.name=cifar10',
+    tfds_dir=tfds_dir,
+  )
+  assert code == 3 and '--config.data.data_dir=DIR' in error
+  code, _, error = _program(
+    'train',
+    f'--workdir={tmp_path / "x"}',
+    f'--config={_DIGITS}:imbsam',
+    '--config.data.max_count=400',
+    tfds_dir=tfds_dir,
+  )
+  assert code == 3 and 'class 0 has 104 examples' in error
+
+
+def test_no_configuration(tmp_path):
+  for arguments in ([], ['--config.epochs=3']):
+    code, _, error = _program('train', f'--workdir={tmp_path}', *arguments)
+    assert code == 2 and 'Pass a configuration file, such as' in error
+
+
+def test_evaluate_without_a_run(tmp_path):
+  code, _, error = _program('evaluate', f'--workdir={tmp_path}')
+  assert code == 2 and 'config.json' in error
+
+
+@pytest.mark.parametrize('name', ['train', 'evaluate', 'compare'])
+def test_help_does_not_wait_for_jax(name):
+  code = (
+    'import runpy, sys; sys.argv = ["x", "--help"]\n'
+    f'try: runpy.run_module("experiments.{name}", run_name="__main__")\n'
+    'except SystemExit: pass\n'
+    'heavy = {"jax", "flax", "optax", "tensorflow_datasets"}\n'
+    'print("heavy:", *sorted(heavy & set(sys.modules)))'
+  )
+  done = subprocess.run(
+    [sys.executable, '-c', code], cwd=_ROOT, capture_output=True, text=True
+  )
+  assert '--workdir' in done.stdout
+  assert done.stdout.splitlines()[-1] == 'heavy:'
+
+
+# ------------------------------------------------------- in this process
+
+
+@pytest.mark.parametrize('word', list(methods.WORDS))
+def test_every_method_trains(word, tmp_path, tfds_dir):
+  experiment = build.build(_config(tfds_dir, word, epochs=0.2))
+  summary = run.run(experiment, 0, tmp_path)
+  assert summary['skipped_steps'] == 0
+  assert 0 < summary['top1'] <= 1
+
+
+@pytest.mark.parametrize('word', ['imbsam', 'rsam'])
+def test_stopped_run_ends_bit_identical(word, tmp_path, tfds_dir, monkeypatch):
+  experiment = build.build(_config(tfds_dir, word))
+  whole = run.run(experiment, 7, tmp_path / 'whole')
+
+  class StopError(Exception):
+    pass
+
+  fit = training.fit
+
+  def stopping_fit(state, train_step, batches, **arguments):
+    class Batches:
+      def __getitem__(self, step):
+        if step == 15:
+          raise StopError
+        return batches[step]
+
+    return fit(state, train_step, Batches(), **arguments)
+
+  monkeypatch.setattr(training, 'fit', stopping_fit)
+  with pytest.raises(StopError):
+    run.run(experiment, 7, tmp_path / 'stopped')
+  monkeypatch.setattr(training, 'fit', fit)
+  resumed = run.run(experiment, 7, tmp_path / 'stopped')
+  times = ('seconds', 'images_per_second')
+  assert {k: v for k, v in resumed.items() if k not in times} == {
+    k: v for k, v in whole.items() if k not in times
+  }
+  for name in ('metrics.jsonl', 'per_class.csv'):
+    assert (tmp_path / 'whole' / name).read_text() == (
+      tmp_path / 'stopped' / name
+    ).read_text()
+
+
+def test_stratified_and_shuffled_both_split_exactly(tfds_dir):
+  ends = []
+  for rows in ('split', 'joint'):
+    experiment = build.build(
+      _config(tfds_dir, 'imbsam', optimizer__rows=rows, epochs=1.0)
+    )
+    state, batches = experiment.init(0), experiment.batches(0)
+    for step in range(5):
+      batch = training.shard_batch(experiment.mesh, batches[step])
+      state, _ = experiment.train_step(step)(state, batch)
+    ends.append(state.params)
+  for x, y in zip(tiny.leaves(ends[0]), tiny.leaves(ends[1]), strict=True):
+    np.testing.assert_allclose(x, y, atol=2e-5)
+
+
+def test_switch_counts_whole_epochs(tfds_dir):
+  config = _config(tfds_dir, 'sse_sam', epochs=10.0, optimizer__switch=0.61)
+  experiment = build.build(config)
+  # ceil(0.61 * 10) = 7 epochs of 335 / 32 steps.
+  assert experiment.method.stages[1].start == 74
+  assert build.build(
+    _config(tfds_dir, 'sse_sam', optimizer__switch=0.0)
+  ).method.stage(0).perturbed == (False, True)
+
+
+def test_config_round_trip(tmp_path):
+  config = config_lib.replace(
+    digits_lt.get_config('sse_sam'),
+    {'data.class_counts': (5, 4), 'optimizer.clip_norm': 2.0},
+  )
+  path = tmp_path / 'config.json'
+  training.write_json(path, config_lib.to_json(config))
+  assert config_lib.from_json(path) == config
+
+
+def test_fewer_than_forty_fields():
+  assert len(config_lib.flatten(config_lib.Config())) < 40
