@@ -7,10 +7,12 @@ Exit codes: 0 done, 2 usage, 3 data, 4 diverged, 5 checkpoint.
 
 from collections.abc import Callable
 from collections.abc import Sequence
+import os
 import pathlib
 import runpy
 import sys
-from typing import NoReturn
+from typing import Any, NoReturn
+import warnings
 
 from absl import app
 from absl import flags
@@ -36,6 +38,7 @@ def run(main: Callable[[Sequence[str]], None]) -> None:
   """Runs a program; a user's mistake ends in a message, not a traceback."""
   # Orbax tells the story of every file that it writes.
   logging.set_verbosity(logging.WARNING)
+  warnings.showwarning = _show_warning
   # ml_collections wants the file before its fields, and reads sys.argv.
   sys.argv[1:] = sorted(
     sys.argv[1:], key=lambda argument: not argument.startswith('--config=')
@@ -51,7 +54,7 @@ def cache_compilations() -> None:
   """
   import jax
 
-  if jax.config.read('jax_compilation_cache_dir') is None:
+  if 'JAX_COMPILATION_CACHE_DIR' not in os.environ:
     folder = pathlib.Path('~/.cache/imbsam_jax').expanduser()
     jax.config.update('jax_compilation_cache_dir', str(folder))
   jax.config.update('jax_persistent_cache_min_compile_time_secs', 0.1)
@@ -95,6 +98,11 @@ def _guarded(
     if code is None or _DEBUG.value:
       raise
     _fail(str(error), code)
+
+
+def _show_warning(message: Warning | str, *args: Any, **kwargs: Any) -> None:
+  del args, kwargs
+  print(f'warning: {message}', file=sys.stderr)
 
 
 def _parse(argv: Sequence[str]) -> list[str]:

@@ -96,10 +96,11 @@ def load_data(config: Any) -> data_lib.LongTailedData:
   source = functools.partial(
     data_lib.TfdsSource, config.name, data_dir=config.data_dir
   )
+  natural = config.profile == 'natural' or config.class_counts
   return data_lib.long_tailed(
     source(split='train'),
     source(split='test'),
-    imbalance_factor=None if config.class_counts else config.imbalance_factor,
+    imbalance_factor=None if natural else config.imbalance_factor,
     profile=config.profile,
     max_count=config.max_count,
     class_counts=config.class_counts,

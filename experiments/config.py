@@ -20,9 +20,8 @@ class Data:
   Attributes:
     name: TFDS name, or 'digits'.
     data_dir: Folder of prepared TFDS data sets; None is TFDS's default.
-    imbalance_factor: Largest over smallest class count; None keeps the data
-      set's own distribution.
-    profile: 'exp' or 'step'.
+    imbalance_factor: Largest over smallest class count.
+    profile: 'exp' or 'step', or 'natural' for the data set's own distribution.
     max_count: Images of the most frequent class; None is as many as there are.
     class_counts: Counts of one's own instead, such as (100, 20, 5).
     subset: 'shuffled' keeps random images of each class, as LDAM-DRW does,
@@ -36,7 +35,7 @@ class Data:
 
   name: str = 'digits'
   data_dir: str | None = None
-  imbalance_factor: float | None = 20.0
+  imbalance_factor: float = 20.0
   profile: str = 'exp'
   max_count: int | None = None
   class_counts: tuple[int, ...] | None = None
@@ -141,7 +140,7 @@ class Config:
 
 
 _CHOICES = {
-  'data.profile': ('exp', 'step'),
+  'data.profile': ('exp', 'step', 'natural'),
   'data.subset': ('shuffled', 'first'),
   'data.sampler': ('shuffle', 'stratified'),
   'model.norm': ('group', 'batch'),

@@ -244,7 +244,10 @@ def test_finding_says_so_if_nothing_helps():
     (['--config.optimizer.roh=0.1'], "Did you mean 'optimizer.rho'"),
     (['--config.optimzer.rho=0.1'], "Did you mean 'optimizer.rho'"),
     (['--config.epochs=many'], 'epochs=many'),
-    (['--config.data.profile=pareto'], 'one of exp, step, got .pareto.'),
+    (
+      ['--config.data.profile=pareto'],
+      'one of exp, step, natural, got .pareto.',
+    ),
     (['--config.data.imbalance_factor=0.05'], 'at least 1, got 0.05.*pass 20'),
     (['--config.optimizer.rho=-1'], 'optimizer.rho must be at least 0'),
     (['--config.optimizer.switch=2'], r'in \[0, 1\], got 2.0'),

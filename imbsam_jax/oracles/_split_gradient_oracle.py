@@ -33,7 +33,8 @@ def split_gradient_oracle(
     loss_fn: As for `gradient_oracle`; called once per group and pass.
     params: Parameters, any tree of floating-point arrays.
     batches: One batch per group, each with its own number of rows. A group
-      without rows (0, a static shape) costs nothing.
+      without rows (0, a static shape) costs nothing but its aux: `loss_fn` sees
+      one row of zeros with weight 0.
     group_weights: One float array ``[rows_k]`` per group, already divided by
       the size of the whole batch. Rows of weight 0 are padding.
     num_microbatches: As for `gradient_oracle`, of each group's rows.

@@ -54,7 +54,7 @@ def weighted_pass(
       return pullback(jnp.zeros_like(losses).at[r].set(1))[0]
 
     return WeightedPass(losses[0], aux, gradient)
-  if num_rows % num_microbatches:
+  if num_microbatches < 1 or num_rows % num_microbatches:
     raise ValueError(
       f'`num_microbatches` must divide the number of rows, got '
       f'{num_microbatches} for {num_rows} rows.'
@@ -96,8 +96,18 @@ def _checked_loss(
 def _empty_pass(
   loss_fn: LossFn, params: optax.Params, batch: Any, weights: jax.Array
 ) -> WeightedPass:
-  """No rows: a loss of zero, whatever a mean over no rows would say."""
-  loss, aux = _checked_loss(loss_fn, params, batch, weights[0])
+  """No rows: a loss and gradient of zero, and the aux of one row of zeros.
+
+  Models seldom bear batches without rows (`reshape(0, -1)`, a mean).
+  """
+  row = jax.tree.map(
+    lambda x: (
+      jnp.zeros((1, *x.shape[1:]), x.dtype) if x.shape[:1] == (0,) else x
+    ),
+    batch,
+  )
+  no_weight = jnp.zeros([1], weights.dtype)
+  loss, aux = _checked_loss(loss_fn, params, row, no_weight)
   zeros = jax.tree.map(jnp.zeros_like, params)
   return WeightedPass(jnp.zeros_like(loss), aux, lambda r: zeros)
 
@@ -134,4 +144,5 @@ def _microbatched_pass(
 
 
 def _widen(gradient: jax.Array) -> jax.Array:
-  return gradient.astype(jnp.promote_types(gradient.dtype, jnp.float32))
+  wide = jnp.float64 if gradient.dtype == jnp.float64 else jnp.float32
+  return gradient.astype(wide)

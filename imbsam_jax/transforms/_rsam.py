@@ -131,7 +131,9 @@ def _add_noise(
     if not perturbed:
       return w
     dtype = _perturbation.compute_dtype(w)
-    noise = jnp.clip(jax.random.normal(k, w.shape, dtype) / 3, -1, 1)
+    # Drawn flat, the same numbers compile several times faster on CPU.
+    noise = jax.random.normal(k, (w.size,), dtype).reshape(w.shape)
+    noise = jnp.clip(noise / 3, -1, 1)
     return w.astype(dtype) + rho.astype(dtype) * noise
 
   return jax.tree.map(leaf, params, keys, mask)
