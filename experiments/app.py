@@ -11,7 +11,8 @@ import os
 import pathlib
 import runpy
 import sys
-from typing import Any, NoReturn
+from typing import Any
+from typing import NoReturn
 import warnings
 
 from absl import app

@@ -68,12 +68,22 @@ class Experiment:
     stage = self.method.stages.index(self.method.stage(step))
     return self.train_steps[stage]
 
+  def compile_ahead(self) -> None:
+    """Compiles what a run needs into the compilation cache."""
+    state = self.init(0)
+    batch = training.shard_batch(self.mesh, self.batches(0)[0])
+    for train_step in self.train_steps:
+      train_step.lower(state, batch).compile()
 
-def build(config: config_lib.Config) -> Experiment:
+
+def build(
+  config: config_lib.Config, *, data: data_lib.LongTailedData | None = None
+) -> Experiment:
   """Builds an experiment.
 
   Args:
     config: The configuration.
+    data: What `load_data` gave for it; None reads it.
 
   Returns:
     The experiment.
@@ -84,7 +94,7 @@ def build(config: config_lib.Config) -> Experiment:
   """
   try:
     config_lib.check(config)
-    return _build(config)
+    return _build(config, load_data(config.data) if data is None else data)
   except data_lib.DataError:
     raise
   except (ValueError, TypeError) as error:
@@ -109,8 +119,9 @@ def load_data(config: Any) -> data_lib.LongTailedData:
   )
 
 
-def _build(config: config_lib.Config) -> Experiment:
-  data = load_data(config.data)
+def _build(
+  config: config_lib.Config, data: data_lib.LongTailedData
+) -> Experiment:
   mesh = training.data_mesh()
   batch_size = config.data.batch_size
   if batch_size % mesh.size:

@@ -3,6 +3,7 @@
 """Methods x seeds: runs, mean +- std, a table and a picture."""
 
 from collections.abc import Mapping
+from concurrent import futures
 import datetime
 import json
 import pathlib
@@ -42,15 +43,24 @@ def compare(
   Returns:
     The content of ``comparison.json``.
   """
-  runs: dict[str, list[pathlib.Path]] = {}
-  for position, (word, config) in enumerate(configs.items()):
-    experiment = build.build(config)
-    if position == 0:
-      print(report.header(experiment), end='\n\n')
-    runs[word] = [
-      _run(experiment, seed, workdir / word / f'seed_{seed}')
+  experiments = _build_all(configs)
+  print(report.header(next(iter(experiments.values()))), end='\n\n')
+  # XLA compiles a program on one core, so all methods at once; and before the
+  # first run, so that the times of the runs compare.
+  incomplete = [
+    experiment
+    for word, experiment in experiments.items()
+    if not all(_is_complete(workdir, word, s) for s in range(num_seeds))
+  ]
+  with futures.ThreadPoolExecutor() as pool:
+    list(pool.map(build.Experiment.compile_ahead, incomplete))
+  runs = {
+    word: [
+      _run(experiment, seed, _folder(workdir, word, seed))
       for seed in range(num_seeds)
     ]
+    for word, experiment in experiments.items()
+  }
   summaries = {
     word: [json.loads((f / 'summary.json').read_text()) for f in folders]
     for word, folders in runs.items()
@@ -121,6 +131,27 @@ def finding(content: Mapping[str, Any]) -> str:
     f'at {methods[best]["cost_sgd_steps"]["mean"]:.2f} times its cost; '
     f'mean +- std over {tail["runs"]} seeds.'
   )
+
+
+def _build_all(
+  configs: Mapping[str, config_lib.Config],
+) -> dict[str, build.Experiment]:
+  """All experiments; those of equal data share them."""
+  experiments: dict[str, build.Experiment] = {}
+  for word, config in configs.items():
+    alike = [
+      e.data for e in experiments.values() if e.config.data == config.data
+    ]
+    experiments[word] = build.build(config, data=alike[0] if alike else None)
+  return experiments
+
+
+def _folder(workdir: pathlib.Path, word: str, seed: int) -> pathlib.Path:
+  return workdir / word / f'seed_{seed}'
+
+
+def _is_complete(workdir: pathlib.Path, word: str, seed: int) -> bool:
+  return (_folder(workdir, word, seed) / 'summary.json').exists()
 
 
 def _run(
