@@ -67,6 +67,8 @@ class GroupGradients:
       self._pass(i, params, jnp.concatenate([_total(part), part.weights[1:]]))
       for i, part in enumerate(parts)
     ]
+    # Kept: for a group with rows of its own this is the clean group gradient.
+    self._clean_totals = [one.gradient(0) for one in self._clean]
     self.value = self._value(self._clean)
 
   def __call__(self, params: optax.Params, group: int) -> optax.Updates:
@@ -82,21 +84,23 @@ class GroupGradients:
       )
     i, row = self._places[group]
     weights = self._parts[i].weights
-    if self._is_clean(params) and (row > 0 or len(weights) == 1):
+    if self._is_clean(params) and len(weights) == 1:
+      return self._clean_totals[i]
+    if self._is_clean(params) and row > 0:
       return self._clean[i].gradient(row)
     return self._pass(i, params, weights[row][None]).gradient(0)
 
   def total(self, params: optax.Params) -> optax.Updates:
     """Gradient of the sum over groups at `params`; sets `value`."""
     if self._is_clean(params):
-      passes = self._clean
+      passes, gradients = self._clean, self._clean_totals
     else:
       passes = [
         self._pass(i, params, _total(part))
         for i, part in enumerate(self._parts)
       ]
+      gradients = [one.gradient(0) for one in passes]
     self.value = self._value(passes)
-    gradients = [one.gradient(0) for one in passes]
     return jax.tree.map(lambda *leaves: sum(leaves[1:], leaves[0]), *gradients)
 
   def _pass(

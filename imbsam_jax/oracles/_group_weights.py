@@ -45,7 +45,7 @@ def head_tail_weights(
     the weight NaN, which `skip_nonfinite` catches.
   """
   labels, counts = _check(labels, class_counts)
-  if tail_weight < 0:
+  if not tail_weight >= 0:
     raise ValueError(f'`tail_weight` must be >= 0, got {tail_weight!r}.')
   is_tail = counts < threshold
   _warn_if_degenerate(is_tail, counts, threshold)
@@ -91,7 +91,7 @@ def focal_weights(
   """
   labels, counts = _check(labels, class_counts)
   for name, value in (('gamma', gamma), ('lam', lam)):
-    if value < 0:
+    if not value >= 0:
       raise ValueError(f'`{name}` must be >= 0, got {value!r}.')
   counts = jnp.asarray(counts, jnp.float32)
   focus = lam * (1.0 - counts / counts.sum()) ** gamma
@@ -120,8 +120,8 @@ def _check(labels: Any, class_counts: Any) -> tuple[Any, Any]:
       f'`class_counts` must have shape [num_classes], got {class_counts.shape}.'
     )
   num_classes = class_counts.shape[0]
-  if isinstance(class_counts, np.ndarray) and class_counts.min() <= 0:
-    empty = np.flatnonzero(class_counts <= 0).tolist()
+  if isinstance(class_counts, np.ndarray) and not class_counts.min() > 0:
+    empty = np.flatnonzero(~(class_counts > 0)).tolist()
     raise ValueError(
       '`class_counts` must be positive, got '
       f'{class_counts[empty[0]]} for class {empty[0]} '
@@ -157,7 +157,8 @@ def _warn_if_degenerate(
 
 def _take(class_weights: jax.Array, labels: Any) -> jax.Array:
   """Columns of `class_weights` by label; NaN where there is none."""
-  labels = jnp.asarray(labels)
+  # Wide first: uint8 labels cannot be compared with 256 classes.
+  labels = jnp.asarray(labels).astype(int)
   num_classes = class_weights.shape[1]
   valid = (labels >= 0) & (labels < num_classes)
   rows = class_weights[:, jnp.where(valid, labels, 0)]

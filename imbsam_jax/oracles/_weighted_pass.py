@@ -102,7 +102,7 @@ def _empty_pass(
   """
   row = jax.tree.map(
     lambda x: (
-      jnp.zeros((1, *x.shape[1:]), x.dtype) if x.shape[:1] == (0,) else x
+      jnp.zeros((1, *x.shape[1:]), x.dtype) if jnp.shape(x)[:1] == (0,) else x
     ),
     batch,
   )

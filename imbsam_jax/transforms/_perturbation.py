@@ -32,7 +32,8 @@ def check_radius(name: str, rho: Any) -> None:
 
 def radius_at(rho: Radius, count: jax.typing.ArrayLike) -> jax.Array:
   """Value of a radius or of a schedule of radii after `count` updates."""
-  return jnp.asarray(rho(count) if callable(rho) else rho, jnp.float32)
+  # `float` is float64 where x64 is on: float64 parameters get all of rho.
+  return jnp.asarray(rho(count) if callable(rho) else rho, float)
 
 
 def check_params(name: str, params: Any) -> None:
@@ -74,7 +75,8 @@ def resolve_mask(name: str, mask: Mask, params: optax.Params) -> Any:
 
 def compute_dtype(leaf: jax.Array) -> jnp.dtype:
   """Dtype in which a leaf is perturbed: float32, float64 for float64."""
-  return jnp.promote_types(leaf.dtype, jnp.float32)
+  # Not `jnp.promote_types`, which refuses mixed dtypes in strict mode.
+  return jnp.dtype(jnp.float64 if leaf.dtype == jnp.float64 else jnp.float32)
 
 
 def global_norm(tree: Any) -> jax.Array:
@@ -82,9 +84,7 @@ def global_norm(tree: Any) -> jax.Array:
   leaves = jax.tree.leaves(tree)
   if not leaves:
     return jnp.zeros([], jnp.float32)
-  dtype = jnp.float32
-  for leaf in leaves:
-    dtype = jnp.promote_types(dtype, leaf.dtype)
+  dtype = max((compute_dtype(x) for x in leaves), key=lambda d: d.itemsize)
   return jnp.sqrt(sum(jnp.sum(jnp.square(x.astype(dtype))) for x in leaves))
 
 
@@ -134,5 +134,6 @@ def ascend(
   directions = jax.tree.map(scale_direction, params, gradients, mask, adaptive)
   norm = global_norm(directions)
   # A zero gradient is a zero step also with eps = 0, not 0 * inf.
-  scale = jnp.where(norm == 0, 0, rho.astype(norm.dtype) / (norm + eps))
+  shifted = norm + jnp.asarray(eps, norm.dtype)
+  scale = jnp.where(norm == 0, 0, rho.astype(norm.dtype) / shifted)
   return jax.tree.map(move, params, directions, mask, adaptive), norm

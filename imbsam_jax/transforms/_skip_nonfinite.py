@@ -40,7 +40,7 @@ def skip_nonfinite(
   >>> state = tx.init(params)
   >>> updates, state = tx.update(jnp.array([1.0, jnp.nan]), state, params)
   >>> updates.tolist(), int(state.skipped), bool(state.exhausted)
-  ([0.0, 0.0], 1, False)
+  ([-0.0, -0.0], 1, False)
 
   Args:
     inner: The chain to guard. Extra arguments are forwarded to it.
@@ -92,7 +92,8 @@ def skip_nonfinite(
     finite = _all_finite(updates) & _stays_finite(
       state.inner_state, inner_state
     )
-    updates = jax.tree.map(lambda u: jnp.where(finite, u, 0), updates)
+    # Not +0.0, which would turn a parameter of -0.0 into one of 0.0.
+    updates = jax.tree.map(lambda u: jnp.where(finite, u, -0.0), updates)
     inner_state = jax.tree.map(
       lambda old, new: jnp.where(finite, new, old),
       state.inner_state,
