@@ -82,7 +82,11 @@ def config_of_word(holder: flags.FlagHolder, word: str) -> config_lib.Config:
     )
   try:
     config = runpy.run_path(filename)['get_config'](word)
-    return config_lib.replace(config, config_flags.get_override_values(flag))
+    changes = config_flags.get_override_values(flag)
+    for name, instead in (('optimizer.method', 'methods'), ('seed', 'seeds')):
+      if name in changes:
+        raise UsageError(f'--config.{name} is set by --{instead} here.')
+    return config_lib.replace(config, changes)
   except ValueError as error:
     raise UsageError(str(error)) from error
 
@@ -150,6 +154,8 @@ def _exit_code(error: Exception) -> int | None:
   from imbsam_jax import data
   from imbsam_jax import training
 
+  if isinstance(error, OSError):
+    return 2
   codes = {
     data.DataError: 3,
     training.DivergedError: 4,

@@ -124,10 +124,11 @@ def _build(
 ) -> Experiment:
   mesh = training.data_mesh()
   batch_size = config.data.batch_size
-  if batch_size % mesh.size:
+  num_parts = mesh.size * config.optimizer.num_microbatches
+  if batch_size % num_parts:
     raise ValueError(
-      f'--config.data.batch_size must be a multiple of the {mesh.size} '
-      f'devices, got {batch_size}.'
+      f'--config.data.batch_size must be a multiple of {num_parts}, the '
+      f'devices times the micro-batches, got {batch_size}.'
     )
   chosen: Any = config.model
   model = models.create_model(
@@ -181,6 +182,10 @@ def _build(
       ema=config.optimizer.ema_decay is not None,
     )
 
+  def batches(seed):
+    return _batches(config, data, method, split, num_parts, seed)
+
+  batches(config.seed)  # Here, so that what does not fit is said at once.
   return Experiment(
     config=config,
     data=data,
@@ -189,11 +194,13 @@ def _build(
     num_steps=num_steps,
     mesh=mesh,
     train_steps=train_steps,
-    predict_step=jax.jit(training.make_predict_step(model, preprocess)),
+    predict_step=jax.jit(
+      training.make_predict_step(model, preprocess, logit_scale=scale)
+    ),
     init=lambda seed: training.replicate(
       mesh, init_state(jax.random.key(seed))
     ),
-    batches=lambda seed: _batches(config, data, method, split, mesh.size, seed),
+    batches=batches,
   )
 
 
@@ -213,7 +220,6 @@ def _batches(
       tail_classes[data.train.labels],
       batch_size=batch_size,
       seed=seed,
-      row_multiple=row_multiple,
     )
   else:
     order = data_lib.shuffled_order(

@@ -36,12 +36,16 @@ def main(argv: Sequence[str]) -> None:
   app.read_config(_CONFIG)
   if not _WORKDIR.value:
     raise app.UsageError('pass --workdir=FOLDER for the runs.')
+  if not _METHODS.value:
+    raise app.UsageError('pass --methods=sgd,imbsam or other method words.')
   configs = {word: app.config_of_word(_CONFIG, word) for word in _METHODS.value}
   # Imported here: --help must not wait for JAX.
   from experiments import comparison
 
   app.cache_compilations()
-  comparison.compare(configs, _SEEDS.value, pathlib.Path(_WORKDIR.value))
+  comparison.compare(
+    configs, _SEEDS.value, pathlib.Path(_WORKDIR.value).expanduser()
+  )
 
 
 if __name__ == '__main__':

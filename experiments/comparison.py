@@ -45,8 +45,8 @@ def compare(
   """
   experiments = _build_all(configs)
   print(report.header(next(iter(experiments.values()))), end='\n\n')
-  # XLA compiles a program on one core, so all methods at once; and before the
-  # first run, so that the times of the runs compare.
+  # XLA compiles a program on one core: all methods at once, and before the
+  # first run, whose time would otherwise be mostly this.
   incomplete = [
     experiment
     for word, experiment in experiments.items()
@@ -128,7 +128,7 @@ def finding(content: Mapping[str, Any]) -> str:
   return (
     f'On the tail classes {best} is best with {_mean_std(tail, scale=100)} %, '
     f'{gain:+.1f} points against {base} ({top1_gain:+.1f} over all classes), '
-    f'at {methods[best]["cost_sgd_steps"]["mean"]:.2f} times its cost; '
+    f'at {methods[best]["cost_sgd_steps"]["mean"]:.2f} SGD steps per step; '
     f'mean +- std over {tail["runs"]} seeds.'
   )
 

@@ -52,7 +52,7 @@ class Model:
 
   Attributes:
     name: 'mlp', 'small_conv_net', 'resnet20', 'resnet32' or 'resnet34'.
-    norm: 'group' or 'batch'.
+    norm: 'group', 'batch', or 'none' (not for the ResNets).
     head: 'linear' or 'cosine'; cosines are multiplied by 30 in the loss.
   """
 
@@ -143,12 +143,34 @@ _CHOICES = {
   'data.profile': ('exp', 'step', 'natural'),
   'data.subset': ('shuffled', 'first'),
   'data.sampler': ('shuffle', 'stratified'),
-  'model.norm': ('group', 'batch'),
+  'model.norm': ('group', 'batch', 'none'),
   'model.head': ('linear', 'cosine'),
   'optimizer.rows': ('auto', 'split', 'joint'),
   'optimizer.schedule': ('cosine', 'step', 'constant'),
   'optimizer.decay': ('kernels', 'all'),
   'final_split': ('test', 'validation'),
+}
+
+_ALMOST_ONE = 1 - 1e-9
+_RANGES = {
+  'data.batch_size': (1, 2**31),
+  'data.validation_per_class': (0, 2**31),
+  'optimizer.rho': (0, 1e6),
+  'optimizer.head_rho': (0, 1e6),
+  'optimizer.tail_weight': (0, 1e6),
+  'optimizer.switch': (0, 1),
+  'optimizer.focal_gamma': (0, 1e6),
+  'optimizer.focal_lam': (0, 1e6),
+  'optimizer.num_microbatches': (1, 2**31),
+  'optimizer.learning_rate': (0, 1e30),
+  'optimizer.warmup_epochs': (0, 1e6),
+  'optimizer.momentum': (0, _ALMOST_ONE),
+  'optimizer.weight_decay': (0, 1e6),
+  'optimizer.clip_norm': (1e-30, 1e30),
+  'optimizer.ema_decay': (0, _ALMOST_ONE),
+  'epochs': (1e-6, 1e6),
+  'save_every': (1e-6, 1e6),
+  'seed': (0, 2**32 - 1),
 }
 
 
@@ -165,29 +187,16 @@ def check(config: Config) -> None:
         f'--config.{name} must be one of {", ".join(choices)}, got '
         f'{fields[name]!r}.'
       )
-  for name, smallest in (
-    ('data.batch_size', 1),
-    ('data.validation_per_class', 0),
-    ('optimizer.num_microbatches', 1),
-    ('optimizer.learning_rate', 0),
-    ('optimizer.warmup_epochs', 0),
-    ('optimizer.weight_decay', 0),
-    ('optimizer.rho', 0),
-    ('optimizer.head_rho', 0),
-    ('optimizer.tail_weight', 0),
-    ('seed', 0),
-  ):
-    if not fields[name] >= smallest:
+  for name, (low, high) in _RANGES.items():
+    value = fields[name]
+    if value is not None and not low <= value <= high:
       raise ValueError(
-        f'--config.{name} must be at least {smallest}, got {fields[name]!r}.'
+        f'--config.{name} must be from {low:g} to {high:g}, got {value!r}.'
       )
-  for name in ('epochs', 'save_every'):
-    if not fields[name] > 0:
-      raise ValueError(f'--config.{name} must be > 0, got {fields[name]!r}.')
-  if not 0 <= config.optimizer.switch <= 1:
+  if config.many_above < config.few_below:
     raise ValueError(
-      '--config.optimizer.switch is a share of the epochs, in [0, 1], got '
-      f'{config.optimizer.switch!r}.'
+      '--config.many_above must be at least --config.few_below, got '
+      f'{config.many_above} and {config.few_below}.'
     )
   if (
     config.final_split == 'validation' and not config.data.validation_per_class

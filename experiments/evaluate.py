@@ -36,7 +36,7 @@ def main(argv: Sequence[str]) -> None:
   from experiments import run
   from imbsam_jax import training
 
-  workdir = pathlib.Path(_WORKDIR.value)
+  workdir = pathlib.Path(_WORKDIR.value).expanduser()
   try:
     config = config_lib.from_json(workdir / 'config.json')
   except ValueError as error:
@@ -46,13 +46,18 @@ def main(argv: Sequence[str]) -> None:
   app.cache_compilations()
   experiment = build.build(config)
   with training.Checkpoints(
-    workdir / 'checkpoints', best_metric='balanced'
+    workdir / 'checkpoints', best_metric='balanced', read_only=True
   ) as checkpoints:
     step = (
       checkpoints.best_step
       if _CHECKPOINT.value == 'best'
       else checkpoints.latest_step
     )
+    if _CHECKPOINT.value == 'best' and step is None:
+      raise app.UsageError(
+        'this run was not validated, so none of its checkpoints is the best; '
+        'pass --checkpoint=last.'
+      )
     state, _ = checkpoints.restore(experiment.init(config.seed), step)
   scores, _ = run.evaluate(experiment, state, _SPLIT.value)
   print(f'step {int(state.step)} of {experiment.num_steps}, {_SPLIT.value} set')

@@ -103,6 +103,11 @@ def evaluate(
     batch_size=config.data.batch_size,
     mesh=experiment.mesh,
   )
+  if not np.isfinite(confidences).all():
+    raise training.DivergedError(
+      'the logits of the trained model are not finite. Lower the learning rate '
+      'or the radius.'
+    )
   found = (examples.labels, predictions, np.clip(confidences, 0.0, 1.0))
   scores = metrics.classification_metrics(
     *found,
@@ -157,7 +162,8 @@ def claim_workdir(workdir: pathlib.Path, config: config_lib.Config) -> None:
     UsageError: The folder holds a run of another configuration.
   """
   path = workdir / 'config.json'
-  if path.exists():
+  begun = (workdir / 'summary.json', workdir / 'checkpoints')
+  if path.exists() and any(part.exists() for part in begun):
     try:
       theirs = config_lib.flatten(config_lib.from_json(path))
     except ValueError as error:

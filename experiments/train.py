@@ -32,8 +32,8 @@ def main(argv: Sequence[str]) -> None:
   """Builds, trains, prints."""
   del argv
   config = app.read_config(_CONFIG)
-  folder = _WORKDIR.value
-  if not folder and not _DRY_RUN.value:
+  workdir = pathlib.Path(_WORKDIR.value or '').expanduser()
+  if not _WORKDIR.value and not _DRY_RUN.value:
     raise app.UsageError('pass --workdir=FOLDER for what the run leaves.')
   # Imported here: --help must not wait for JAX.
   from experiments import build
@@ -45,10 +45,9 @@ def main(argv: Sequence[str]) -> None:
   app.cache_compilations()
   experiment = build.build(config)
   print(report.header(experiment))
-  if _DRY_RUN.value or not folder:
+  if _DRY_RUN.value:
     print(dry_run.dry_run(experiment))
     return
-  workdir = pathlib.Path(folder)
   progress = console.Progress(experiment.num_steps, config.optimizer.method)
   summary = run.run(experiment, config.seed, workdir, progress=progress)
   progress.close()

@@ -174,6 +174,17 @@ def test_workdir_of_another_configuration_is_refused(trained, tfds_dir):
   assert (workdir / 'config.json').read_text() == before
 
 
+def test_failed_start_does_not_claim_the_folder(tmp_path, tfds_dir):
+  workdir = tmp_path / 'run'
+  # The folder as a run leaves it that never began:
+  workdir.mkdir()
+  other = _config(tfds_dir, 'sam')
+  training.write_json(workdir / 'config.json', config_lib.to_json(other))
+  run.claim_workdir(workdir, _config(tfds_dir, 'imbsam'))
+  found = config_lib.from_json(workdir / 'config.json')
+  assert found.optimizer.method == 'imbsam'
+
+
 def test_dry_run(tfds_dir):
   code, out, _ = _program(
     'train', f'--config={_DIGITS}:sse_sam', '--dry_run', tfds_dir=tfds_dir
@@ -194,7 +205,7 @@ def test_compare(folder, tfds_dir):
   ]  # fmt: skip
   code, out, _ = _program('compare', *arguments, tfds_dir=tfds_dir)
   assert code == 0
-  assert 'On the tail classes rsam is best' in out
+  assert '2 seeds' in out and 'tail' in out.splitlines()[-3]
   content = json.loads((workdir / 'comparison.json').read_text())
   assert list(content['methods']) == ['sgd', 'rsam']
   summaries = [
@@ -217,6 +228,10 @@ def test_compare(folder, tfds_dir):
   )
   code, out, _ = _program('compare', *arguments, tfds_dir=tfds_dir)
   assert code == 0 and out.count('(complete before)') == 4
+  code, _, error = _program(
+    'compare', *arguments, '--config.seed=3', tfds_dir=tfds_dir
+  )
+  assert code == 2 and '--config.seed is set by --seeds' in error
 
 
 def test_empty_group_is_null():
@@ -249,8 +264,12 @@ def test_finding_says_so_if_nothing_helps():
       'one of exp, step, natural, got .pareto.',
     ),
     (['--config.data.imbalance_factor=0.05'], 'at least 1, got 0.05.*pass 20'),
-    (['--config.optimizer.rho=-1'], 'optimizer.rho must be at least 0'),
-    (['--config.optimizer.switch=2'], r'in \[0, 1\], got 2.0'),
+    (['--config.optimizer.rho=-1'], 'optimizer.rho must be from 0 to'),
+    (['--config.optimizer.switch=2'], 'switch must be from 0 to 1, got 2.0'),
+    (['--config.optimizer.clip_norm=-1'], 'clip_norm must be from'),
+    (['--config.many_above=10'], 'many_above must be at least'),
+    (['--config.data.batch_size=1'], 'batch size of 2'),
+    (['--config.optimizer.num_microbatches=5'], 'multiple of 5'),
     (['--config.model.name=resnet'], 'must be one of(.|\n)*resnet20'),
     (['--config.model.norm=batch', '--config.optimizer.rows=split'], 'BatchNo'),
     (['--workdir='], 'pass --workdir'),
@@ -381,6 +400,35 @@ def test_stratified_and_shuffled_both_split_exactly(tfds_dir):
     ends.append(state.params)
   for x, y in zip(tiny.leaves(ends[0]), tiny.leaves(ends[1]), strict=True):
     np.testing.assert_allclose(x, y, atol=2e-5)
+
+
+@pytest.mark.parametrize(
+  ('word', 'changes', 'cost'),
+  [
+    ('sam', {'optimizer.rho': 0.0}, 1.0),
+    # 27 head and 5 tail rows on 8 devices, in one and in two micro-batches.
+    ('imbsam', {'optimizer.rho': 0.0}, (32 + 8) / 32),
+    ('imbsam', {'optimizer.num_microbatches': 2}, (32 + 2 * 16) / 32),
+    ('imbsam', {'model.norm': 'batch'}, 8 / 3),
+  ],
+)
+def test_cost_follows_the_configuration(word, changes, cost, tfds_dir):
+  config = config_lib.replace(_config(tfds_dir, word), changes)
+  experiment = build.build(config)
+  assert run.expected_cost(experiment) == pytest.approx(cost)
+
+
+def test_cosine_head_is_scaled_in_prediction_too(tfds_dir):
+  experiment = build.build(
+    _config(tfds_dir, 'sgd', model__head='cosine', epochs=4.0)
+  )
+  state, batches = experiment.init(0), experiment.batches(0)
+  for step in range(experiment.num_steps):
+    batch = training.shard_batch(experiment.mesh, batches[step])
+    state, _ = experiment.train_step(step)(state, batch)
+  _, classes = run.evaluate(experiment, state, 'test')
+  # Ten raw cosines would give a softmax of at most e / (e + 9 / e) = 0.45.
+  assert max(row['mean_confidence'] for row in classes) > 0.6
 
 
 def test_switch_counts_whole_epochs(tfds_dir):

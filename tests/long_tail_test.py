@@ -164,6 +164,10 @@ class SplitsTest(absltest.TestCase):
     lt = data.long_tailed(_source(), _source())
     self.assertEqual(lt.class_counts.tolist(), [30] * 4)
 
+  def test_test_set_can_lack_a_class(self):
+    lt = data.long_tailed(_source(), _source(num_classes=3))
+    self.assertEqual(lt.test.labels.max(), 2)
+
   def test_max_count_fits_what_there_is(self):
     labels = np.repeat([0, 1, 2], [50, 20, 20])
     source = data.ArraySource(np.zeros((90, 1), np.uint8), labels)
@@ -176,8 +180,16 @@ class SplitsTest(absltest.TestCase):
       data.long_tailed(
         _source(), _source(), imbalance_factor=2, class_counts=(1, 1, 1, 1)
       )
-    with self.assertRaisesRegex(data.DataError, 'train has 4 .* test 3'):
-      data.long_tailed(_source(), _source(num_classes=3))
+    with self.assertRaisesRegex(data.DataError, 'train has 3 .* test 4'):
+      data.long_tailed(_source(num_classes=3), _source())
+    gap = data.ArraySource(np.zeros((3, 1)), np.array([0, 2, 2]))
+    with self.assertRaisesRegex(data.DataError, "class 1 .'1'. has no train"):
+      data.long_tailed(gap, gap)
+    rare_first = data.ArraySource(
+      np.zeros((110, 1)), np.repeat([0, 1], [10, 100])
+    )
+    with self.assertRaisesRegex(data.DataError, 'class 0 is to have the most'):
+      data.long_tailed(rare_first, rare_first, imbalance_factor=20)
     with self.assertRaisesRegex(data.DataError, 'each of 4 classes, got 2'):
       data.long_tailed(_source(), _source(), class_counts=(5, 2))
     with self.assertRaisesRegex(data.DataError, 'class 0 has 30 .* needs 31'):
@@ -187,7 +199,8 @@ class SplitsTest(absltest.TestCase):
 class ArraySourceTest(parameterized.TestCase):
   @parameterized.parameters(
     (np.zeros((3, 2)), [0, 1], 'got 3 and 2 rows'),
-    (np.zeros((2, 2)), [0, 2], "class 1 .'1'. has no examples"),
+    (np.zeros((2, 2)), [0, 2], r'in \[0, 2\), got 2 at row 1'),
+    (np.zeros((2, 2)), ['cat', 'dog'], 'integers.*<U3'),
     (np.zeros((2, 2)), [0, -1], 'got -1 at row 1'),
     (np.zeros((2, 2)), [0.0, 1.0], 'integers.*float64'),
     (np.array([[0.0], [np.nan]]), [0, 1], 'NaN or infinity in row 1'),

@@ -165,7 +165,7 @@ class NonFiniteTest(absltest.TestCase):
     poisoned = _PoisonedBatches(self.batches, set(range(4, 9)))
     folder = tiny.folder(self)
     with self.assertRaisesRegex(
-      training.DivergedError, 'steps 5 to .*learning rate.*clip_norm'
+      training.DivergedError, 'steps 5 to 7.*learning rate.*clip_norm'
     ):
       _run(folder, self.parts, poisoned, checkpoint_at=range(10))
     with training.Checkpoints(folder + '/checkpoints') as checkpoints:
@@ -206,6 +206,19 @@ class CheckpointsTest(absltest.TestCase):
         training.CheckpointError, 'no checkpoint of step 7'
       ):
         checkpoints.restore(self.state, 7)
+
+  def test_reader_leaves_a_save_in_progress_alone(self):
+    unfinished = pathlib.Path(self.folder) / '7.orbax-checkpoint-tmp'
+    with training.Checkpoints(self.folder) as checkpoints:
+      checkpoints.save(self.state)
+    unfinished.mkdir()
+    with training.Checkpoints(self.folder, read_only=True) as checkpoints:
+      self.assertEqual(checkpoints.latest_step, 0)
+    self.assertTrue(unfinished.exists())
+    with training.Checkpoints(self.folder):
+      self.assertFalse(unfinished.exists())
+    with self.assertRaisesRegex(training.CheckpointError, 'no folder'):
+      training.Checkpoints(self.folder + '/none', read_only=True)
 
   def test_another_model(self):
     with training.Checkpoints(self.folder) as checkpoints:

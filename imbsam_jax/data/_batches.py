@@ -67,8 +67,9 @@ def split_batches(
     class_weights: float ``[2, C]``: head and tail; every class has a weight in
       one of them at most.
     pad: Fills both groups up to one of few sizes, see `split_sizes`, with rows
-      of weight 0. A stratified order needs none.
-    row_multiple: All sizes are multiples of it: the number of devices.
+      of weight 0. A stratified order has one size anyway.
+    row_multiple: All sizes are multiples of it, by rows of weight 0: the number
+      of devices, times that of micro-batches.
 
   Returns:
     A Grain dataset of `TrainBatch`, with pairs for rows and weights. A batch
@@ -84,7 +85,10 @@ def split_batches(
   def split(choice):
     is_tail = class_weights[1, examples.labels[choice.indices]] != 0
     num_tail, num_rows = int(is_tail.sum()), len(is_tail)
-    sizes = (num_rows - num_tail, num_tail)
+    sizes = tuple(
+      -(-n // row_multiple) * row_multiple
+      for n in (num_rows - num_tail, num_tail)
+    )
     if pad:
       sizes = split_sizes(
         num_tail, batch_size=num_rows, row_multiple=row_multiple

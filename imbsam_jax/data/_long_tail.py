@@ -144,7 +144,7 @@ def balanced_indices(
 
 
 def check_labels(
-  labels: Sequence[int] | np.ndarray, *, num_classes: int
+  labels: Sequence[int] | np.ndarray, *, num_classes: int | None
 ) -> np.ndarray:
   """Labels as int32 ``[N]``; refuses what cannot be class indices."""
   labels = np.asarray(labels)
@@ -156,10 +156,12 @@ def check_labels(
     )
   if not labels.size:
     raise _errors.DataError('`labels` is empty: there are no examples.')
-  wrong = np.flatnonzero((labels < 0) | (labels >= num_classes))
+  # Without names for them, there are at most as many classes as examples.
+  limit = len(labels) if num_classes is None else num_classes
+  wrong = np.flatnonzero((labels < 0) | (labels >= limit))
   if wrong.size:
     raise _errors.DataError(
-      f'`labels` must be in [0, {num_classes}), got {labels[wrong[0]]} at row '
+      f'`labels` must be in [0, {limit}), got {labels[wrong[0]]} at row '
       f'{wrong[0]} ({wrong.size} such rows). Remove these rows, or number the '
       'classes from 0.'
     )

@@ -54,7 +54,6 @@ def stratified_order(
   *,
   batch_size: int,
   seed: int,
-  row_multiple: int = 1,
 ) -> grain.MapDataset:
   """The same number of tail rows in every batch, head rows first.
 
@@ -65,9 +64,8 @@ def stratified_order(
 
   Args:
     is_tail: bool ``[N]``, which training examples are of tail classes.
-    batch_size: Rows of a batch, a multiple of `row_multiple`.
+    batch_size: Rows of a batch, at least 2.
     seed: Seed of the order, >= 0.
-    row_multiple: Both numbers of rows are multiples of it (of the devices).
 
   Returns:
     A Grain dataset of `RowChoice`.
@@ -76,13 +74,12 @@ def stratified_order(
   if not all(len(group) for group in members):
     return shuffled_order(len(is_tail), batch_size=batch_size, seed=seed)
   share = float(np.mean(is_tail))
-  num_tail = round(batch_size * share / row_multiple) * row_multiple
-  num_tail = min(max(num_tail, row_multiple), batch_size - row_multiple)
-  if not 0 < num_tail < batch_size:
+  if batch_size < 2:
     raise ValueError(
-      f'a batch of {batch_size} rows on {row_multiple} devices has no room for '
-      'head and tail rows on each. Pass a larger batch size.'
+      f'a stratified batch needs head and tail rows, got {batch_size} row. '
+      'Pass a batch size of 2 or more.'
     )
+  num_tail = min(max(round(batch_size * share), 1), batch_size - 1)
   sizes = (batch_size - num_tail, num_tail)
   expected = (batch_size * (1 - share), batch_size * share)
   scale = np.repeat(np.divide(expected, sizes), sizes).astype(np.float32)

@@ -52,8 +52,8 @@ class ArraySource:
       label.
 
   Raises:
-    DataError: Lengths that differ, labels that are no class indices, a class
-      without examples, images that are not finite or of another dtype.
+    DataError: Lengths that differ, labels that are no class indices, images
+      that are not finite or of another dtype.
   """
 
   def __init__(
@@ -69,20 +69,13 @@ class ArraySource:
         '`images` and `labels` must have one row per example, got '
         f'{len(images)} and {len(labels)} rows.'
       )
+    labels = _long_tail.check_labels(labels, num_classes=None)
     if class_names is None:
-      largest = int(labels.max()) if labels.size else 0
-      class_names = [str(c) for c in range(largest + 1)]
+      class_names = [str(c) for c in np.arange(labels.max() + 1)]
     self.class_names: Sequence[str] = list(class_names)
     self.labels = _long_tail.check_labels(
       labels, num_classes=len(self.class_names)
     )
-    missing = sorted(set(range(len(self.class_names))) - set(self.labels))
-    if missing:
-      raise _errors.DataError(
-        f'class {missing[0]} ({self.class_names[missing[0]]!r}) has no '
-        f'examples ({len(missing)} such classes). Number the classes that '
-        'occur from 0.'
-      )
     if np.issubdtype(images.dtype, np.floating):
       images = images.astype(np.float32)
       finite = np.isfinite(images.reshape(len(images), -1)).all(axis=1)

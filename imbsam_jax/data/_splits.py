@@ -72,10 +72,17 @@ def long_tailed(
       'say it all.'
     )
   num_classes = len(train.class_names)
-  if len(test.class_names) != num_classes:
+  if len(test.class_names) > num_classes:
     raise _errors.DataError(
-      f'train has {num_classes} classes, test {len(test.class_names)}: they '
-      'must be splits of the same data.'
+      f'train has {num_classes} classes, test {len(test.class_names)}: test '
+      'can lack classes, but not have others.'
+    )
+  empty = np.flatnonzero(np.bincount(train.labels, minlength=num_classes) == 0)
+  if empty.size:
+    raise _errors.DataError(
+      f'class {empty[0]} ({train.class_names[empty[0]]!r}) has no training '
+      f'examples ({empty.size} such classes). Number the classes that occur '
+      'from 0.'
     )
   pool = np.arange(len(train.labels))
   validation = None
@@ -122,11 +129,16 @@ def _profile_counts(
       len(available), max_count, imbalance_factor, profile=profile
     )
   for candidate in range(int(available.max()), 0, -1):
+    if candidate < imbalance_factor:
+      break  # The rarest class would be empty.
     counts = _long_tail.long_tail_class_counts(
       len(available), candidate, imbalance_factor, profile=profile
     )
     if (counts <= available).all():
       return counts
   raise _errors.DataError(
-    f'no long-tailed subset fits: a class has only {available.min()} examples.'
+    f'no subset of imbalance factor {imbalance_factor:g} fits the examples '
+    f'that there are, {available[:5].tolist()} ... of class 0, 1, ...: class 0 '
+    'is to have the most. Number the classes by frequency, lower '
+    '`imbalance_factor`, or pass `class_counts`.'
   )

@@ -33,7 +33,8 @@ def gradient_oracle(
       aux)``: the weighted *sum*, not a mean, and any tree beside it (logits,
       metrics, BatchNorm statistics).
     params: Parameters, any tree of floating-point arrays.
-    batch: Tree of arrays with B rows, or whatever `loss_fn` takes.
+    batch: Tree of arrays with B rows; with one micro-batch, whatever `loss_fn`
+      takes.
     group_weights: Float ``[num_groups, B]``, group k's weights in row k, zero
       for rows of other groups; `head_tail_weights` makes them.
     num_microbatches: Sends the rows through in that many parts, one after the

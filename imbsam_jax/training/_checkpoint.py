@@ -23,10 +23,23 @@ class Checkpoints:
     directory: Folder of the checkpoints.
     best_metric: Name of the metric, of those given to `save`, whose largest
       value marks the best checkpoint. None keeps the last one only.
+    read_only: For whoever only restores: what another process is just saving
+      is left alone.
+
+  Raises:
+    CheckpointError: There is no such folder to read from.
   """
 
-  def __init__(self, directory: Any, *, best_metric: str | None = None):
+  def __init__(
+    self,
+    directory: Any,
+    *,
+    best_metric: str | None = None,
+    read_only: bool = False,
+  ):
     self.directory = pathlib.Path(directory).resolve()
+    if read_only and not self.directory.is_dir():
+      raise _errors.CheckpointError(f'there is no folder {self.directory}.')
     self._best_metric = best_metric
     policies = ocp.training.preservation_policies
     keep: list[Any] = [policies.LatestN(1)]
@@ -42,7 +55,7 @@ class Checkpoints:
     self._checkpointer: Any = ocp.training.Checkpointer(
       str(self.directory),
       preservation_policy=keep_any,
-      cleanup_tmp_directories=True,
+      cleanup_tmp_directories=not read_only,
     )
 
   def __enter__(self) -> 'Checkpoints':

@@ -83,15 +83,15 @@ def fit(
     evaluating = evaluate is not None and (last or done in evaluate_at)
     saving = checkpoints is not None and (last or done in checkpoint_at)
     if len(waiting) >= _FLUSH_EVERY or evaluating or saving or last:
-      records, exhausted = _read(waiting)
+      records, given_up = _read(waiting)
       waiting.clear()
       skipped += [r['step'] for r in records if r.get('skipped')]
       if history:
         history.append(records)
       if on_progress:
         on_progress(records)
-      if exhausted:
-        raise _errors.DivergedError(_divergence(skipped))
+      if given_up is not None:
+        raise _errors.DivergedError(_divergence(skipped, given_up))
 
     # Validate, then save with what was found.
     scores = evaluate(state) if evaluate is not None and evaluating else None
@@ -104,23 +104,24 @@ def fit(
   return state, time.perf_counter() - begin
 
 
-def _read(waiting: list) -> tuple[list[dict[str, Any]], bool]:
-  """Records of the waiting steps, and whether the chain gave up in them."""
+def _read(waiting: list) -> tuple[list[dict[str, Any]], int | None]:
+  """Records of the waiting steps, and the step at which the chain gave up."""
   fetched = jax.device_get([metrics for _, _, metrics in waiting])
-  records, exhausted = [], False
+  records, given_up = [], None
   for (done, note, _), metrics in zip(waiting, fetched, strict=True):
     record: dict[str, Any] = {'step': done, **note}
     record['loss'] = float(metrics['loss'])
     record['train_accuracy'] = float(metrics['train_accuracy'])
     if metrics['skipped']:
       record |= {'loss': None, 'skipped': True}
-    exhausted |= bool(metrics['exhausted'])
+    if metrics['exhausted'] and given_up is None:
+      given_up = done
     records.append(record)
-  return records, exhausted
+  return records, given_up
 
 
-def _divergence(skipped: list[int]) -> str:
-  first = last = skipped[-1]
+def _divergence(skipped: list[int], last: int) -> str:
+  first = last
   while first - 1 in skipped:
     first -= 1
   return (

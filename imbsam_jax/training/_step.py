@@ -126,13 +126,26 @@ def make_train_step(
 
 
 def make_predict_step(
-  model: nn.Module, preprocess: Callable[[jax.Array], jax.Array]
+  model: nn.Module,
+  preprocess: Callable[[jax.Array], jax.Array],
+  *,
+  logit_scale: float = 1.0,
 ) -> Callable[[dict[str, Any], jax.Array], tuple[jax.Array, jax.Array]]:
-  """Builds ``predict(variables, images) -> (classes [B], confidences [B])``."""
+  """Builds ``predict(variables, images) -> (classes [B], confidences [B])``.
+
+  Args:
+    model: A Linen module called as ``model(images, train=...)``.
+    preprocess: Images of the batch to the model's input.
+    logit_scale: Factor of the logits before the softmax, that of the loss where
+      the model gives cosines.
+
+  Returns:
+    The prediction, not yet jitted: classes and largest probabilities.
+  """
 
   def predict_step(variables, images):
     logits: Any = model.apply(variables, preprocess(images), train=False)
-    probabilities = jax.nn.softmax(logits.astype(jnp.float32))
+    probabilities = jax.nn.softmax(logit_scale * logits.astype(jnp.float32))
     return jnp.argmax(logits, axis=-1), jnp.max(probabilities, axis=-1)
 
   return predict_step

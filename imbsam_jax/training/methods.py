@@ -4,6 +4,7 @@
 
 from collections.abc import Callable
 from collections.abc import Sequence
+import numbers
 from typing import Any
 from typing import NamedTuple
 
@@ -67,7 +68,7 @@ def sam(
 ) -> Method:
   """SAM, see `imbsam_jax.sam`."""
   link = transforms.sam(rho, adaptive=adaptive)
-  return Method(_one_group(class_counts), (Stage(0, link, (True,)),))
+  return Method(_one_group(class_counts), (Stage(0, link, (_moves(rho),)),))
 
 
 def rsam(class_counts: ClassCounts, rho: Radius, *, key: jax.Array) -> Method:
@@ -87,7 +88,7 @@ def imbsam(
   """ImbSAM, see `imbsam_jax.imbsam`."""
   weights = _head_tail(class_counts, threshold, tail_weight)
   link = transforms.imbsam(rho, adaptive=adaptive)
-  return Method(weights, (Stage(0, link, (False, True)),))
+  return Method(weights, (Stage(0, link, (False, _moves(rho))),))
 
 
 def sse_sam(
@@ -109,8 +110,8 @@ def sse_sam(
   first = transforms.sse_sam(head_rho, tail_rho, adaptive=adaptive)
   second = transforms.imbsam(tail_rho, adaptive=adaptive)
   stages = (
-    Stage(0, first, (True, True)),
-    Stage(switch_step, second, (False, True)),
+    Stage(0, first, (_moves(head_rho), _moves(tail_rho))),
+    Stage(switch_step, second, (False, _moves(tail_rho))),
   )
   return Method(weights, stages if switch_step else stages[1:])
 
@@ -128,7 +129,7 @@ def focal_sam(
     oracles.focal_weights, class_counts, gamma=gamma, lam=lam
   )
   link = transforms.focal_sam(rho, adaptive=adaptive)
-  return Method(weights, (Stage(0, link, (False, True)),))
+  return Method(weights, (Stage(0, link, (False, _moves(rho))),))
 
 
 def step_cost(stage: Stage, batch: TrainBatch, *, batch_size: int) -> float:
@@ -147,6 +148,11 @@ def step_cost(stage: Stage, batch: TrainBatch, *, batch_size: int) -> float:
   if stage.perturbed[0]:  # Group 0 is what the others leave.
     apart = (True,) * len(apart)
   return (3 + 2 * sum(apart) + 3 * sum(stage.perturbed)) / 3
+
+
+def _moves(rho: Radius) -> bool:
+  """Whether a radius costs a pass: the links leave a constant 0 out."""
+  return not (isinstance(rho, numbers.Real) and rho == 0)
 
 
 def _one_group(class_counts: ClassCounts) -> np.ndarray:

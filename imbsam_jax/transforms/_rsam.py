@@ -56,6 +56,8 @@ def rsam(
     reads ``grad_fn`` only, never the gradient passed in: under `jax.jit` the
     clean pass is then dead code, so the cost is 1 forward and 1 backward pass.
     Loss and aux of that pass are ``grad_fn.value`` for the library's oracles.
+    A `grad_fn` of one's own, and a function wrapped around an oracle's, is
+    called as ``grad_fn(w + e, 0)``: give it one group, the whole batch.
 
   Raises:
     ValueError: A negative radius, no `grad_fn`, parameters with parts cut out.
