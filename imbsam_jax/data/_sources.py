@@ -4,6 +4,7 @@
 
 from collections.abc import Iterator
 from collections.abc import Sequence
+import contextlib
 import io
 from typing import Any
 from typing import NamedTuple
@@ -164,8 +165,10 @@ def _tfds_builder(name: str, data_dir: str | None) -> Any:
       from imbsam_jax.data import _digits
 
       builder = _digits.Digits(data_dir=data_dir, file_format='array_record')
+      # TFDS would tell of a download, which this is not.
       tfds.disable_progress_bar()
-      builder.download_and_prepare()
+      with contextlib.redirect_stdout(io.StringIO()):
+        builder.download_and_prepare()
       return builder
     builder = tfds.builder(name, data_dir=data_dir, file_format='array_record')
   except tfds.core.DatasetNotFoundError as error:
