@@ -60,6 +60,12 @@ def run(
     if checkpoints.latest_step is not None:
       state, seconds = checkpoints.restore(state)
     history = training.History(workdir / 'metrics.jsonl', start=int(state.step))
+    if sum('loss' in r for r in history.records) != int(state.step):
+      raise training.CheckpointError(
+        f'{workdir}/metrics.jsonl does not have every step up to the '
+        f'checkpoint of step {int(state.step)}. Put it back, or remove the '
+        'folder and start again.'
+      )
     state, seconds = training.fit(
       state,
       experiment.train_step,

@@ -387,6 +387,19 @@ def test_stopped_run_ends_bit_identical(word, tmp_path, tfds_dir, monkeypatch):
     ).read_text()
 
 
+def test_damaged_history_is_said(tmp_path, tfds_dir):
+  experiment = build.build(_config(tfds_dir, 'sgd', epochs=0.2))
+  run.run(experiment, 0, tmp_path)
+  path = tmp_path / 'metrics.jsonl'
+  lines = path.read_text().splitlines(keepends=True)
+  path.write_text(''.join(lines[1:]))
+  with pytest.raises(training.CheckpointError, match='every step up to'):
+    run.run(experiment, 0, tmp_path)
+  path.write_text(lines[0][:9] + '\n' + ''.join(lines[1:]))
+  with pytest.raises(training.CheckpointError, match='broken line'):
+    run.run(experiment, 0, tmp_path)
+
+
 def test_stratified_and_shuffled_both_split_exactly(tfds_dir):
   ends = []
   for rows in ('split', 'joint'):

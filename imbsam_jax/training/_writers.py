@@ -14,6 +14,8 @@ from typing import Any
 import jax
 import numpy as np
 
+from imbsam_jax.training import _errors
+
 
 class History:
   """``metrics.jsonl``: one line per step, and per validation.
@@ -41,14 +43,21 @@ class History:
 
 
 def read_history(path: pathlib.Path) -> list[dict[str, Any]]:
-  """Lines of ``metrics.jsonl``; a last line cut short is left out."""
+  """Lines of ``metrics.jsonl``; a last line cut short is left out.
+
+  Raises:
+    CheckpointError: A whole line is not readable.
+  """
   if not path.exists():
     return []
-  records = []
-  for line in path.read_text().splitlines(keepends=True):
-    if line.endswith('\n'):
-      records.append(json.loads(line))
-  return records
+  lines = path.read_text().splitlines(keepends=True)
+  try:
+    return [json.loads(line) for line in lines if line.endswith('\n')]
+  except json.JSONDecodeError as error:
+    raise _errors.CheckpointError(
+      f'{path} has a broken line: {error}. Put the file back, or remove the '
+      'folder and start again.'
+    ) from error
 
 
 def write_json(path: pathlib.Path, content: Any) -> None:
