@@ -119,7 +119,8 @@ class ResumeTest(parameterized.TestCase):
       _run(folder, self.parts, _StoppingBatches(self.batches, 8))
     path = folder / 'metrics.jsonl'
     with path.open('a') as file:
-      file.write('{"step": 7, "lo')
+      # As if steps after the checkpoint had been noted, the last in part.
+      file.write('{"step": 7, "loss": 9.0}\n{"step": 8, "lo')
     _, history, _ = _run(folder, self.parts, self.batches)
     self.assertEqual(history, self.whole[1])
 
