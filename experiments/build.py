@@ -60,8 +60,8 @@ class Experiment:
 
   def steps(self, epochs: float) -> int:
     """Number of steps in so many epochs, at least 1."""
-    rows = epochs * self.num_train
-    return max(math.ceil(rows / self.config.data.batch_size), 1)
+    batch_size = self.config.data.batch_size
+    return max(_steps(epochs, self.num_train, batch_size), 1)
 
   def train_step(self, step: int) -> Any:
     """The jitted step of a stage, by the number of the step."""
@@ -137,22 +137,25 @@ def _build(
     norm=chosen.norm,
     head=chosen.head,
   )
-  steps_per_epoch = len(data.train.labels) / batch_size
-  num_steps = max(math.ceil(config.epochs * steps_per_epoch), 1)
+  num_train = len(data.train.labels)
+  num_steps = max(_steps(config.epochs, num_train, batch_size), 1)
   # SSE-SAM counts whole epochs; the excess is rounding of the product.
   switch_epochs = math.ceil(config.optimizer.switch * config.epochs - 1e-9)
   make_method = functools.partial(
     _method,
     config.optimizer,
     data.class_counts,
-    math.ceil(switch_epochs * steps_per_epoch),
+    _steps(switch_epochs, num_train, batch_size),
   )
   method = make_method(jax.random.key(0))
   split = _splits_rows(config, method)
   preprocess = _standardization(data.train.images)
   scale = _COSINE_SCALE if config.model.head == 'cosine' else 1.0
   make_tx = functools.partial(
-    _make_optimizer, config.optimizer, num_steps, steps_per_epoch
+    _make_optimizer,
+    config.optimizer,
+    num_steps,
+    _steps(config.optimizer.warmup_epochs, num_train, batch_size),
   )
   train_steps = tuple(
     jax.jit(
@@ -202,6 +205,11 @@ def _build(
     ),
     batches=batches,
   )
+
+
+def _steps(epochs: float, num_train: int, batch_size: int) -> int:
+  """Steps that see every training image `epochs` times."""
+  return math.ceil(epochs * num_train / batch_size)
 
 
 def _batches(
@@ -283,14 +291,14 @@ def _method(
 def _make_optimizer(
   config: Any,
   num_steps: int,
-  steps_per_epoch: float,
+  warmup_steps: int,
   link: optax.GradientTransformation,
 ) -> optax.GradientTransformationExtraArgs:
   learning_rate = training.learning_rate_schedule(
     config.schedule,
     config.learning_rate,
     num_steps=num_steps,
-    warmup_steps=math.ceil(config.warmup_epochs * steps_per_epoch),
+    warmup_steps=warmup_steps,
   )
   return training.make_optimizer(
     link,

@@ -85,14 +85,16 @@ def split_batches(
   def split(choice):
     is_tail = class_weights[1, examples.labels[choice.indices]] != 0
     num_tail, num_rows = int(is_tail.sum()), len(is_tail)
-    sizes = tuple(
-      -(-n // row_multiple) * row_multiple
-      for n in (num_rows - num_tail, num_tail)
-    )
     if pad:
       sizes = split_sizes(
         num_tail, batch_size=num_rows, row_multiple=row_multiple
       )
+    else:
+      sizes = (
+        _round_up(num_rows - num_tail, row_multiple),
+        _round_up(num_tail, row_multiple),
+      )
+    shares = _shares(choice)
     groups = []
     for group, mask, size in zip(
       (0, 1), (~is_tail, is_tail), sizes, strict=True
@@ -100,7 +102,7 @@ def split_batches(
       padding = np.zeros(size - int(mask.sum()), np.int64)
       rows = _rows(examples, np.concatenate([choice.indices[mask], padding]))
       weights = np.zeros(size, np.float32)
-      weights[: int(mask.sum())] = _shares(choice)[mask]
+      weights[: int(mask.sum())] = shares[mask]
       groups.append((rows, weights * class_weights[group, rows['label']]))
     return TrainBatch(*zip(*groups, strict=True))
 
@@ -126,9 +128,13 @@ def split_sizes(
   Returns:
     Head rows and tail rows; at most 17 different pairs.
   """
-  width = -(-batch_size // (16 * row_multiple)) * row_multiple
-  tail_size = -(-num_tail // width) * width
+  width = _round_up(-(-batch_size // 16), row_multiple)
+  tail_size = _round_up(num_tail, width)
   return batch_size - max(tail_size - width, 0), tail_size
+
+
+def _round_up(number: int, multiple: int) -> int:
+  return -(-number // multiple) * multiple
 
 
 def _rows(

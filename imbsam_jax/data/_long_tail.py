@@ -135,14 +135,6 @@ def long_tail_indices(
   return np.concatenate(kept)
 
 
-def balanced_indices(
-  labels: np.ndarray, *, num_classes: int, per_class: int, seed: int
-) -> np.ndarray:
-  """The same number of random examples of every class, class by class."""
-  counts = np.full(num_classes, per_class)
-  return long_tail_indices(labels, counts, seed=seed)
-
-
 def check_labels(
   labels: Sequence[int] | np.ndarray, *, num_classes: int | None
 ) -> np.ndarray:

@@ -87,11 +87,8 @@ def long_tailed(
   pool = np.arange(len(train.labels))
   validation = None
   if validation_per_class:
-    held_out = _long_tail.balanced_indices(
-      train.labels,
-      num_classes=num_classes,
-      per_class=validation_per_class,
-      seed=0,
+    held_out = _long_tail.long_tail_indices(
+      train.labels, np.full(num_classes, validation_per_class), seed=0
     )
     validation = train.examples(held_out)
     pool = np.setdiff1d(pool, held_out)
