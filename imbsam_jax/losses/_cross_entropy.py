@@ -1,14 +1,20 @@
 # Copyright 2026 The imbsam_jax Authors.
 # SPDX-License-Identifier: Apache-2.0
-"""Softmax cross entropy."""
+"""Cross entropy, and its focal forms."""
+
+from typing import Any
 
 import jax
 import jax.numpy as jnp
-import optax
+from jax.typing import ArrayLike
+
+from imbsam_jax import _numbers
+from imbsam_jax.losses import _labels
+from imbsam_jax.losses import _margin_softmax
 
 
 def cross_entropy(
-  logits: jax.typing.ArrayLike, labels: jax.typing.ArrayLike
+  logits: ArrayLike, labels: Any, *, label_smoothing: float = 0.0
 ) -> jax.Array:
   r"""Cross entropy of the softmax, :math:`-\log p_y`, one value per example.
 
@@ -18,10 +24,99 @@ def cross_entropy(
 
   Args:
     logits: Any float dtype ``[B, C]``; computed in float32.
-    labels: Int ``[B]``, values in ``[0, C)``.
+    labels: Int ``[B]``, values in ``[0, C)``, or `MixedLabels`.
+    label_smoothing: Share of the target that is spread over all classes.
 
   Returns:
     float32 ``[B]``, not reduced.
   """
-  logits = jnp.asarray(logits).astype(jnp.float32)
-  return optax.softmax_cross_entropy_with_integer_labels(logits, labels)
+  return _margin_softmax.margin_softmax(
+    logits, labels, label_smoothing=label_smoothing
+  )
+
+
+def focal_loss(
+  logits: ArrayLike,
+  labels: Any,
+  *,
+  gamma: float = 2.0,
+  stop_modulator_gradient: bool = False,
+) -> jax.Array:
+  r"""Softmax focal loss, :math:`(1 - p_y)^\gamma \, (-\log p_y)`.
+
+  Lin et al., ICCV 2017, for one softmax as the long-tail literature uses it.
+  Class weights come after it (`class_weighted_loss`): within the modulator, as
+  in the codes of LDAM and VS, they would turn it into
+  :math:`1 - p_y^{w_y}`.
+
+  Args:
+    logits: Any float dtype ``[B, C]``; computed in float32.
+    labels: Int ``[B]``, values in ``[0, C)``, or `MixedLabels`.
+    gamma: Exponent >= 0; 0 is cross entropy. 1 in the codes of LDAM, VS, MM and
+      GCL.
+    stop_modulator_gradient: Takes the modulator for a constant, as GCL's second
+      stage does.
+
+  Returns:
+    float32 ``[B]``, not reduced. The gradient is finite for gamma < 1 too.
+
+  Raises:
+    ValueError: A negative `gamma`.
+  """
+  _numbers.check_number('gamma', gamma, low=0)
+  logits = _labels.float_logits(logits)
+  labels = _labels.check_labels(labels, logits)
+
+  def loss_of(labels):
+    loss = _margin_softmax.margin_softmax(logits, labels)
+    factor = modulator(loss, gamma)
+    if stop_modulator_gradient:
+      factor = jax.lax.stop_gradient(factor)
+    return factor * loss
+
+  return _labels.mixed(loss_of, labels)
+
+
+def sigmoid_focal_loss(
+  logits: ArrayLike, labels: Any, *, gamma: float = 1.0
+) -> jax.Array:
+  r"""Sigmoid focal loss, the sum over classes of modulated binary losses.
+
+  With t_c = z_c for the label and -z_c for the other classes,
+
+  .. math::
+    \ell = \sum_c \sigma(-t_c)^\gamma \, \log(1 + e^{-t_c}).
+
+  Lin et al., ICCV 2017; with `class_balanced_weights` and the plain mean it is
+  the class-balanced focal loss (Cui et al., CVPR 2019), whose code divides by
+  the number of positives, which is B. There the last bias starts at
+  -log(C - 1) and is not decayed.
+
+  Args:
+    logits: Any float dtype ``[B, C]``; computed in float32.
+    labels: Int ``[B]``, values in ``[0, C)``, or `MixedLabels`.
+    gamma: Exponent >= 0; 0 is the sigmoid cross entropy. 1 in the authors'
+      script, from 0.5, 1, 2.
+
+  Returns:
+    float32 ``[B]``, not reduced.
+
+  Raises:
+    ValueError: A negative `gamma`.
+  """
+  _numbers.check_number('gamma', gamma, low=0)
+  logits = _labels.float_logits(logits)
+  labels = _labels.check_labels(labels, logits)
+
+  def loss_of(labels):
+    is_target = _labels.one_hot(labels, logits.shape[1])
+    t = jnp.where(is_target, logits, -logits)
+    losses = jnp.exp(-gamma * jax.nn.softplus(t)) * jax.nn.softplus(-t)
+    return jnp.where(is_target.any(axis=1), jnp.sum(losses, axis=1), jnp.nan)
+
+  return _labels.mixed(loss_of, labels)
+
+
+def modulator(loss: jax.Array, gamma: ArrayLike) -> jax.Array:
+  """(1 - p)^gamma of a loss -log p >= 0, with a finite slope at p = 1."""
+  return jnp.maximum(-jnp.expm1(-loss), 1e-12) ** gamma

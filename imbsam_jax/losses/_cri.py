@@ -1,0 +1,95 @@
+# Copyright 2026 The imbsam_jax Authors.
+# SPDX-License-Identifier: Apache-2.0
+"""The class-rebalancing loss with a correction term."""
+
+import math
+from typing import Any
+from typing import Literal
+
+import jax
+import jax.numpy as jnp
+from jax.typing import ArrayLike
+
+from imbsam_jax import _numbers
+from imbsam_jax.losses import _cross_entropy
+from imbsam_jax.losses import _labels
+from imbsam_jax.losses import _ldam
+
+_MODES = ('zero', 'fix', 'decrease')
+
+
+def cri_loss(
+  logits: ArrayLike,
+  labels: Any,
+  class_counts: ArrayLike,
+  *,
+  max_margin: float = 0.1,
+  scale: float = 30.0,
+  gamma: float = 1.0,
+  cutoff: float | None = None,
+  mode: Literal['zero', 'fix', 'decrease'] = 'zero',
+) -> jax.Array:
+  r"""CRI: a focal LDAM that lets go of examples it cannot learn.
+
+  Xu et al., arXiv 2205.12117. With :math:`\ell` the loss of LDAM and
+  :math:`p = e^{-\ell}`, it is :math:`f = (1 - p)^\gamma \ell`, and above
+  :math:`f_T = -(1 - T)^\gamma \log T`, where p < T, it becomes 0 ('zero'), f_T
+  ('fix') or :math:`f_T \, p / T` ('decrease').
+
+  Args:
+    logits: Cosines, any float dtype ``[B, C]``, see `models.CosineHead`.
+    labels: Int ``[B]``, values in ``[0, C)``, or `MixedLabels`.
+    class_counts: Numbers ``[C]``; only their ratios count. A class with 0
+      leaves the denominator.
+    max_margin: Margin of the rarest class, >= 0.
+    scale: Scale s > 0.
+    gamma: Focal exponent >= 0; 0 without cutoff is LDAM. The defaults are the
+      authors' for CIFAR-10; CIFAR-100 has margin 0.2, scale 10, gamma 1.5.
+    cutoff: Probability T in (0, 1); None cuts nothing.
+    mode: What examples below it get: 'zero', 'fix' or 'decrease'.
+
+  Returns:
+    float32 ``[B]``, not reduced.
+
+  Raises:
+    ValueError: A negative `gamma`, a `cutoff` outside (0, 1), another `mode`.
+
+  .. note::
+    The authors' code cuts the mean over the batch, at T = 1e-50, which the loss
+    cannot reach; here the cut acts per example.
+  """
+  _numbers.check_number('gamma', gamma, low=0)
+  if cutoff is not None:
+    _numbers.check_number('cutoff', cutoff, low=0, high=1, open_ends=True)
+  if mode not in _MODES:
+    raise ValueError(
+      f'`mode` must be one of {", ".join(map(repr, _MODES))}, got {mode!r}.'
+    )
+  logits = _labels.float_logits(logits)
+  labels = _labels.check_labels(labels, logits)
+
+  def loss_of(labels):
+    loss = _ldam.ldam_loss(
+      logits, labels, class_counts, max_margin=max_margin, scale=scale
+    )
+    focal = _cross_entropy.modulator(loss, gamma) * loss
+    return focal if cutoff is None else _cut(loss, focal, gamma, cutoff, mode)
+
+  return _labels.mixed(loss_of, labels)
+
+
+def _cut(
+  loss: jax.Array, focal: jax.Array, gamma: float, cutoff: float, mode: str
+) -> jax.Array:
+  # On the host: 1e-50 is a number there.
+  log_cutoff = math.log(cutoff)
+  limit = -((1 - cutoff) ** gamma) * log_cutoff
+  match mode:
+    case 'zero':
+      instead: Any = 0.0
+    case 'fix':
+      instead = limit
+    case _:
+      # The exponent is not positive where this is used.
+      instead = limit * jnp.exp(jnp.minimum(-loss - log_cutoff, 0.0))
+  return jnp.where(loss <= -log_cutoff, focal, instead)

@@ -1,0 +1,175 @@
+# Copyright 2026 The imbsam_jax Authors.
+# SPDX-License-Identifier: Apache-2.0
+"""Losses for the largest margins between normalised classes."""
+
+from typing import Any
+
+import jax
+import jax.numpy as jnp
+from jax.typing import ArrayLike
+
+from imbsam_jax import _numbers
+from imbsam_jax.losses import _labels
+from imbsam_jax.losses import _margin_softmax
+
+
+def cosface_loss(
+  logits: ArrayLike, labels: Any, *, margin: float = 0.35, scale: float = 64.0
+) -> jax.Array:
+  r"""CosFace: cross entropy of :math:`s (x - m e_y)` on cosines.
+
+  Wang et al., CVPR 2018. margin = 0 is NormFace: cross entropy on cosines.
+
+  Args:
+    logits: Cosines, any float dtype ``[B, C]``, see `models.CosineHead`.
+    labels: Int ``[B]``, values in ``[0, C)``, or `MixedLabels`.
+    margin: m, the same for all classes, >= 0.
+    scale: Scale s > 0.
+
+  Returns:
+    float32 ``[B]``, not reduced.
+
+  Raises:
+    ValueError: A negative `margin`.
+  """
+  _numbers.check_number('margin', margin, low=0)
+  return _margin_softmax.margin_softmax(
+    logits, labels, scale=scale, margin=margin
+  )
+
+
+def lm_softmax(
+  logits: ArrayLike, labels: Any, *, scale: float = 64.0
+) -> jax.Array:
+  r"""Largest-margin softmax, whose denominator leaves the target out.
+
+  .. math::
+    \ell = \frac{1}{s} \Big(\log \sum_{j \ne y} e^{s x_j} - s x_y\Big)
+
+  Zhou et al., ICLR 2022, on cosines x. It lies between the negative sample
+  margin and that plus log(C - 1) / s, and may be negative.
+
+  Args:
+    logits: Cosines, any float dtype ``[B, C]``, C >= 2.
+    labels: Int ``[B]``, values in ``[0, C)``, or `MixedLabels`.
+    scale: Scale s > 0. Codes use 5 and 64.
+
+  Returns:
+    float32 ``[B]``, not reduced.
+  """
+  loss = _margin_softmax.margin_softmax(
+    logits, labels, scale=scale, denominator_margin=jnp.inf
+  )
+  return loss / scale
+
+
+def gm_softmax(
+  logits: ArrayLike,
+  labels: Any,
+  *,
+  alpha1: float = 1.0,
+  beta1: float = 0.0,
+  alpha2: float = 1.0,
+  beta2: float = 0.0,
+  scale: float = 64.0,
+) -> jax.Array:
+  r"""Generalised-margin softmax.
+
+  .. math::
+    \ell = -\log \frac{e^{s (\alpha_1 x_y + \beta_1)}}
+      {e^{s (\alpha_2 x_y + \beta_2)} + \sum_{j \ne y} e^{s x_j}}
+
+  Zhou et al., ICLR 2022, on cosines x. The defaults are NormFace;
+  beta1 = beta2 = -m is CosFace; beta2 = -inf is ``scale * lm_softmax``.
+
+  Args:
+    logits: Cosines, any float dtype ``[B, C]``.
+    labels: Int ``[B]``, values in ``[0, C)``, or `MixedLabels`.
+    alpha1: Factor of the target in the numerator.
+    beta1: Summand there.
+    alpha2: Factor of the target in the denominator.
+    beta2: Summand there.
+    scale: Scale s > 0.
+
+  Returns:
+    float32 ``[B]``, not reduced. It may be negative.
+  """
+  for name, value in (('alpha1', alpha1), ('beta1', beta1), ('alpha2', alpha2)):
+    _numbers.check_number(name, value)
+  logits = _labels.float_logits(logits)
+  return _margin_softmax.margin_softmax(
+    logits,
+    labels,
+    scale=scale,
+    margin=(1.0 - alpha1) * logits - beta1,
+    denominator_margin=(1.0 - alpha2) * logits - beta2,
+  )
+
+
+def sample_margin_loss(logits: ArrayLike, labels: Any) -> jax.Array:
+  r"""The negative sample margin, :math:`\max_{j \ne y} x_j - x_y`.
+
+  Zhou et al., ICLR 2022, on cosines x: a loss of its own, or added to another
+  one (the authors' coefficient is 0.5). Its smallest value, -C/(C-1), is that
+  of a simplex ETF.
+
+  Args:
+    logits: Cosines, any float dtype ``[B, C]``, C >= 2.
+    labels: Int ``[B]``, values in ``[0, C)``, or `MixedLabels`.
+
+  Returns:
+    float32 ``[B]``, not reduced; negative where the example is classified
+    correctly.
+  """
+  logits = _labels.float_logits(logits)
+  labels = _labels.check_labels(labels, logits)
+
+  def loss_of(labels):
+    is_target = _labels.one_hot(labels, logits.shape[1])
+    target = jnp.sum(jnp.where(is_target, logits, 0.0), axis=1)
+    rival = jnp.max(jnp.where(is_target, -jnp.inf, logits), axis=1)
+    return jnp.where(is_target.any(axis=1), rival - target, jnp.nan)
+
+  return _labels.mixed(loss_of, labels)
+
+
+def zero_centroid_penalty(
+  class_vectors: ArrayLike, *, mean: bool = False
+) -> jax.Array:
+  r"""Squared length of the sum of the unit class vectors.
+
+  .. math::
+    \Big\| \sum_c w_c / \|w_c\| \Big\|^2
+
+  Zhou et al., ICLR 2022. Zero for a simplex ETF. Add it with a coefficient: 5
+  in the copy of the authors' code, which takes the sum; the paper writes the
+  mean, smaller by :math:`C^2`.
+
+  Args:
+    class_vectors: Float ``[C, D]``, a row per class (the transpose of a `Dense`
+      kernel). A zero row stays zero.
+    mean: Takes the mean of the vectors instead of the sum.
+
+  Returns:
+    float32 scalar.
+
+  Raises:
+    TypeError: Not floating point.
+    ValueError: Not two axes.
+  """
+  vectors = jnp.asarray(class_vectors)
+  if not jnp.issubdtype(vectors.dtype, jnp.floating):
+    raise TypeError(
+      f'`class_vectors` must be floating point, got {vectors.dtype}.'
+    )
+  if vectors.ndim != 2:
+    raise ValueError(
+      f'`class_vectors` must have shape [C, D], got {vectors.shape}.'
+    )
+  vectors = vectors.astype(jnp.float32)
+  squares = jnp.sum(jnp.square(vectors), axis=1, keepdims=True)
+  # Twice: the root of 0 has no derivative.
+  norms = jnp.sqrt(jnp.where(squares > 0, squares, 1.0))
+  units = jnp.where(squares > 0, vectors / norms, 0.0)
+  center = jnp.mean(units, axis=0) if mean else jnp.sum(units, axis=0)
+  return jnp.sum(jnp.square(center))
