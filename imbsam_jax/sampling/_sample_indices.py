@@ -1,0 +1,131 @@
+# Copyright 2026 The imbsam_jax Authors.
+# SPDX-License-Identifier: Apache-2.0
+"""Draws of examples by class probabilities, with replacement."""
+
+import functools
+from typing import Any
+
+import jax
+import jax.numpy as jnp
+from jax.typing import ArrayLike
+import numpy as np
+
+from imbsam_jax.sampling import _class_table
+
+# No data set has this row: NumPy refuses it.
+_NOTHING = np.iinfo(np.int32).max
+
+
+def sample_indices(
+  key: jax.Array,
+  table: _class_table.ClassTable,
+  probabilities: ArrayLike,
+  *,
+  num_samples: int,
+) -> jax.Array:
+  """Draws a class by its probability, then any of its examples.
+
+  >>> from imbsam_jax import sampling
+  >>> table = sampling.class_table([0, 0, 0, 1], num_classes=2)
+  >>> indices = sample_indices(
+  ...   jax.random.key(0), table, [0.0, 1.0], num_samples=5
+  ... )
+  >>> print(indices)
+  [3 3 3 3 3]
+
+  Args:
+    key: A key, as for `jax.random`.
+    table: `class_table` of the data set; may be traced.
+    probabilities: Numbers >= 0, ``[C]``, such as `class_probabilities`; may be
+      traced, so that a schedule changes them without recompilation. They are
+      divided by their sum.
+    num_samples: Number of draws.
+
+  Returns:
+    int32 ``[num_samples]``, with replacement. Traced probabilities that leave
+    no class with examples give 2147483647, an index no data set has.
+
+  Raises:
+    TypeError: Another table, probabilities that are not real numbers, a
+      `num_samples` that is no integer.
+    ValueError: `num_samples` < 1, probabilities that are not one per class,
+      and, if concrete, negative, not finite, all zero or positive for a class
+      without examples.
+  """
+  _class_table.check_table(table)
+  _class_table.check_size('num_samples', num_samples)
+  if not isinstance(probabilities, jax.core.Tracer):
+    probabilities = np.asarray(probabilities)
+  _check_probabilities(probabilities, table)
+  return _draw(
+    key,
+    jnp.asarray(table.indices),
+    jnp.asarray(table.counts),
+    jnp.asarray(probabilities).astype(jnp.float32),
+    num_samples=int(num_samples),
+  )
+
+
+@functools.partial(jax.jit, static_argnames='num_samples')
+def _draw(
+  key: jax.Array,
+  indices: jax.Array,
+  counts: jax.Array,
+  probabilities: jax.Array,
+  *,
+  num_samples: int,
+) -> jax.Array:
+  class_key, slot_key = jax.random.split(key)
+  probabilities = jnp.where(counts > 0, probabilities, 0.0)
+  # Inverse of the cumulative distribution. Rare classes come first, near 0,
+  # where float32 still tells 1 in 2**32 apart: near 1 it could not resolve
+  # classes of a few images in half a million. Classes with probability 0 end
+  # at exactly 0, and nothing is drawn below that.
+  order = jnp.argsort(probabilities)
+  ends = jnp.cumsum(probabilities[order])
+  bits = jax.random.bits(class_key, (num_samples,), jnp.uint32)
+  points = bits.astype(jnp.float32) * (2.0**-32) * ends[-1]
+  ranks = jnp.searchsorted(ends, points, side='right')
+  # A point that rounds up to the total belongs to the last.
+  classes = order[jnp.minimum(ranks, len(order) - 1)]
+  slots = jax.random.randint(
+    slot_key, (num_samples,), 0, jnp.maximum(counts, 1)[classes], jnp.int32
+  )
+  return jnp.where(ends[-1] > 0, indices[classes, slots], _NOTHING)
+
+
+def _check_probabilities(
+  probabilities: Any, table: _class_table.ClassTable
+) -> None:
+  if not (
+    jnp.issubdtype(probabilities.dtype, jnp.floating)
+    or jnp.issubdtype(probabilities.dtype, jnp.integer)
+  ):
+    raise TypeError(
+      f'`probabilities` must be real numbers, got {probabilities.dtype}.'
+    )
+  if probabilities.shape != table.counts.shape:
+    raise ValueError(
+      '`probabilities` must be one per class of the table, '
+      f'{table.counts.shape}, got {probabilities.shape}.'
+    )
+  if isinstance(probabilities, jax.core.Tracer):
+    return
+  probabilities = probabilities.astype(np.float64)
+  wrong = np.flatnonzero(~(np.isfinite(probabilities) & (probabilities >= 0)))
+  if wrong.size:
+    raise ValueError(
+      '`probabilities` must be finite and not negative, got '
+      f'{probabilities[wrong[0]]:g} for class {wrong[0]}.'
+    )
+  if not probabilities.any():
+    raise ValueError('`probabilities` must not all be zero.')
+  if isinstance(table.counts, jax.core.Tracer):
+    return
+  wrong = np.flatnonzero((np.asarray(table.counts) == 0) & (probabilities > 0))
+  if wrong.size:
+    raise ValueError(
+      f'`probabilities` must be 0 for classes without examples, got '
+      f'{probabilities[wrong[0]]:g} for class {wrong[0]}. Pass '
+      '`class_probabilities(table.counts, power=...)`.'
+    )

@@ -1,0 +1,104 @@
+# Copyright 2026 The imbsam_jax Authors.
+# SPDX-License-Identifier: Apache-2.0
+"""Gradual transitions from the natural to the balanced distribution."""
+
+import jax
+import jax.numpy as jnp
+from jax.typing import ArrayLike
+import numpy as np
+
+from imbsam_jax import _class_counts
+from imbsam_jax.sampling import _probabilities
+from imbsam_jax.schedules import _phase
+from imbsam_jax.weights import _power
+
+
+def progressive_weights(
+  epoch: ArrayLike,
+  class_counts: ArrayLike,
+  *,
+  start: ArrayLike = 100,
+  end: ArrayLike = 160,
+  power: ArrayLike = 5.0,
+) -> jax.Array:
+  r"""Class weights of PPW, :math:`w_c \propto n_c^{-e}`, with sum C.
+
+  With e = `phase` of the epoch: ones until `start`, inverse frequencies from
+  `end` on. Xu et al., Phased Progressive Learning with
+  Coupling-Regulation-Imbalance Loss for Imbalanced Data Classification, arXiv
+  2205.12117.
+
+  >>> print(progressive_weights(0, [3, 1]), progressive_weights(160, [3, 1]))
+  [1. 1.] [0.5 1.5]
+
+  Args:
+    epoch: Number from 0 on, may be traced.
+    class_counts: Positive numbers ``[C]``, concrete; only ratios count.
+    start: As for `phase`; the defaults are the authors', for 200 epochs.
+    end: As for `phase`.
+    power: As for `phase`.
+
+  Returns:
+    float32 ``[C]``.
+
+  Raises:
+    TypeError: Traced counts, or arguments that are not numbers.
+    ValueError: Counts that are not positive, and as for `phase`.
+  """
+  inverse = _power.power_weights(class_counts, power=1.0)
+  logs = np.log(_class_counts.host_counts(class_counts))
+  # Around the middle, where float32 is densest; the scale cancels below.
+  logs = jnp.asarray(logs - (logs.max() + logs.min()) / 2, jnp.float32)
+  epoch = _phase.scalar_step('epoch', epoch)
+  exponent = _phase.phase(epoch, start=start, end=end, power=power)
+  weights = jnp.exp(-exponent * logs)
+  weights = weights / jnp.mean(weights)
+  return jnp.where(exponent < 1, weights, inverse)  # Exact at the end.
+
+
+def progressive_probabilities(
+  epoch: ArrayLike,
+  class_counts: ArrayLike,
+  *,
+  start: ArrayLike = 100,
+  end: ArrayLike = 160,
+  power: ArrayLike = 5.0,
+) -> jax.Array:
+  r"""Class probabilities of PPS, :math:`(1 - e) \, n_c / N + e / C`.
+
+  With e = `phase` of the epoch. Xu et al., arXiv 2205.12117. The progressive
+  sampler of Kang et al. (ICLR 2020) is ``start=0, end=num_epochs - 1,
+  power=1``.
+
+  >>> for epoch in range(3):
+  ...   print(progressive_probabilities(epoch, [9, 1], start=0, end=2, power=1))
+  [0.9 0.1]
+  [0.7 0.3]
+  [0.5 0.5]
+
+  Args:
+    epoch: Number from 0 on, may be traced.
+    class_counts: Numbers ``[C]``, concrete; only ratios count. A class with 0
+      has probability 0 throughout, and C does not count it.
+    start: As for `phase`; the defaults are the authors', for 200 epochs.
+    end: As for `phase`.
+    power: As for `phase`.
+
+  Returns:
+    float32 ``[C]``, sum 1.
+
+  Raises:
+    TypeError: Traced counts, or arguments that are not numbers.
+    ValueError: Counts that are negative, not finite or all zero, and as for
+      `phase`.
+  """
+  counts = _class_counts.host_counts(class_counts, allow_zero=True)
+  instance = jnp.asarray(
+    _probabilities.host_probabilities(counts, 1.0), jnp.float32
+  )
+  balanced = jnp.asarray(
+    _probabilities.host_probabilities(counts, 0.0), jnp.float32
+  )
+  epoch = _phase.scalar_step('epoch', epoch)
+  share = _phase.phase(epoch, start=start, end=end, power=power)
+  return (1.0 - share) * instance + share * balanced

@@ -1,0 +1,85 @@
+# Copyright 2026 The imbsam_jax Authors.
+# SPDX-License-Identifier: Apache-2.0
+"""Effective number of examples, and the weights from it."""
+
+import jax
+import jax.numpy as jnp
+from jax.typing import ArrayLike
+import numpy as np
+
+from imbsam_jax import _class_counts
+from imbsam_jax.weights import _host_number
+from imbsam_jax.weights import _normalize
+
+
+def effective_number(
+  class_counts: ArrayLike, *, beta: float = 0.9999
+) -> jax.Array:
+  r"""Effective number of examples of each class.
+
+  .. math:: E_c = \frac{1 - \beta^{n_c}}{1 - \beta}
+
+  Cui et al., Class-Balanced Loss Based on Effective Number of Samples, CVPR
+  2019. From 1 (beta = 0) to :math:`n_c` (beta = 1, the limit).
+
+  >>> print(effective_number([1, 2, 3], beta=0.5))
+  [1.   1.5  1.75]
+
+  Args:
+    class_counts: Numbers ``[C]``, concrete. A class with 0 has 0.
+    beta: From 0 to 1. 0.9999 is that of the authors' script for CIFAR; they
+      try 0.9, 0.99, 0.999 and 0.9999.
+
+  Returns:
+    float32 ``[C]``, computed in float64 on the host:
+    :math:`1 - \beta^n` would lose its digits in float32.
+
+  Raises:
+    TypeError: Traced arguments, or not numbers.
+    ValueError: `beta` outside of [0, 1], or counts that are negative, not
+      finite or all zero.
+  """
+  counts = _class_counts.host_counts(class_counts, allow_zero=True)
+  return jnp.asarray(host_effective_number(counts, beta), jnp.float32)
+
+
+def class_balanced_weights(
+  class_counts: ArrayLike, *, beta: float = 0.9999
+) -> jax.Array:
+  r"""Class weights :math:`w_c \propto 1 / E_c`, with sum C.
+
+  The weights of the class-balanced loss (Cui et al., CVPR 2019) and, from epoch
+  160 on, of LDAM-DRW: `schedules.deferred_reweighting`. ``beta=0`` gives ones,
+  ``beta=1`` inverse frequencies.
+
+  >>> print(class_balanced_weights([1, 3], beta=0.5))
+  [1.2727273  0.72727275]
+
+  Args:
+    class_counts: Positive numbers ``[C]``, concrete.
+    beta: As for `effective_number`.
+
+  Returns:
+    float32 ``[C]``.
+
+  Raises:
+    TypeError: Traced arguments, or not numbers.
+    ValueError: `beta` outside of [0, 1], or counts that are not positive.
+
+  .. note::
+    The class-balanced loss is the plain mean, ``reduction='mean'``; DRW divides
+    by the sum of the weights, ``reduction='weighted_mean'``.
+  """
+  counts = _class_counts.host_counts(class_counts)
+  weights = 1.0 / host_effective_number(counts, beta)
+  return jnp.asarray(_normalize.host_normalized(weights), jnp.float32)
+
+
+def host_effective_number(counts: np.ndarray, beta: float) -> np.ndarray:
+  """`effective_number` in float64, of checked counts."""
+  beta = _host_number.host_number('beta', beta, low=0.0, high=1.0)
+  if beta == 1.0:
+    return counts
+  if beta == 0.0:
+    return np.where(counts > 0, 1.0, 0.0)
+  return np.expm1(counts * np.log(beta)) / (beta - 1.0)

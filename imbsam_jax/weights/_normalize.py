@@ -1,0 +1,97 @@
+# Copyright 2026 The imbsam_jax Authors.
+# SPDX-License-Identifier: Apache-2.0
+"""The scale of class weights."""
+
+from types import ModuleType
+from typing import Any
+from typing import Literal
+
+import jax
+import jax.numpy as jnp
+from jax.typing import ArrayLike
+import numpy as np
+
+Norm = Literal['mean', 'sum', 'l2', 'max']
+
+_NORMS = ('mean', 'sum', 'l2', 'max')
+
+
+def normalize_weights(weights: ArrayLike, *, norm: Norm = 'mean') -> jax.Array:
+  """Scales class weights.
+
+  ======  ===================  ============================================
+  'mean'  mean 1, so sum C     class-balanced loss, LDAM-DRW, MARC, PPW
+  'sum'   sum 1                GCL, second stage
+  'l2'    Euclidean length 1   AutoBalance, of N/n, for its validation loss
+  'max'   largest 1
+  ======  ===================  ============================================
+
+  The scale cancels under ``reduction='weighted_mean'``; under 'mean' and 'sum'
+  it is a factor of the learning rate.
+
+  >>> print(normalize_weights([1.0, 2.0, 5.0], norm='sum'))
+  [0.125 0.25  0.625]
+
+  Args:
+    weights: Numbers >= 0, ``[C]``, not all zero. May be traced.
+    norm: As above.
+
+  Returns:
+    float32 ``[C]``; NaN for traced weights that are all zero.
+
+  Raises:
+    TypeError: Weights that are not numbers.
+    ValueError: Another norm or rank, or, if concrete, weights that are
+      negative, not finite or all zero.
+  """
+  if norm not in _NORMS:
+    raise ValueError(
+      f'`norm` must be one of {", ".join(map(repr, _NORMS))}, got {norm!r}.'
+    )
+  if isinstance(weights, jax.core.Tracer):
+    _check(weights)
+    return _normalized(weights.astype(jnp.float32), norm, jnp)
+  weights = np.asarray(weights)
+  _check(weights)
+  weights = weights.astype(np.float64)
+  wrong = np.flatnonzero(~(np.isfinite(weights) & (weights >= 0)))
+  if wrong.size:
+    raise ValueError(
+      '`weights` must be finite and not negative, got '
+      f'{weights[wrong[0]]:g} for class {wrong[0]}.'
+    )
+  if not weights.any():
+    raise ValueError('`weights` must not all be zero.')
+  return jnp.asarray(host_normalized(weights, norm), jnp.float32)
+
+
+def host_normalized(weights: np.ndarray, norm: Norm = 'mean') -> np.ndarray:
+  """`normalize_weights` in float64, of checked weights."""
+  return _normalized(weights, norm, np)
+
+
+def _normalized(weights: Any, norm: Norm, numpy: ModuleType) -> Any:
+  # By the largest first: then neither sum nor squares leave the range.
+  weights = weights / weights.max()
+  if norm == 'mean':
+    return weights / weights.mean()
+  if norm == 'sum':
+    return weights / weights.sum()
+  if norm == 'l2':
+    return weights / numpy.sqrt(numpy.square(weights).sum())
+  return weights
+
+
+def _check(weights: Any) -> None:
+  # bfloat16 is a subtype of JAX's floating only.
+  if not (
+    jnp.issubdtype(weights.dtype, jnp.integer)
+    or jnp.issubdtype(weights.dtype, jnp.floating)
+  ):
+    raise TypeError(
+      f'`weights` must be real numbers, got dtype {weights.dtype}.'
+    )
+  if weights.ndim != 1 or not weights.shape[0]:
+    raise ValueError(
+      f'`weights` must have shape [num_classes], got {weights.shape}.'
+    )

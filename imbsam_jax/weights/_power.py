@@ -1,0 +1,38 @@
+# Copyright 2026 The imbsam_jax Authors.
+# SPDX-License-Identifier: Apache-2.0
+"""Class weights that are powers of the counts."""
+
+import jax
+import jax.numpy as jnp
+from jax.typing import ArrayLike
+import numpy as np
+
+from imbsam_jax import _class_counts
+from imbsam_jax.weights import _host_number
+from imbsam_jax.weights import _normalize
+
+
+def power_weights(class_counts: ArrayLike, *, power: float = 1.0) -> jax.Array:
+  r"""Class weights :math:`w_c \propto n_c^{-power}`, with sum C.
+
+  >>> print(power_weights([1, 3]))
+  [1.5 0.5]
+
+  Args:
+    class_counts: Positive numbers ``[C]``, concrete; only their ratios count.
+    power: 1 is inverse frequency; 1.2 is generalised re-weighting, with which
+      MARC is fitted (Wang et al., ACML 2022); 0 gives ones. From 0 to 1 over
+      the epochs is PPW, `schedules.progressive_weights`.
+
+  Returns:
+    float32 ``[C]``, computed in float64 on the host.
+
+  Raises:
+    TypeError: Traced arguments, or not numbers.
+    ValueError: A `power` that is not finite, or counts that are not positive.
+  """
+  counts = _class_counts.host_counts(class_counts)
+  power = _host_number.host_number('power', power)
+  logs = -power * np.log(counts)
+  weights = np.exp(logs - logs.max())
+  return jnp.asarray(_normalize.host_normalized(weights), jnp.float32)
