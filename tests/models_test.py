@@ -619,9 +619,9 @@ class CreateModelTest(parameterized.TestCase):
       "`norm` must be one of 'batch', 'group', got 'none'.*Use norm='batch'",
     ),
     (
-      dict(head='etf'),
+      dict(head='arc'),
       ValueError,
-      "`head` must be one of 'linear', 'cosine', got 'etf'.*Use head='linear'",
+      "one of 'linear', 'cosine', 'etf', 'prototypes', got 'arc'.*Use head=",
     ),
     (
       dict(num_classes=0),

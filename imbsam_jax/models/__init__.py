@@ -8,13 +8,13 @@ by ``method='features'``. With ``norm='group'`` or ``'none'`` the rows of a
 batch do not depend on each other.
 """
 
+from imbsam_jax._cosine import cosine_logits
 from imbsam_jax.models._cifar_resnet import CifarResNet
 from imbsam_jax.models._cifar_resnet import CifarResNet34
 from imbsam_jax.models._cifar_resnet import ResNet20
 from imbsam_jax.models._cifar_resnet import ResNet32
 from imbsam_jax.models._classifier import Classifier
 from imbsam_jax.models._conv_net import SmallConvNet
-from imbsam_jax.models._heads import cosine_logits
 from imbsam_jax.models._heads import CosineHead
 from imbsam_jax.models._heads import HEADS
 from imbsam_jax.models._heads import LinearHead
@@ -22,6 +22,10 @@ from imbsam_jax.models._mlp import MLP
 from imbsam_jax.models._normalization import Normalization
 from imbsam_jax.models._normalization import NORMS
 from imbsam_jax.models._normalization import num_groups
+from imbsam_jax.models._prototypes import EtfHead
+from imbsam_jax.models._prototypes import optimal_prototypes
+from imbsam_jax.models._prototypes import PrototypeHead
+from imbsam_jax.models._prototypes import simplex_etf
 from imbsam_jax.models._registry import create_model
 from imbsam_jax.models._registry import MODEL_NAMES
 
@@ -30,16 +34,20 @@ __all__ = (
   'CifarResNet34',
   'Classifier',
   'CosineHead',
+  'EtfHead',
   'HEADS',
   'LinearHead',
   'MLP',
   'MODEL_NAMES',
   'NORMS',
   'Normalization',
+  'PrototypeHead',
   'ResNet20',
   'ResNet32',
   'SmallConvNet',
   'cosine_logits',
   'create_model',
   'num_groups',
+  'optimal_prototypes',
+  'simplex_etf',
 )

@@ -134,8 +134,9 @@ class Classifier(nn.Module):
   Attributes:
     num_classes: number of classes.
     norm: `'batch'`, `'group'` or `'none'`, see `Normalization`.
-    head: `'linear'` or `'cosine'`. A cosine head returns raw cosines; the loss
-      holds the scale, see `cosine_logits`.
+    head: `'linear'`, `'cosine'`, `'etf'` or `'prototypes'`, see `create_model`.
+      All but the first return raw cosines; the loss holds the scale, see
+      `cosine_logits`.
     dtype: dtype of the computation up to the features. Parameters, statistics,
       features and logits are float32.
   """

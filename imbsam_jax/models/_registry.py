@@ -44,7 +44,11 @@ def create_model(
     norm: `'batch'`, `'group'` or `'none'` (not for the ResNets), see
       `Normalization`. None is the model's own: `'none'` for the MLP, `'group'`
       for the small network, `'batch'` for the ResNets.
-    head: `'linear'` or `'cosine'`; a cosine head needs a loss with a scale.
+    head: `'linear'` or `'cosine'`; `'etf'` or `'prototypes'` for directions
+      that are not learned (`EtfHead`, `PrototypeHead`), after a learned affine
+      map that ReLU features need to reach them. All but `'linear'` need a loss
+      with a scale. `'etf'` needs features of at least `num_classes` - 1
+      entries.
     dtype: dtype of the computation up to the features. Parameters and logits
       are float32.
 

@@ -1,0 +1,115 @@
+# Copyright 2026 The imbsam_jax Authors.
+# SPDX-License-Identifier: Apache-2.0
+"""A batch and its partner: what every mixing augmentation begins with."""
+
+from typing import Any
+from typing import NamedTuple
+
+import jax
+import jax.numpy as jnp
+from jax.typing import ArrayLike
+
+Batch = tuple[ArrayLike, ArrayLike]
+
+
+class Pair(NamedTuple):
+  """Checked arrays of a batch and its partner.
+
+  Attributes:
+    images: Float or uint8 ``[B, ...]``.
+    partner_images: As `images`, the same shape and dtype.
+    labels: int32 ``[B]``.
+    partner_labels: int32 ``[B]``.
+  """
+
+  images: jax.Array
+  partner_images: jax.Array
+  labels: jax.Array
+  partner_labels: jax.Array
+
+
+def check_pair(batch: Batch, partner: Batch) -> Pair:
+  """Arrays of both batches, or an error.
+
+  Raises:
+    TypeError: Not pairs (images, labels), images neither floating point nor
+      uint8 or of two dtypes, labels not integers.
+    ValueError: Shapes that differ, or labels that are not one per image.
+  """
+  images, labels = _images_and_labels('batch', batch)
+  partner_images, partner_labels = _images_and_labels('partner', partner)
+  if images.shape != partner_images.shape:
+    raise ValueError(
+      '`batch` and `partner` must have images of one shape, got '
+      f'{images.shape} and {partner_images.shape}. Draw as many rows for both, '
+      'and resize the images before.'
+    )
+  if images.dtype != partner_images.dtype:
+    raise TypeError(
+      '`batch` and `partner` must have images of one dtype, got '
+      f'{images.dtype} and {partner_images.dtype}. Normalise both, or neither.'
+    )
+  return Pair(images, partner_images, labels, partner_labels)
+
+
+def draw_share(key: jax.Array, alpha: ArrayLike) -> jax.Array:
+  """A share ~ Beta(alpha, alpha), float32 scalar; 1 for alpha = 0."""
+  alpha = jnp.asarray(alpha).astype(jnp.float32)
+  positive = jnp.where(alpha > 0, alpha, 1.0)
+  share = jax.random.beta(key, positive, positive, dtype=jnp.float32)
+  return jnp.where(alpha > 0, share, 1.0)
+
+
+def blend(pair: Pair, share: jax.Array) -> jax.Array:
+  """``share * images + (1 - share) * partner_images``, in float32.
+
+  Args:
+    pair: Checked arrays.
+    share: float32 scalar in [0, 1].
+
+  Returns:
+    The dtype of the images; uint8 is rounded.
+  """
+  mixed = share * pair.images.astype(jnp.float32)
+  mixed += (1.0 - share) * pair.partner_images.astype(jnp.float32)
+  if pair.images.dtype == jnp.uint8:
+    mixed = jnp.round(mixed)
+  return mixed.astype(pair.images.dtype)
+
+
+def share_per_row(share: jax.Array, pair: Pair) -> jax.Array:
+  """The one share of a batch as float32 ``[B]``."""
+  return jnp.broadcast_to(share.astype(jnp.float32), pair.labels.shape)
+
+
+def _images_and_labels(name: str, batch: Any) -> tuple[jax.Array, jax.Array]:
+  if not isinstance(batch, (tuple, list)) or len(batch) != 2:
+    raise TypeError(
+      f'`{name}` must be the pair (images, labels), got '
+      f'{type(batch).__name__}. Pass (images, labels).'
+    )
+  if isinstance(batch[1], tuple):
+    raise TypeError(
+      f'`{name}` must have int labels, got a tuple: examples that are mixed '
+      'already. Mix them once.'
+    )
+  images, labels = jnp.asarray(batch[0]), jnp.asarray(batch[1])
+  if images.dtype != jnp.uint8 and not jnp.issubdtype(
+    images.dtype, jnp.floating
+  ):
+    raise TypeError(
+      f'`{name}` must have images that are floating point or uint8, got '
+      f'{images.dtype}. Pass images.astype(jnp.float32).'
+    )
+  if not jnp.issubdtype(labels.dtype, jnp.integer):
+    raise TypeError(
+      f'`{name}` must have class indices for labels, got dtype {labels.dtype}. '
+      'Pass labels.argmax(axis=-1) for one-hot rows.'
+    )
+  if labels.ndim != 1 or images.shape[:1] != labels.shape:
+    raise ValueError(
+      f'`{name}` must have one label for each image, got images '
+      f'{images.shape} and labels {labels.shape}. Pass images [B, ...] and '
+      'labels [B].'
+    )
+  return images, labels.astype(jnp.int32)

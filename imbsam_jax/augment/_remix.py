@@ -1,0 +1,163 @@
+# Copyright 2026 The imbsam_jax Authors.
+# SPDX-License-Identifier: Apache-2.0
+"""Remix: mixup whose labels lean towards the rarer class."""
+
+import math
+from typing import Any
+
+import jax
+import jax.numpy as jnp
+from jax.typing import ArrayLike
+import numpy as np
+
+from imbsam_jax import _class_counts
+from imbsam_jax import _numbers
+from imbsam_jax.augment import _pairs
+from imbsam_jax.losses import _labels
+
+
+def remix(
+  key: jax.Array,
+  batch: _pairs.Batch,
+  partner: _pairs.Batch,
+  class_counts: ArrayLike,
+  *,
+  alpha: float = 1.0,
+  kappa: float = 3.0,
+  tau: float = 0.5,
+  progress: ArrayLike = 1.0,
+) -> tuple[jax.Array, _labels.MixedLabels]:
+  r"""`mixup` of the images, with label shares of `remix_label_weight`.
+
+  Chou et al., ECCV 2020 workshops. With `progress` it is PPmix (Xu et al.,
+  arXiv 2205.12117), whose labels move from mixup's to Remix's during training:
+  ``progress=schedules.phase(epoch, start=100, end=160, power=3)``, 5 on
+  ImageNet and iNaturalist.
+
+  Args:
+    key: Key of `jax.random`; one share of the images is drawn for the whole
+      batch.
+    batch: Pair of images, float or uint8 ``[B, ...]``, and int labels ``[B]``,
+      values in ``[0, C)``.
+    partner: As `batch`, images of the same shape and dtype.
+    class_counts: Numbers ``[C]``, concrete or traced.
+    alpha: Parameter >= 0 of the Beta distribution; 0 returns `batch`.
+    kappa: Ratio >= 1 of counts from which a label moves; infinity is `mixup`.
+    tau: Share in [0, 1] of an image below which its label may move; 0 is
+      `mixup`.
+    progress: In [0, 1], may be traced: 0 is `mixup`, 1 Remix.
+
+  Returns:
+    ``(images, MixedLabels(batch, partner, lam))``, see `mixup`; lam differs
+    from row to row, so losses must not be reduced before it is applied.
+
+  Raises:
+    ValueError: A hyper-parameter out of range, shapes that differ, labels
+      beyond `class_counts`.
+    TypeError: Not pairs, or other dtypes.
+
+  .. note::
+    The authors' Remix-DRW code takes the plain mean of the class-weighted
+    losses, not the weighted mean. The code of PPmix averages lam over the
+    batch, because its loss is reduced; here every pair keeps its own.
+  """
+  _numbers.check_number('alpha', alpha, low=0)
+  pair = _pairs.check_pair(batch, partner)
+  counts = _class_counts.loss_counts(class_counts)
+  for name, labels in (('batch', batch[1]), ('partner', partner[1])):
+    _check_range(name, labels, counts.shape[0])
+  share = _pairs.draw_share(key, alpha)
+  lam = remix_label_weight(
+    _pairs.share_per_row(share, pair),
+    counts[pair.labels],
+    counts[pair.partner_labels],
+    kappa=kappa,
+    tau=tau,
+    progress=progress,
+  )
+  return _pairs.blend(pair, share), _labels.MixedLabels(
+    pair.labels, pair.partner_labels, lam
+  )
+
+
+def remix_label_weight(
+  lam: ArrayLike,
+  first_counts: ArrayLike,
+  second_counts: ArrayLike,
+  *,
+  kappa: float = 3.0,
+  tau: float = 0.5,
+  progress: ArrayLike = 1.0,
+) -> jax.Array:
+  r"""Share of the first label of pairs whose images are mixed.
+
+  .. math::
+    \lambda_y = \begin{cases}
+      \lambda (1 - e) & n_a / n_b \ge \kappa,\ \lambda < \tau \\
+      \lambda (1 - e) + e & n_a / n_b \le 1 / \kappa,\ 1 - \lambda < \tau \\
+      \lambda & \text{elsewhere}
+    \end{cases}
+
+  Chou et al., ECCV 2020 workshops (Remix), for e = 1; Xu et al., arXiv
+  2205.12117 (PPmix), for a scheduled e. The label of the frequent class goes
+  where its share of the image is small. Swapping the pair gives
+  :math:`1 - \lambda_y`.
+
+  >>> print(remix_label_weight(0.4, [900, 90, 200], [90, 900, 100]))
+  [0.  0.4 0.4]
+
+  Args:
+    lam: Float in [0, 1], ``[B]`` or scalar: the first's share of the image.
+    first_counts: Numbers ``[B]``, training images of the first's class.
+    second_counts: Numbers ``[B]``, those of the second's class.
+    kappa: Ratio >= 1 of counts from which a label moves.
+    tau: Share in [0, 1] of an image below which its label may move.
+    progress: The share e of the move, in [0, 1], may be traced.
+
+  Returns:
+    float32 ``[B]``.
+
+  Raises:
+    ValueError: A hyper-parameter out of range, or shapes that differ.
+  """
+  # Never moving is a wish; `check_number` wants finite numbers.
+  if not (isinstance(kappa, float) and kappa == math.inf):
+    _numbers.check_number('kappa', kappa, low=1)
+  _numbers.check_number('tau', tau, low=0, high=1)
+  _numbers.check_number('progress', progress, low=0, high=1)
+  first = jnp.asarray(first_counts).astype(jnp.float32)
+  second = jnp.asarray(second_counts).astype(jnp.float32)
+  lam = jnp.asarray(lam).astype(jnp.float32)
+  if first.ndim != 1 or first.shape != second.shape:
+    raise ValueError(
+      '`first_counts` and `second_counts` must have shape [B], got '
+      f'{first.shape} and {second.shape}. Pass class_counts[labels] of both.'
+    )
+  if lam.shape not in ((), first.shape):
+    raise ValueError(
+      f'`lam` must be a scalar or [B], got {lam.shape} for {first.shape[0]} '
+      'pairs.'
+    )
+  ratio = jnp.asarray(kappa).astype(jnp.float32)
+  limit = jnp.asarray(tau).astype(jnp.float32)
+  e = jnp.asarray(progress).astype(jnp.float32)
+  lam = jnp.broadcast_to(lam, first.shape)
+  # Products, not quotients: 3 * 100 <= 300 holds in floating point too.
+  first_moves = (first >= ratio * second) & (lam < limit)
+  second_moves = (ratio * first <= second) & (1.0 - lam < limit)
+  # Two classes without images have no ratio.
+  has_ratio = (first > 0) | (second > 0)
+  moved = jnp.where(second_moves & ~first_moves, lam * (1 - e) + e, lam)
+  moved = jnp.where(first_moves, lam * (1 - e), moved)
+  return jnp.where(has_ratio, moved, lam)
+
+
+def _check_range(name: str, labels: Any, num_classes: int) -> None:
+  if isinstance(labels, jax.core.Tracer):
+    return
+  labels = np.asarray(labels)
+  if labels.size and not 0 <= labels.min() <= labels.max() < num_classes:
+    raise ValueError(
+      f'`{name}` must have labels in [0, {num_classes}), the classes of '
+      f'`class_counts`, got values from {labels.min()} to {labels.max()}.'
+    )

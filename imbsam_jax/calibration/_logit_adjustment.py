@@ -1,0 +1,51 @@
+# Copyright 2026 The imbsam_jax Authors.
+# SPDX-License-Identifier: Apache-2.0
+"""Post-hoc logit adjustment."""
+
+import jax
+import jax.numpy as jnp
+from jax.typing import ArrayLike
+
+from imbsam_jax import _class_counts
+from imbsam_jax import _numbers
+from imbsam_jax.losses import _labels
+
+
+def post_hoc_logit_adjustment(
+  logits: ArrayLike, class_counts: ArrayLike, *, tau: float = 1.0
+) -> jax.Array:
+  r"""Takes the prior out of the logits of a trained model.
+
+  .. math::
+    z_c - \tau \log \pi_c, \qquad \pi_c = n_c / N
+
+  Menon et al., ICLR 2021. For a model that was trained with plain cross entropy
+  on the data as they come: after `logit_adjusted_cross_entropy`, class weights
+  or balanced sampling the prior would be taken out twice.
+
+  >>> print(post_hoc_logit_adjustment([[2.0, 1.5]], [75, 25]).argmax(axis=-1))
+  [1]
+
+  Args:
+    logits: Any float dtype ``[B, C]``, of a linear head.
+    class_counts: Numbers ``[C]`` of the training set, concrete or traced; only
+      their ratios count. A class with 0 gets the logit -inf: it was never
+      seen, and is never predicted.
+    tau: Strength >= 0, 1 or chosen on validation data from 0 to 2; 0 leaves
+      the logits.
+
+  Returns:
+    float32 ``[B, C]``.
+
+  Raises:
+    ValueError: A negative `tau`, or counts of another length.
+    TypeError: Logits not floating point, or counts that are not numbers.
+  """
+  _numbers.check_number('tau', tau, low=0)
+  logits = _labels.float_logits(logits)
+  counts = _class_counts.loss_counts(class_counts, logits.shape[1])
+  positive = jnp.where(counts > 0, counts, 1.0)
+  log_prior = jnp.log(positive) - jnp.log(jnp.sum(counts))
+  strength = jnp.asarray(tau).astype(jnp.float32)
+  adjusted = logits - (strength * log_prior)[None]
+  return jnp.where(counts[None] > 0, adjusted, -jnp.inf)
