@@ -2,7 +2,9 @@
 # SPDX-License-Identifier: Apache-2.0
 """Training batches: rows and their weights in every class group."""
 
+from collections.abc import Callable
 from typing import Any
+from typing import Literal
 from typing import NamedTuple
 
 import grain
@@ -25,10 +27,25 @@ class TrainBatch(NamedTuple):
   weights: Any
 
 
+class Reweighting(NamedTuple):
+  """Class weights of the loss, as they are at each step.
+
+  Attributes:
+    weights: ``weights(step)`` is ``[C]``.
+    reduction: 'weighted_mean' divides by the weights of the batch's rows,
+      'mean' by their number; see `losses.reduce_loss`.
+  """
+
+  weights: Callable[[int], np.ndarray]
+  reduction: Literal['mean', 'weighted_mean']
+
+
 def joint_batches(
   order: grain.MapDataset,
   examples: _sources.Examples,
   class_weights: np.ndarray,
+  *,
+  reweighting: Reweighting | None = None,
 ) -> grain.MapDataset:
   """Batches whose rows go through the model together.
 
@@ -37,18 +54,61 @@ def joint_batches(
     examples: Training examples.
     class_weights: float ``[num_groups, C]``, the weight of a class in each
       group, before the division by the batch size.
+    reweighting: Weights of classes in the loss; they are in the batch, so that
+      they change without recompiling.
 
   Returns:
     A Grain dataset: ``batches[step]`` is a `TrainBatch`.
   """
   class_weights = np.asarray(class_weights, np.float32)
 
-  def join(choice):
+  def join(step, choice):
     rows = _rows(examples, choice.indices)
-    weights = class_weights[:, rows['label']] * _shares(choice)
-    return TrainBatch(rows, weights)
+    shares = _shares(step, choice, rows['label'], reweighting)
+    return TrainBatch(rows, class_weights[:, rows['label']] * shares)
 
-  return order.map(join)
+  return order.map_with_index(join)
+
+
+def paired_batches(
+  order: grain.MapDataset,
+  partner_order: grain.MapDataset,
+  examples: _sources.Examples,
+  class_weights: np.ndarray,
+  *,
+  reweighting: Reweighting | None = None,
+) -> grain.MapDataset:
+  """Two streams side by side: every row with a partner, for mixing.
+
+  Rows 2i and 2i + 1 are a pair, the partner second; so pairs stay together when
+  rows are sharded. Each stream has the weights of a batch of its own, which the
+  mixture multiplies by its shares.
+
+  Args:
+    order: Of the rows, such as `shuffled_order`.
+    partner_order: Of their partners: `permuted_order` of the same rows, or a
+      re-balanced stream such as `sampled_order`.
+    examples: Training examples.
+    class_weights: As for `joint_batches`.
+    reweighting: As for `joint_batches`.
+
+  Returns:
+    A Grain dataset of `TrainBatch` with ``2 B`` rows.
+  """
+  streams = [
+    joint_batches(one, examples, class_weights, reweighting=reweighting)
+    for one in (order, partner_order)
+  ]
+
+  def pair(step):
+    one, two = (stream[step] for stream in streams)
+    rows = {
+      name: _interleave(one.rows[name], two.rows[name], axis=0)
+      for name in one.rows
+    }
+    return TrainBatch(rows, _interleave(one.weights, two.weights, axis=1))
+
+  return grain.MapDataset.range(len(order)).map(pair)
 
 
 def split_batches(
@@ -56,6 +116,7 @@ def split_batches(
   examples: _sources.Examples,
   class_weights: np.ndarray,
   *,
+  reweighting: Reweighting | None = None,
   pad: bool = True,
   row_multiple: int = 1,
 ) -> grain.MapDataset:
@@ -66,6 +127,7 @@ def split_batches(
     examples: Training examples.
     class_weights: float ``[2, C]``: head and tail; every class has a weight in
       one of them at most.
+    reweighting: As for `joint_batches`.
     pad: Fills both groups up to one of few sizes, see `split_sizes`, with rows
       of weight 0. A stratified order has one size anyway.
     row_multiple: All sizes are multiples of it, by rows of weight 0: the number
@@ -82,8 +144,9 @@ def split_batches(
       'class in one of them. Use `joint_batches` for SAM, RSAM and Focal-SAM.'
     )
 
-  def split(choice):
-    is_tail = class_weights[1, examples.labels[choice.indices]] != 0
+  def split(step, choice):
+    labels = examples.labels[choice.indices]
+    is_tail = class_weights[1, labels] != 0
     num_tail, num_rows = int(is_tail.sum()), len(is_tail)
     if pad:
       sizes = split_sizes(
@@ -94,7 +157,7 @@ def split_batches(
         _round_up(num_rows - num_tail, row_multiple),
         _round_up(num_tail, row_multiple),
       )
-    shares = _shares(choice)
+    shares = _shares(step, choice, labels, reweighting)
     groups = []
     for group, mask, size in zip(
       (0, 1), (~is_tail, is_tail), sizes, strict=True
@@ -106,7 +169,7 @@ def split_batches(
       groups.append((rows, weights * class_weights[group, rows['label']]))
     return TrainBatch(*zip(*groups, strict=True))
 
-  return order.map(split)
+  return order.map_with_index(split)
 
 
 def split_sizes(
@@ -146,6 +209,25 @@ def _rows(
   }
 
 
-def _shares(choice: _order.RowChoice) -> np.ndarray:
+def _interleave(one: np.ndarray, two: np.ndarray, *, axis: int) -> np.ndarray:
+  pairs = np.stack([one, two], axis=axis + 1)
+  shape = list(one.shape)
+  shape[axis] *= 2
+  return pairs.reshape(shape)
+
+
+def _shares(
+  step: int,
+  choice: _order.RowChoice,
+  labels: np.ndarray,
+  reweighting: Reweighting | None,
+) -> np.ndarray:
   """What a row's loss counts in the mean over the batch."""
-  return choice.scale / np.float32(len(choice.scale))
+  if reweighting is None:
+    return choice.scale / np.float32(len(choice.scale))
+  weights = np.asarray(reweighting.weights(step), np.float64)
+  weights = weights[labels] * choice.scale
+  mean = reweighting.reduction == 'mean'
+  return (weights / (len(weights) if mean else weights.sum())).astype(
+    np.float32
+  )

@@ -2,6 +2,8 @@
 # SPDX-License-Identifier: Apache-2.0
 """Which rows a step takes: a pure function of (seed, step)."""
 
+from collections.abc import Callable
+from collections.abc import Sequence
 import functools
 import operator
 import typing
@@ -10,6 +12,9 @@ from typing import NamedTuple
 
 import grain
 import numpy as np
+
+from imbsam_jax import sampling
+from imbsam_jax.sampling import _class_aware
 
 # Batches never end; Grain wants a length.
 _MAX_STEPS = 2**40
@@ -93,6 +98,123 @@ def stratified_order(
     return RowChoice(np.concatenate(parts), scale)
 
   return grain.MapDataset.range(_MAX_STEPS).map(choose)
+
+
+def sampled_order(
+  labels: np.ndarray,
+  probabilities: Callable[[int], np.ndarray],
+  *,
+  batch_size: int,
+  seed: int | Sequence[int],
+  is_tail: np.ndarray | None = None,
+) -> grain.MapDataset:
+  """Rows drawn with replacement: a class, then one of its examples.
+
+  Args:
+    labels: Int ``[N]``, of the training examples.
+    probabilities: ``probabilities(step)`` is ``[C]``, such as
+      `sampling.class_probabilities` or, changing with the epoch,
+      `schedules.progressive_probabilities`.
+    batch_size: Rows of a batch.
+    seed: Seed of the draws, >= 0, or words of one.
+    is_tail: Bool ``[C]``, which classes are tail; then head and tail rows are
+      drawn apart, head rows first, in numbers that are multiples of about B/16
+      (so that few shapes come up), and the factors make up for the rounding.
+
+  Returns:
+    A Grain dataset of `RowChoice`; a step is a pure function of (seed, step).
+  """
+  num_classes = len(probabilities(0))
+  table = sampling.class_table(labels, num_classes=num_classes)
+  indices, counts = np.asarray(table.indices), np.asarray(table.counts)
+
+  def draw(rng, chances, size):
+    # Each draw on its own interval of the cumulated chances.
+    edges = np.cumsum(chances / chances.sum())
+    classes = np.searchsorted(edges, rng.random_sample(size), side='right')
+    classes = np.minimum(classes, np.flatnonzero(chances)[-1])
+    places = rng.random_sample(size) * counts[classes]
+    return indices[classes, places.astype(np.int64)].astype(np.int64)
+
+  def choose(step):
+    rng = np.random.RandomState([*_words(seed), step])
+    chances = np.where(counts > 0, probabilities(step), 0.0)
+    parts = [chances]
+    if is_tail is not None:
+      parts = [np.where(is_tail, 0, chances), np.where(is_tail, chances, 0)]
+    shares = np.array([part.sum() for part in parts]) / chances.sum()
+    sizes = _sizes(shares, batch_size)
+    rows = [
+      draw(rng, part, size)
+      for part, size in zip(parts, sizes, strict=True)
+      if size
+    ]
+    scale = np.divide(
+      batch_size * shares, sizes, out=np.zeros_like(shares), where=sizes > 0
+    )
+    return RowChoice(
+      np.concatenate(rows), np.repeat(scale, sizes).astype(np.float32)
+    )
+
+  return grain.MapDataset.range(_MAX_STEPS).map(choose)
+
+
+def class_aware_order(
+  labels: np.ndarray,
+  *,
+  batch_size: int,
+  seed: int,
+  samples_per_class: int = 4,
+) -> grain.MapDataset:
+  """Cycles over shuffled classes, see `sampling.class_aware_indices`.
+
+  Args:
+    labels: Int ``[N]``, of the training examples.
+    batch_size: Rows of a batch.
+    seed: Seed of the order, >= 0.
+    samples_per_class: Rows of a class in a row.
+
+  Returns:
+    A Grain dataset of `RowChoice`; batches follow one another without a gap.
+  """
+  table = sampling.class_table(labels, num_classes=int(labels.max()) + 1)
+  scale = np.ones(batch_size, np.float32)
+
+  def choose(step):
+    positions = np.arange(step * batch_size, (step + 1) * batch_size)
+    indices = _class_aware.class_aware_positions(
+      [seed], table, positions, samples_per_class
+    )
+    return RowChoice(np.asarray(indices, np.int64), scale)
+
+  return grain.MapDataset.range(_MAX_STEPS).map(choose)
+
+
+def permuted_order(
+  order: grain.MapDataset, *, seed: int | Sequence[int]
+) -> grain.MapDataset:
+  """The rows of each batch in another order: partners for mixup."""
+
+  def permute(step, choice):
+    rng = np.random.RandomState([*_words(seed), step])
+    places = rng.permutation(len(choice.indices))
+    return RowChoice(choice.indices[places], choice.scale[places])
+
+  return order.map_with_index(permute)
+
+
+def _words(seed: int | Sequence[int]) -> list[int]:
+  return [seed] if isinstance(seed, int) else list(seed)
+
+
+def _sizes(shares: np.ndarray, batch_size: int) -> np.ndarray:
+  """Rows of head and tail, tail rows in multiples of about B/16."""
+  if len(shares) == 1 or not shares.all():
+    return np.where(shares > 0, batch_size, 0)
+  width = -(-batch_size // 16)
+  num_tail = max(round(batch_size * shares[1] / width), 1) * width
+  num_tail = min(num_tail, batch_size - 1)
+  return np.array([batch_size - num_tail, num_tail])
 
 
 def _permutations(

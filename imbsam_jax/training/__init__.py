@@ -6,6 +6,7 @@ from imbsam_jax.training import methods
 from imbsam_jax.training._checkpoint import Checkpoints
 from imbsam_jax.training._errors import CheckpointError
 from imbsam_jax.training._errors import DivergedError
+from imbsam_jax.training._evaluate import over_examples
 from imbsam_jax.training._evaluate import predict
 from imbsam_jax.training._loop import fit
 from imbsam_jax.training._optimizer import learning_rate_schedule
@@ -16,6 +17,7 @@ from imbsam_jax.training._sharding import shard_batch
 from imbsam_jax.training._sharding import shard_rows
 from imbsam_jax.training._state import create_train_state
 from imbsam_jax.training._state import TrainState
+from imbsam_jax.training._step import make_feature_step
 from imbsam_jax.training._step import make_predict_step
 from imbsam_jax.training._step import make_train_step
 from imbsam_jax.training._writers import History
@@ -41,10 +43,12 @@ __all__ = [
   'data_mesh',
   'fit',
   'learning_rate_schedule',
+  'make_feature_step',
   'make_optimizer',
   'make_predict_step',
   'make_train_step',
   'methods',
+  'over_examples',
   'params_sha256',
   'predict',
   'read_csv',

@@ -22,9 +22,6 @@ def predict(
 ) -> tuple[np.ndarray, np.ndarray]:
   """Classes and confidences of all examples.
 
-  The last batch is filled up with copies, so that one compiled program serves
-  all; what belongs to copies is cut off.
-
   Args:
     predict_step: The jitted step of `make_predict_step`.
     variables: Variables of the model.
@@ -36,6 +33,36 @@ def predict(
     int64 ``[N]`` predicted classes and float64 ``[N]`` confidences (largest
     softmax probabilities).
   """
+  classes, confidences = over_examples(
+    predict_step, variables, examples, batch_size=batch_size, mesh=mesh
+  )
+  return classes.astype(np.int64), confidences.astype(np.float64)
+
+
+def over_examples(
+  step: Callable[..., tuple[jax.Array, ...]],
+  variables: dict[str, Any],
+  examples: Examples,
+  *,
+  batch_size: int,
+  mesh: jax.sharding.Mesh,
+) -> tuple[np.ndarray, ...]:
+  """What a step gives for every example of a set.
+
+  The last batch is filled up with copies, so that one compiled program serves
+  all; what belongs to copies is cut off.
+
+  Args:
+    step: A jitted ``step(variables, images)`` with a tuple of arrays of one row
+      per image, such as `make_predict_step` and `make_feature_step` build.
+    variables: Variables of the model.
+    examples: N examples.
+    batch_size: Rows per call, a multiple of the number of devices.
+    mesh: From `data_mesh`.
+
+  Returns:
+    The arrays of the step, ``[N, ...]``.
+  """
   num_examples = len(examples.labels)
   if not num_examples:
     raise ValueError('there are no examples to evaluate.')
@@ -44,9 +71,6 @@ def predict(
     rows = np.arange(start, start + batch_size) % num_examples
     images = _sharding.shard_rows(mesh, examples.images[rows])
     # Not fetched here, so that the device can work ahead.
-    outputs.append(predict_step(variables, images))
-  classes, confidences = zip(*jax.device_get(outputs), strict=True)
-  return (
-    np.concatenate(classes)[:num_examples].astype(np.int64),
-    np.concatenate(confidences)[:num_examples].astype(np.float64),
-  )
+    outputs.append(step(variables, images))
+  columns = zip(*jax.device_get(outputs), strict=True)
+  return tuple(np.concatenate(column)[:num_examples] for column in columns)

@@ -20,7 +20,9 @@ class TrainState(struct.PyTreeNode):
     model_state: Other variables of the model (BatchNorm statistics).
     opt_state: State of the whole chain.
     ema_params: Moving average of the parameters, or None.
-    key_data: Words of the key for dropout; step n uses ``fold_in(key, n)``.
+    key_data: Words of the key for dropout, mixing and noise; step n uses
+      ``fold_in(key, n)``.
+    loss_state: What the loss remembers (ABSGD), or nothing.
   """
 
   step: jax.Array
@@ -29,6 +31,7 @@ class TrainState(struct.PyTreeNode):
   opt_state: Any
   ema_params: Any
   key_data: jax.Array
+  loss_state: Any = ()
 
   @property
   def variables(self) -> dict[str, Any]:
@@ -44,6 +47,7 @@ def create_train_state(
   sample_images: jax.Array,
   *,
   ema: bool = False,
+  loss_state: Any = (),
 ) -> TrainState:
   """Initial state.
 
@@ -53,6 +57,7 @@ def create_train_state(
     key: Key of `jax.random`, for parameters and dropout.
     sample_images: Float ``[1, ...]``, images as the model sees them.
     ema: Whether to keep a moving average of the parameters.
+    loss_state: Initial state of `make_train_step`'s `example_weights`.
 
   Returns:
     The state at step 0.
@@ -68,4 +73,5 @@ def create_train_state(
     # A copy, or donation would be asked for the same buffer twice.
     ema_params=jax.tree.map(jnp.copy, params) if ema else None,
     key_data=jax.random.key_data(dropout_key),
+    loss_state=loss_state,
   )

@@ -11,15 +11,21 @@ import jax
 import jax.numpy as jnp
 import optax
 
+from imbsam_jax import losses as losses_lib
 from imbsam_jax import oracles
 from imbsam_jax.data import TrainBatch
 from imbsam_jax.training import _state
 
-ExampleLoss = Callable[[jax.Array, jax.Array], jax.Array]
+ExampleLoss = Callable[..., jax.Array]
+
+
+# Collections that no pass changes: class vectors of a fixed head.
+_FIXED = ('prototypes',)
 
 
 class _Aux(NamedTuple):
   model_state: Any
+  loss_state: Any
   num_correct: jax.Array
   num_rows: jax.Array
 
@@ -30,6 +36,10 @@ def make_train_step(
   example_loss: ExampleLoss,
   preprocess: Callable[[jax.Array], jax.Array],
   *,
+  loss_takes_key: bool = False,
+  mix: Callable[..., tuple[jax.Array, losses_lib.MixedLabels]] | None = None,
+  example_weights: Callable[..., tuple[jax.Array, Any]] | None = None,
+  penalty: Callable[[Any], jax.Array] | None = None,
   ema_decay: float | None = None,
   num_microbatches: int = 1,
 ) -> Callable[
@@ -41,8 +51,18 @@ def make_train_step(
   Args:
     model: A Linen module called as ``model(images, train=...)``.
     tx: `skip_nonfinite` around the whole chain, see `make_optimizer`.
-    example_loss: ``(logits [B, C], labels [B]) -> losses [B]``.
+    example_loss: ``(logits [B, C], labels [B]) -> losses [B]``. Class weights
+      are in the weights of the batch, see `data.Reweighting`.
     preprocess: Images of the batch to the model's input.
+    loss_takes_key: Whether `example_loss` draws, and takes ``key=`` too; the
+      clean and the perturbed pass of a step see the same noise.
+    mix: ``mix(key, step, batch, partner) -> (images, MixedLabels)``, as in
+      `augment`, for the batches of `data.paired_batches`. Each label counts
+      with the weight of its own row, in its own class group.
+    example_weights: ``(losses [B], step, state) -> (weights [B], state)``,
+      further factors that depend on the losses of the whole batch (ABSGD), from
+      ``state.loss_state``; for joint rows.
+    penalty: A term of the loss that depends on the parameters only.
     ema_decay: Decay of the moving average, where the state keeps one.
     num_microbatches: Parts in which the rows go through, see
       `gradient_oracle`; for models without BatchNorm.
@@ -57,20 +77,43 @@ def make_train_step(
     key = jax.random.fold_in(
       jax.random.wrap_key_data(state.key_data), state.step
     )
+    mix_key, loss_key = jax.random.split(jax.random.fold_in(key, 1))
 
     def loss_fn(params, rows, weights):
+      images, labels = preprocess(rows['image']), rows['label']
+      if mix is not None:
+        # Pairs, as `paired_batches` lays them out.
+        pairs = [(images[k::2], labels[k::2]) for k in (0, 1)]
+        images, labels = mix(mix_key, state.step, *pairs)
       logits, model_state = model.apply(
         {'params': params, **state.model_state},
-        preprocess(rows['image']),
+        images,
         train=True,
-        mutable=list(state.model_state),
+        mutable=[name for name in state.model_state if name not in _FIXED],
         rngs={'dropout': key},
       )
-      losses = example_loss(logits, rows['label'])
-      counted = weights != 0
-      hits = counted & (jnp.argmax(logits, axis=-1) == rows['label'])
-      return jnp.sum(weights * losses), _Aux(
-        model_state, jnp.sum(hits), jnp.sum(counted)
+
+      # Head and tail rows of their own would otherwise see the same noise.
+      row_key = jax.random.fold_in(loss_key, len(logits))
+
+      def losses_of(labels):
+        options = {'key': row_key} if loss_takes_key else {}
+        return example_loss(logits, labels, **options)
+
+      terms = _terms(losses_of, labels, weights)
+      weighted, loss_state = terms.weighted, state.loss_state
+      if example_weights is not None:
+        factors, loss_state = example_weights(
+          terms.losses, state.step, loss_state
+        )
+        weighted = factors * weighted
+      loss = jnp.sum(weighted)
+      if penalty is not None:
+        loss = loss + jnp.sum(terms.weights) * penalty(params)
+      counted = terms.weights != 0
+      hits = counted & (jnp.argmax(logits, axis=-1) == terms.labels)
+      return loss, _Aux(
+        model_state, loss_state, jnp.sum(hits), jnp.sum(counted)
       )
 
     oracle: Any = (
@@ -103,9 +146,13 @@ def make_train_step(
         optax.incremental_update(params, ema_params, 1 - (ema_decay or 0)),
         ema_params,
       )
-    # Models whose statistics depend on the rows do not split them, so that
-    # there is one state to keep; without statistics it is empty.
-    model_state = keep_if_skipped(passes[0].model_state, state.model_state)
+    # Models and losses whose state depends on the rows do not split them, so
+    # that there is one state to keep; without state it is empty.
+    changed = passes[0].model_state
+    model_state = state.model_state | keep_if_skipped(
+      changed, {name: state.model_state[name] for name in changed}
+    )
+    loss_state = keep_if_skipped(passes[0].loss_state, state.loss_state)
     metrics: dict[str, Any] = {
       'loss': loss,
       # Micro-batches bring one number each.
@@ -120,9 +167,41 @@ def make_train_step(
       model_state=model_state,
       opt_state=opt_state,
       ema_params=ema_params,
+      loss_state=loss_state,
     ), metrics
 
   return train_step
+
+
+class _Terms(NamedTuple):
+  losses: jax.Array
+  weighted: jax.Array
+  weights: jax.Array
+  labels: jax.Array
+
+
+def _terms(
+  losses_of: Callable[[jax.Array], jax.Array], labels: Any, weights: jax.Array
+) -> _Terms:
+  """Losses of the rows, the terms of their weighted sum, and their weights.
+
+  Of mixed rows each label brings the weight of the row that it came from.
+  """
+  if not isinstance(labels, losses_lib.MixedLabels):
+    losses = losses_of(labels)
+    return _Terms(losses, weights * losses, weights, labels)
+  shares = (labels.lam, 1.0 - labels.lam)
+  parts = [
+    share * losses_of(of)
+    for share, of in zip(shares, (labels.first, labels.second), strict=True)
+  ]
+  halves = (weights[0::2], weights[1::2])
+  return _Terms(
+    parts[0] + parts[1],
+    halves[0] * parts[0] + halves[1] * parts[1],
+    halves[0] * shares[0] + halves[1] * shares[1],
+    labels.first,
+  )
 
 
 def make_predict_step(
@@ -149,3 +228,27 @@ def make_predict_step(
     return jnp.argmax(logits, axis=-1), jnp.max(probabilities, axis=-1)
 
   return predict_step
+
+
+def make_feature_step(
+  model: nn.Module, preprocess: Callable[[jax.Array], jax.Array]
+) -> Callable[[dict[str, Any], jax.Array], tuple[jax.Array, jax.Array]]:
+  """Builds ``embed(variables, images) -> (features [B, D], logits [B, C])``.
+
+  Args:
+    model: A `models.Classifier`.
+    preprocess: Images of the batch to the model's input.
+
+  Returns:
+    The step, not yet jitted, with statistics as in evaluation.
+  """
+
+  def both(module, images):
+    features = module.features(images, train=False)
+    return features, module.classifier(features)
+
+  def feature_step(variables, images):
+    found: Any = model.apply(variables, preprocess(images), method=both)
+    return found
+
+  return feature_step
