@@ -21,6 +21,7 @@ from absl import logging
 from ml_collections import config_flags
 
 from experiments import config as config_lib
+from experiments import methods
 
 _DEBUG = flags.DEFINE_bool('debug', False, 'Shows the traceback of errors.')
 
@@ -44,7 +45,14 @@ def run(main: Callable[[Sequence[str]], None]) -> None:
   sys.argv[1:] = sorted(
     sys.argv[1:], key=lambda argument: not argument.startswith('--config=')
   )
+  if any(_asks_for_words(argument) for argument in sys.argv[1:]):
+    print(methods.help_text())
+    return
   app.run(lambda argv: _guarded(main, argv), flags_parser=_parse)
+
+
+def _asks_for_words(argument: str) -> bool:
+  return argument.startswith('--config=') and argument.endswith(':help')
 
 
 def cache_compilations() -> None:

@@ -14,15 +14,15 @@ import numpy as np
 import optax
 
 from experiments import app
+from experiments import compatibility
 from experiments import config as config_lib
+from experiments import objective as objective_lib
+from experiments import streams
+from experiments import timeline
+from experiments import update_rule
 from imbsam_jax import data as data_lib
-from imbsam_jax import losses
 from imbsam_jax import models
 from imbsam_jax import training
-from imbsam_jax import transforms
-
-# Cosines lie in [-1, 1]; a softmax over them needs to be sharpened.
-_COSINE_SCALE = 30.0
 
 
 @dataclasses.dataclass(frozen=True, kw_only=True)
@@ -33,11 +33,14 @@ class Experiment:
     config: The configuration that it was built from.
     data: Examples and class counts.
     method: Class groups and update rules.
+    objective: What is minimised.
+    head: The head of the model.
     split: Whether head and tail rows go through passes of their own.
     num_steps: Steps of a run.
     mesh: The devices.
     train_steps: One jitted step per stage of the method.
     predict_step: The jitted prediction of one batch.
+    feature_step: The jitted features and logits of one batch.
     init: ``init(seed)`` is the state at step 0.
     batches: ``batches(seed)[step]`` is a batch.
   """
@@ -45,11 +48,14 @@ class Experiment:
   config: config_lib.Config
   data: data_lib.LongTailedData
   method: training.Method
+  objective: objective_lib.Objective
+  head: str
   split: bool
   num_steps: int
   mesh: jax.sharding.Mesh
   train_steps: tuple[Any, ...]
   predict_step: Any
+  feature_step: Any
   init: Any
   batches: Any
 
@@ -68,12 +74,23 @@ class Experiment:
     stage = self.method.stages.index(self.method.stage(step))
     return self.train_steps[stage]
 
-  def compile_ahead(self) -> None:
-    """Compiles what a run needs into the compilation cache."""
-    state = self.init(0)
-    batch = training.shard_batch(self.mesh, self.batches(0)[0])
-    for train_step in self.train_steps:
-      train_step.lower(state, batch).compile()
+  def compile_ahead(self, *, samples: int = 200) -> None:
+    """Compiles what a run needs into the compilation cache.
+
+    Batches of other shapes than those of `samples` steps spread over the run
+    are compiled when they come.
+    """
+    state, batches = self.init(0), self.batches(0)
+    done = set()
+    for step in np.unique(
+      np.linspace(0, self.num_steps - 1, samples).astype(int)
+    ):
+      train_step, batch = self.train_step(int(step)), batches[int(step)]
+      shapes = tuple(x.shape for x in jax.tree.leaves(batch))
+      if (train_step, shapes) not in done:
+        done.add((train_step, shapes))
+        batch = training.shard_batch(self.mesh, batch)
+        train_step.lower(state, batch).compile()
 
 
 def build(
@@ -94,6 +111,7 @@ def build(
   """
   try:
     config_lib.check(config)
+    compatibility.check(config)
     return _build(config, load_data(config.data) if data is None else data)
   except data_lib.DataError:
     raise
@@ -130,27 +148,34 @@ def _build(
       f'--config.data.batch_size must be a multiple of {num_parts}, the '
       f'devices times the micro-batches, got {batch_size}.'
     )
+  time = timeline.Timeline(data.class_counts, config.epochs, batch_size)
+  objective = objective_lib.make_objective(config.objective, time)
+  mixing = streams.make_mixing(
+    config.objective.mixing, time, image_shape=data.train.images.shape[1:]
+  )
   chosen: Any = config.model
+  head: Any = objective_lib.head_of(config)
   model = models.create_model(
     chosen.name,
     num_classes=len(data.class_names),
     norm=chosen.norm,
-    head=chosen.head,
+    head=head,
   )
   num_train = len(data.train.labels)
   num_steps = max(_steps(config.epochs, num_train, batch_size), 1)
   # SSE-SAM counts whole epochs; the excess is rounding of the product.
   switch_epochs = math.ceil(config.optimizer.switch * config.epochs - 1e-9)
   make_method = functools.partial(
-    _method,
+    update_rule.make_method,
     config.optimizer,
     data.class_counts,
     _steps(switch_epochs, num_train, batch_size),
+    num_steps,
   )
   method = make_method(jax.random.key(0))
-  split = _splits_rows(config, method)
+  coupled = objective.coupled or mixing is not None
+  split = _splits_rows(config, method, coupled)
   preprocess = _standardization(data.train.images)
-  scale = _COSINE_SCALE if config.model.head == 'cosine' else 1.0
   make_tx = functools.partial(
     _make_optimizer,
     config.optimizer,
@@ -162,8 +187,12 @@ def _build(
       training.make_train_step(
         model,
         make_tx(stage.link),
-        lambda logits, labels: losses.cross_entropy(scale * logits, labels),
+        objective.example_loss,
         preprocess,
+        loss_takes_key=objective.takes_key,
+        mix=None if mixing is None else mixing.mix,
+        example_weights=objective.example_weights,
+        penalty=objective.penalty,
         ema_decay=config.optimizer.ema_decay,
         num_microbatches=config.optimizer.num_microbatches,
       ),
@@ -183,23 +212,29 @@ def _build(
       init_key,
       sample,
       ema=config.optimizer.ema_decay is not None,
+      loss_state=objective.state,
     )
 
   def batches(seed):
-    return _batches(config, data, method, split, num_parts, seed)
+    return _batches(config, data, method, mixing, split, num_parts, seed)
 
   batches(config.seed)  # Here, so that what does not fit is said at once.
   return Experiment(
     config=config,
     data=data,
     method=method,
+    objective=objective,
+    head=head,
     split=split,
     num_steps=num_steps,
     mesh=mesh,
     train_steps=train_steps,
     predict_step=jax.jit(
-      training.make_predict_step(model, preprocess, logit_scale=scale)
+      training.make_predict_step(
+        model, preprocess, logit_scale=objective.logit_scale
+      )
     ),
+    feature_step=jax.jit(training.make_feature_step(model, preprocess)),
     init=lambda seed: training.replicate(
       mesh, init_state(jax.random.key(seed))
     ),
@@ -216,76 +251,44 @@ def _batches(
   config: config_lib.Config,
   data: data_lib.LongTailedData,
   method: training.Method,
+  mixing: streams.Mixing | None,
   split: bool,
   row_multiple: int,
   seed: int,
 ) -> grain.MapDataset:
-  batch_size = config.data.batch_size
-  stratified = config.data.sampler == 'stratified'
-  if stratified:
-    tail_classes = data.class_counts < config.optimizer.threshold
-    order = data_lib.stratified_order(
-      tail_classes[data.train.labels],
-      batch_size=batch_size,
-      seed=seed,
+  time = timeline.Timeline(
+    data.class_counts, config.epochs, config.data.batch_size
+  )
+  labels = data.train.labels
+  is_tail = data.class_counts < config.optimizer.threshold
+  order = streams.make_order(
+    config.data.sampler,
+    time,
+    labels,
+    is_tail=is_tail if config.data.stratify else None,
+    seed=seed,
+  )
+  reweighting = streams.make_reweighting(config.objective.weights, time)
+  shared = {'reweighting': reweighting}
+  if mixing is not None:
+    partners = streams.make_partner_order(
+      mixing, order, time, labels, seed=seed
     )
-  else:
-    order = data_lib.shuffled_order(
-      len(data.train.labels), batch_size=batch_size, seed=seed
+    return data_lib.paired_batches(
+      order, partners, data.train, method.class_weights, **shared
     )
   if not split:
-    return data_lib.joint_batches(order, data.train, method.class_weights)
+    return data_lib.joint_batches(
+      order, data.train, method.class_weights, **shared
+    )
   return data_lib.split_batches(
     order,
     data.train,
     method.class_weights,
-    pad=not stratified,
+    pad=not config.data.stratify,
     row_multiple=row_multiple,
+    **shared,
   )
-
-
-def _method(
-  config: config_lib.Optimizer,
-  class_counts: np.ndarray,
-  switch_step: int,
-  key: jax.Array,
-) -> training.Method:
-  """The update rule of a method word."""
-  methods = training.methods
-  head_tail = {
-    'threshold': config.threshold,
-    'tail_weight': config.tail_weight,
-    'adaptive': config.adaptive,
-  }
-  match config.method:
-    case 'sgd':
-      return methods.sgd(class_counts)
-    case 'sam':
-      return methods.sam(class_counts, config.rho, adaptive=config.adaptive)
-    case 'imbsam':
-      return methods.imbsam(class_counts, config.rho, **head_tail)
-    case 'sse_sam':
-      return methods.sse_sam(
-        class_counts,
-        config.head_rho,
-        config.rho,
-        switch_step=switch_step,
-        **head_tail,
-      )
-    case 'focal_sam':
-      return methods.focal_sam(
-        class_counts,
-        config.rho,
-        gamma=config.focal_gamma,
-        lam=config.focal_lam,
-        adaptive=config.adaptive,
-      )
-    case 'rsam':
-      halved = transforms.stage_switch(
-        config.rho, config.rho / 2, boundary=switch_step
-      )
-      return methods.rsam(class_counts, halved, key=key)
-  raise ValueError(f'unknown --config.optimizer.method {config.method!r}.')
 
 
 def _make_optimizer(
@@ -310,7 +313,9 @@ def _make_optimizer(
   )
 
 
-def _splits_rows(config: config_lib.Config, method: training.Method) -> bool:
+def _splits_rows(
+  config: config_lib.Config, method: training.Method, coupled: bool
+) -> bool:
   """Whether head and tail rows go through passes of their own."""
   batch_norm = config.model.norm == 'batch'
   rows = config.optimizer.rows
@@ -330,7 +335,17 @@ def _splits_rows(config: config_lib.Config, method: training.Method) -> bool:
       'statistics tie the rows of a batch together. Pass '
       '--config.model.norm=group, or leave it.'
     )
-  return rows != 'joint' and method.exclusive and not batch_norm
+  if rows == 'split' and coupled:
+    raise ValueError(
+      '--config.optimizer.rows=split is not exact where rows depend on each '
+      'other, as they do for arb and absgd. Leave --config.optimizer.rows=auto.'
+    )
+  if coupled and config.optimizer.num_microbatches > 1:
+    raise ValueError(
+      '--config.optimizer.num_microbatches would change what a loss sees that '
+      'looks at the whole batch, such as arb and absgd. Leave it at 1.'
+    )
+  return rows != 'joint' and method.exclusive and not batch_norm and not coupled
 
 
 def _standardization(images: np.ndarray) -> Any:

@@ -5,6 +5,10 @@ r"""Trains methods on several seeds and compares them.
   python -m experiments.compare --config=experiments/configs/digits_lt.py \
     --methods=sgd,sam,imbsam --seeds=5 --workdir=runs/digits_lt
 
+Methods combine words with plus signs: --methods=sgd,imbsam+ldam_drw. With
+--links=sgd,imbsam every method runs under each of these update rules, and
+--methods=all is every word there is.
+
 Runs that are complete are not repeated. Fields for all methods:
 --config.epochs=100. To choose a radius, use the validation split:
 --config.final_split=validation --config.optimizer.rho=0.1
@@ -17,6 +21,7 @@ from absl import flags
 from ml_collections import config_flags
 
 from experiments import app
+from experiments import methods
 
 _CONFIG = config_flags.DEFINE_config_file(
   'config', None, 'Configuration file, no word.'
@@ -25,6 +30,9 @@ _METHODS = flags.DEFINE_list(
   'methods',
   'sgd,sam,imbsam,sse_sam,rsam',
   'Method words; the first is the one that others are compared with.',
+)
+_LINKS = flags.DEFINE_string(
+  'links', '', 'Update rules that every method is combined with.'
 )
 _SEEDS = flags.DEFINE_integer('seeds', 5, 'Number of seeds: 0, 1, ...', 1)
 _WORKDIR = flags.DEFINE_string('workdir', None, 'Folder of all runs.')
@@ -38,13 +46,20 @@ def main(argv: Sequence[str]) -> None:
     raise app.UsageError('pass --workdir=FOLDER for the runs.')
   if not _METHODS.value:
     raise app.UsageError('pass --methods=sgd,imbsam or other method words.')
-  configs = {word: app.config_of_word(_CONFIG, word) for word in _METHODS.value}
+  try:
+    words = methods.combinations(','.join(_METHODS.value), _LINKS.value)
+  except ValueError as error:
+    raise app.UsageError(str(error)) from error
+  configs = {word: app.config_of_word(_CONFIG, word) for word in words}
   # Imported here: --help must not wait for JAX.
   from experiments import comparison
 
   app.cache_compilations()
   comparison.compare(
-    configs, _SEEDS.value, pathlib.Path(_WORKDIR.value).expanduser()
+    configs,
+    _SEEDS.value,
+    pathlib.Path(_WORKDIR.value).expanduser(),
+    links=_LINKS.value.split(',') if _LINKS.value else (),
   )
 
 

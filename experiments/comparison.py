@@ -3,7 +3,9 @@
 """Methods x seeds: runs, mean +- std, a table and a picture."""
 
 from collections.abc import Mapping
+from collections.abc import Sequence
 from concurrent import futures
+import dataclasses
 import datetime
 import json
 import pathlib
@@ -25,12 +27,19 @@ from imbsam_jax import training
 _ACCURACIES = (
   'top1', 'balanced', 'many', 'medium', 'few', 'head', 'tail',
 )  # fmt: skip
+_BY_LINK = ('balanced', 'tail')
+
+
+# Methods in a picture; more cannot be told apart.
+_MAX_CURVES = 6
 
 
 def compare(
   configs: Mapping[str, config_lib.Config],
   num_seeds: int,
   workdir: pathlib.Path,
+  *,
+  links: Sequence[str] = (),
 ) -> dict[str, Any]:
   """Trains every method on every seed, writes and prints the comparison.
 
@@ -39,6 +48,8 @@ def compare(
     num_seeds: Seeds 0 .. num_seeds - 1.
     workdir: ``<word>/seed_<n>/`` are the runs, ``comparison.json``,
       ``comparison.md`` and ``accuracy_by_frequency.png`` what came out.
+    links: Update rules, where the words are ``<rule>+<method>``: one column
+      each, methods in rows.
 
   Returns:
     The content of ``comparison.json``.
@@ -56,7 +67,7 @@ def compare(
     list(pool.map(build.Experiment.compile_ahead, incomplete))
   runs = {
     word: [
-      _run(experiment, seed, _folder(workdir, word, seed))
+      _run(word, experiment, seed, _folder(workdir, word, seed))
       for seed in range(num_seeds)
     ]
     for word, experiment in experiments.items()
@@ -70,11 +81,13 @@ def compare(
   }
   training.write_json(workdir / 'comparison.json', content)
   first = next(iter(configs.values()))
-  text = f'{table(content)}\n\n{finding(content)}\n'
+  shown = table_by_link(content, links) if links else table(content)
+  text = f'{shown}\n\n{finding(content)}\n'
   training.write_text(
     workdir / 'comparison.md', f'# {first.data.name}\n\n{text}\n{_origin()}\n'
   )
-  _plot(first, runs, workdir / 'accuracy_by_frequency.png')
+  curves = {word: runs[word] for word in _best(content)}
+  _plot(first, curves, workdir / 'accuracy_by_frequency.png')
   print(
     f'\n{text}\nfiles in {workdir}: comparison.json, comparison.md, '
     'accuracy_by_frequency.png, and a folder for each run'
@@ -104,6 +117,36 @@ def table(content: Mapping[str, Any]) -> str:
     seconds = f'{found["seconds"]["mean"]:.1f}'
     rows.append([word, *cells, cost, seconds])
   return console.markdown_table(columns, rows)
+
+
+def table_by_link(content: Mapping[str, Any], links: Sequence[str]) -> str:
+  """Methods in rows; balanced and tail accuracy by update rule in columns."""
+  methods = content['methods']
+  columns = ['accuracy, %']
+  columns += [f'{name}, {link}' for name in _BY_LINK for link in links]
+  columns += [f'cost, {link}' for link in links]
+  rows: dict[str, list[str]] = {}
+  for word in methods:
+    rows.setdefault(word.partition('+')[2] or 'ce', [])
+  for method, cells in rows.items():
+    found = [
+      methods[link if method == 'ce' else f'{link}+{method}'] for link in links
+    ]
+    cells += [_mean_std(f[name], scale=100) for name in _BY_LINK for f in found]
+    cells += [f'{f["cost_sgd_steps"]["mean"]:.2f}' for f in found]
+  return console.markdown_table(
+    columns, [[method, *cells] for method, cells in rows.items()]
+  )
+
+
+def _best(content: Mapping[str, Any]) -> list[str]:
+  """The first method and those with the best balanced accuracy."""
+  methods = content['methods']
+  if len(methods) <= _MAX_CURVES:
+    return list(methods)
+  first, *others = methods
+  others.sort(key=lambda word: -methods[word]['balanced']['mean'])
+  return [first, *others[: _MAX_CURVES - 1]]
 
 
 def finding(content: Mapping[str, Any]) -> str:
@@ -140,10 +183,17 @@ def _build_all(
   experiments: dict[str, build.Experiment] = {}
   for word, config in configs.items():
     alike = [
-      e.data for e in experiments.values() if e.config.data == config.data
+      e.data
+      for e in experiments.values()
+      if _examples(e.config.data) == _examples(config.data)
     ]
     experiments[word] = build.build(config, data=alike[0] if alike else None)
   return experiments
+
+
+def _examples(data: Any) -> Any:
+  """The fields that say which examples there are, not in which order."""
+  return dataclasses.replace(data, sampler='', stratify=False, batch_size=0)
 
 
 def _folder(workdir: pathlib.Path, word: str, seed: int) -> pathlib.Path:
@@ -155,10 +205,9 @@ def _is_complete(workdir: pathlib.Path, word: str, seed: int) -> bool:
 
 
 def _run(
-  experiment: build.Experiment, seed: int, workdir: pathlib.Path
+  word: str, experiment: build.Experiment, seed: int, workdir: pathlib.Path
 ) -> pathlib.Path:
   config = config_lib.replace(experiment.config, {'seed': seed})
-  word = config.optimizer.method
   summary = run.read_summary(workdir, config)
   done = ' (complete before)' if summary else ''
   if summary is None:

@@ -29,8 +29,10 @@ class Data:
     subset_seed: Chooses the shuffled subset.
     validation_per_class: Images of each class set aside to choose by.
     batch_size: Rows of a batch, over all devices.
-    sampler: 'shuffle', or 'stratified' for the same number of tail rows in
-      every batch.
+    sampler: 'shuffle', or with replacement 'instance', 'square_root',
+      'class_balanced', 'reversed', 'power(power=0.5)', 'effective_number',
+      'progressive', 'drs(start=0.8)', 'pps', 'class_aware'.
+    stratify: The same number of tail rows in every batch.
   """
 
   name: str = 'digits'
@@ -44,6 +46,7 @@ class Data:
   validation_per_class: int = 0
   batch_size: int = 64
   sampler: str = 'shuffle'
+  stratify: bool = False
 
 
 @dataclasses.dataclass(kw_only=True)
@@ -53,12 +56,36 @@ class Model:
   Attributes:
     name: 'mlp', 'small_conv_net', 'resnet20', 'resnet32' or 'resnet34'.
     norm: 'group', 'batch', or 'none' (not for the ResNets).
-    head: 'linear' or 'cosine'; cosines are multiplied by 30 in the loss.
+    head: 'auto' is what the loss needs, 'linear' or 'cosine'; or fixed class
+      vectors: 'etf', 'prototypes'.
   """
 
   name: str = 'small_conv_net'
   norm: str = 'group'
-  head: str = 'linear'
+  head: str = 'auto'
+
+
+@dataclasses.dataclass(kw_only=True)
+class Objective:
+  """What is minimised. Parameters go into brackets: 'vs(gamma=0.1, tau=1.2)'.
+
+  Starts and ends are shares of the run.
+
+  Attributes:
+    loss: On a linear head 'cross_entropy', 'focal', 'sigmoid_focal',
+      'balanced_softmax', 'logit_adjustment', 'cdt', 'vs', 'arb',
+      'distribution_balanced'; on cosines 'ldam', 'mm', 'mm_ldam', 'gcl', 'cri',
+      'cosface', 'lm_softmax', 'gm_softmax', 'sample_margin'.
+    weights: Of classes: 'none', 'class_balanced', 'power(power=1.0)',
+      'drw(start=0.8)', 'ppw'; of examples: 'absgd'.
+    mixing: 'none', 'mixup', 'remix', 'ppmix', 'cmo', 'dbn_mix'.
+    penalty: 'none', 'zero_centroid', 'sample_margin'.
+  """
+
+  loss: str = 'cross_entropy'
+  weights: str = 'none'
+  mixing: str = 'none'
+  penalty: str = 'none'
 
 
 @dataclasses.dataclass(kw_only=True)
@@ -69,6 +96,9 @@ class Optimizer:
     method: 'sgd', 'sam', 'imbsam', 'sse_sam', 'focal_sam' or 'rsam'.
     rho: Radius: of all (sam, focal_sam), of the tail (imbsam, sse_sam), per
       entry (rsam).
+    rho_schedule: 'constant', 'linear(first=0.1, last=1.0)', or
+      'step(factors=(0.1, 1.0), starts=(0.5,))', factors of rho from shares of
+      the run on.
     head_rho: Radius of the head (sse_sam).
     threshold: Classes with fewer training images are tail.
     tail_weight: Factor of the tail's loss (imbsam, sse_sam).
@@ -92,6 +122,7 @@ class Optimizer:
 
   method: str = 'sgd'
   rho: float = 0.05
+  rho_schedule: str = 'constant'
   head_rho: float = 0.05
   threshold: int = 20
   tail_weight: float = 1.0
@@ -118,6 +149,7 @@ class Config:
   Attributes:
     data: Which examples.
     model: Which network.
+    objective: What is minimised.
     optimizer: Which update rule.
     epochs: Passes over the training set.
     seed: Of parameters, order and noise.
@@ -130,6 +162,7 @@ class Config:
 
   data: Data = dataclasses.field(default_factory=Data)
   model: Model = dataclasses.field(default_factory=Model)
+  objective: Objective = dataclasses.field(default_factory=Objective)
   optimizer: Optimizer = dataclasses.field(default_factory=Optimizer)
   epochs: float = 40.0
   seed: int = 0
@@ -142,9 +175,8 @@ class Config:
 _CHOICES = {
   'data.profile': ('exp', 'step', 'natural'),
   'data.subset': ('shuffled', 'first'),
-  'data.sampler': ('shuffle', 'stratified'),
   'model.norm': ('group', 'batch', 'none'),
-  'model.head': ('linear', 'cosine'),
+  'model.head': ('auto', 'linear', 'cosine', 'etf', 'prototypes'),
   'optimizer.rows': ('auto', 'split', 'joint'),
   'optimizer.schedule': ('cosine', 'step', 'constant'),
   'optimizer.decay': ('kernels', 'all'),

@@ -8,6 +8,7 @@ import jax
 
 from experiments import build
 from experiments import console
+from experiments import methods
 from experiments import run
 from imbsam_jax import metrics
 
@@ -51,8 +52,8 @@ def header(experiment: build.Experiment) -> str:
       f'tail (< {config.optimizer.threshold}): {tail.sum()} classes, '
       f'{counts[tail].sum() / counts.sum():.1%} of the images',
       'model': f'{config.model.name}, {config.model.norm} norm, '
-      f'{config.model.head} head, {num_params:,} parameters',
-      'method': f'{config.optimizer.method}, '
+      f'{experiment.head} head, {num_params:,} parameters',
+      'method': f'{methods.describe(config)}, '
       f'{"head and tail rows apart" if experiment.split else "all rows joint"}'
       f', expected cost {run.expected_cost(experiment):.2f} SGD steps',
       'run': f'{config.epochs:g} epochs, {experiment.num_steps} steps of '

@@ -16,6 +16,7 @@ import numpy as np
 from experiments import app
 from experiments import build
 from experiments import config as config_lib
+from experiments import methods
 from imbsam_jax import metrics
 from imbsam_jax import training
 
@@ -144,7 +145,7 @@ def plot(experiment: build.Experiment, workdir: pathlib.Path) -> None:
   metrics.plot_accuracy_by_frequency(
     workdir / 'accuracy_by_frequency.png',
     experiment.data.class_counts,
-    {config.optimizer.method: [float(r['accuracy'] or 'nan') for r in rows]},
+    {methods.describe(config): [float(r['accuracy'] or 'nan') for r in rows]},
     tail_below=config.optimizer.threshold,
     title=f'{config.data.name}: accuracy on the {config.final_split} set',
   )
@@ -220,7 +221,7 @@ def _summary(
     'steps': len(steps),
     'skipped_steps': sum(bool(r.get('skipped')) for r in steps),
     'num_train': experiment.num_train,
-    'method': experiment.config.optimizer.method,
+    'method': methods.describe(experiment.config),
     'seed': seed,
     'split': experiment.config.final_split,
     'params_sha256': training.params_sha256(state.params),

@@ -39,6 +39,7 @@ def main(argv: Sequence[str]) -> None:
   from experiments import build
   from experiments import console
   from experiments import dry_run
+  from experiments import methods
   from experiments import report
   from experiments import run
 
@@ -48,7 +49,7 @@ def main(argv: Sequence[str]) -> None:
   if _DRY_RUN.value:
     print(dry_run.dry_run(experiment))
     return
-  progress = console.Progress(experiment.num_steps, config.optimizer.method)
+  progress = console.Progress(experiment.num_steps, methods.describe(config))
   summary = run.run(experiment, config.seed, workdir, progress=progress)
   progress.close()
   run.plot(experiment, workdir)

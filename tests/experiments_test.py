@@ -12,10 +12,13 @@ import sys
 import numpy as np
 import pytest
 
+from experiments import app
 from experiments import build
+from experiments import calibration
 from experiments import comparison
 from experiments import config as config_lib
 from experiments import methods
+from experiments import restore
 from experiments import run
 from experiments.configs import digits_lt
 from imbsam_jax import training
@@ -249,6 +252,122 @@ def test_finding_says_so_if_nothing_helps():
   assert 'No method is better than sgd' in text
 
 
+def test_compare_by_update_rule(tmp_path, tfds_dir):
+  arguments = [
+    f'--config={_DIGITS}', '--methods=ce,vs', '--links=sgd,rsam', '--seeds=1',
+    f'--workdir={tmp_path}', '--config.epochs=0.2',
+  ]  # fmt: skip
+  code, out, _ = _program('compare', *arguments, tfds_dir=tfds_dir)
+  assert code == 0
+  content = json.loads((tmp_path / 'comparison.json').read_text())
+  assert list(content['methods']) == ['sgd', 'rsam', 'sgd+vs', 'rsam+vs']
+  lines = out[out.index('| accuracy') :].splitlines()
+  cells = [cell.strip() for cell in lines[0].split('|')[1:-1]]
+  assert cells[:5] == [
+    'accuracy, %', 'balanced, sgd', 'balanced, rsam', 'tail, sgd', 'tail, rsam',
+  ]  # fmt: skip
+  row = [cell.strip() for cell in lines[3].split('|')[1:-1]]
+  assert row[0] == 'vs'
+  tail = content['methods']['rsam+vs']['tail']['mean']
+  assert row[4].startswith(f'{100 * tail:.1f} +-')
+
+
+def test_help_lists_the_words():
+  code, out, _ = _program('train', f'--config={_DIGITS}:help')
+  assert code == 0 and re.search(r'(?m)^  ldam_drw .* = ldam\+drw$', out)
+
+
+# ---------------------------------------------------------------- calibrate
+
+
+def test_calibrate(trained):
+  workdir, _ = trained
+  code, out, error = _program('calibrate', f'--workdir={workdir}')
+  assert code == 0, error
+  content = json.loads((workdir / 'calibration.json').read_text())
+  found = content['methods']
+  assert list(found) == [
+    'none', 'logit_adjustment', 'tau_normalization', 'ncm', 'lws', 'marc',
+    'crt',
+  ]  # fmt: skip
+  summary = json.loads((workdir / 'summary.json').read_text())
+  assert content['step'] == summary['steps']
+  for name in ('top1', 'balanced', 'tail', 'ece'):
+    assert found['none']['test'][name] == pytest.approx(summary[name], abs=1e-6)
+  # The checkpoint itself is among the candidates (tau = 0).
+  balanced = {k: v['validation']['balanced'] for k, v in found.items()}
+  assert balanced['logit_adjustment'] >= balanced['none']
+  assert all(line.count('|') == 11 for line in out.splitlines()[1:-1])
+  (workdir / 'calibration.json').unlink()
+
+
+def test_calibrate_chooses_on_validation(trained, tfds_dir):
+  workdir, _ = trained
+  experiment, state = restore.restore(workdir, 'last')
+  found = calibration.calibrate(experiment, state, ['logit_adjustment'])
+  logits, labels = _logits(experiment, state, experiment.data.validation)
+  prior = np.log(experiment.data.class_counts / experiment.num_train)
+  by_tau = [
+    np.mean([
+      np.mean((logits - tau * prior).argmax(axis=1)[labels == c] == c)
+      for c in range(10)
+    ])
+    for tau in np.arange(21) / 10
+  ]  # fmt: skip
+  result = found['logit_adjustment']
+  assert result['chosen']['tau'] == pytest.approx(np.argmax(by_tau) / 10)
+  assert result['validation']['balanced'] == pytest.approx(max(by_tau))
+  logits, labels = _logits(experiment, state, experiment.data.test)
+  adjusted = logits - result['chosen']['tau'] * prior
+  top1 = np.mean(adjusted.argmax(axis=1) == labels)
+  assert result['test']['top1'] == pytest.approx(top1)
+
+
+def _logits(experiment, state, examples):
+  _, logits = training.over_examples(
+    experiment.feature_step,
+    state.variables,
+    examples,
+    batch_size=32,
+    mesh=experiment.mesh,
+  )
+  return logits.astype(np.float64), examples.labels
+
+
+@pytest.mark.parametrize('words', ['ldam_drw', 'pal'])
+def test_calibrate_on_cosines(words, tfds_dir):
+  experiment = build.build(_config(tfds_dir, words))
+  found = calibration.calibrate(
+    experiment, experiment.init(0), ['none', 'tau_normalization', 'ncm', 'crt']
+  )
+  assert found['tau_normalization'] is None
+  assert 'needs a linear head' in calibration.table(found)
+  # Features of an untrained network are worth something to a new head.
+  assert found['crt']['validation']['balanced'] > 0.5
+
+
+@pytest.mark.parametrize(
+  ('arguments', 'expected'),
+  [
+    (['--methods=lsw'], "unknown method 'lsw'; there are none, logit_adj"),
+    (['--checkpoint=first'], "must be 'last', 'best' or a number"),
+    (['--checkpoint=7'], 'there is no checkpoint of step 7'),
+    (['--workdir=/nowhere'], 'config.json'),
+  ],
+)
+def test_calibrate_errors(arguments, expected, trained):
+  workdir, _ = trained
+  code, _, error = _program('calibrate', f'--workdir={workdir}', *arguments)
+  assert code in (2, 5) and expected in error
+
+
+def test_calibrate_needs_validation_images(tfds_dir):
+  config = _config(tfds_dir, 'sgd', data__validation_per_class=0)
+  experiment = build.build(config)
+  with pytest.raises(app.UsageError, match='validation_per_class=20'):
+    calibration.calibrate(experiment, experiment.init(0), ['ncm'])
+
+
 # --------------------------------------------------------- user's mistakes
 
 
@@ -268,6 +387,13 @@ def test_finding_says_so_if_nothing_helps():
     (['--config.optimizer.switch=2'], 'switch must be from 0 to 1, got 2.0'),
     (['--config.optimizer.clip_norm=-1'], 'clip_norm must be from'),
     (['--config.many_above=10'], 'many_above must be at least'),
+    ([f'--config={_DIGITS}:ldam,vs'], 'cannot be combined'),
+    ([f'--config={_DIGITS}:vs,drw'], 'would correct it again'),
+    (['--config.objective.loss=ldam', '--config.model.head=linear'], 'cosines'),
+    (['--config.objective.loss=ldam(margin=1)'], 'no parameter .margin'),
+    (['--config.objective.loss=ldam)'], 'cannot be read'),
+    (['--config.data.sampler=balanced'], 'must be one of shuffle, instance'),
+    (['--config.optimizer.threshold=5'], 'leaves no tail class'),
     (['--config.data.batch_size=1'], 'batch size of 2'),
     (['--config.optimizer.num_microbatches=5'], 'multiple of 5'),
     (['--config.model.name=resnet'], 'must be one of(.|\n)*resnet20'),
@@ -326,7 +452,7 @@ def test_evaluate_without_a_run(tmp_path):
   assert code == 2 and 'config.json' in error
 
 
-@pytest.mark.parametrize('name', ['train', 'evaluate', 'compare'])
+@pytest.mark.parametrize('name', ['train', 'evaluate', 'compare', 'calibrate'])
 def test_help_does_not_wait_for_jax(name):
   code = (
     'import runpy, sys; sys.argv = ["x", "--help"]\n'
@@ -345,15 +471,36 @@ def test_help_does_not_wait_for_jax(name):
 # ------------------------------------------------------- in this process
 
 
-@pytest.mark.parametrize('word', list(methods.WORDS))
-def test_every_method_trains(word, tmp_path, tfds_dir):
-  experiment = build.build(_config(tfds_dir, word, epochs=0.2))
+# Every word of every axis once, in few programs.
+_COMBINATIONS = (
+  'sgd,focal,cb,mixup', 'sam,sigmoid_focal,inverse_frequency',
+  'imbsam,balanced_softmax,cmo', 'sse_sam,logit_adjustment,instance_sampling',
+  'focal_sam,cdt', 'rsam,vs', 'imbsam,arb,class_balanced_sampling',
+  'sgd,distribution_balanced', 'sgd,ldam,grw,remix', 'imbsam,mm,drw',
+  'sgd,mm_ldam,ppw', 'imbsam,gcl,square_root_sampling', 'imbsam,ppl_cri',
+  'sgd,normface,absgd,zero_centroid', 'sgd,cosface,effective_number_sampling',
+  'imbsam,lm_softmax,progressive_sampling', 'sgd,gm_softmax,reversed_sampling',
+  'sgd,sample_margin,class_aware_sampling', 'sgd,etf,drs,dbn_mix',
+  'sgd,pal,margin_penalty', 'ce',
+)  # fmt: skip
+
+
+def test_every_word_is_in_a_combination():
+  used = {w for words in _COMBINATIONS for w in methods.split(words)}
+  single = {w for w, meaning in methods.WORDS.items() if not meaning.means}
+  assert used == single
+
+
+@pytest.mark.parametrize('words', _COMBINATIONS)
+def test_every_method_trains(words, tmp_path, tfds_dir):
+  # 32 rows a step: the second half of the run is begun.
+  experiment = build.build(_config(tfds_dir, words, epochs=0.3))
   summary = run.run(experiment, 0, tmp_path)
   assert summary['skipped_steps'] == 0
   assert 0 < summary['top1'] <= 1
 
 
-@pytest.mark.parametrize('word', ['imbsam', 'rsam'])
+@pytest.mark.parametrize('word', ['imbsam', 'rsam', 'sam,absgd,drs,ppmix,ldam'])
 def test_stopped_run_ends_bit_identical(word, tmp_path, tfds_dir, monkeypatch):
   experiment = build.build(_config(tfds_dir, word))
   whole = run.run(experiment, 7, tmp_path / 'whole')
@@ -431,9 +578,9 @@ def test_cost_follows_the_configuration(word, changes, cost, tfds_dir):
   assert run.expected_cost(experiment) == pytest.approx(cost)
 
 
-def test_cosine_head_is_scaled_in_prediction_too(tfds_dir):
+def test_cosines_are_scaled_in_prediction_too(tfds_dir):
   experiment = build.build(
-    _config(tfds_dir, 'sgd', model__head='cosine', epochs=4.0)
+    _config(tfds_dir, 'normface', optimizer__learning_rate=0.03, epochs=4.0)
   )
   state, batches = experiment.init(0), experiment.batches(0)
   for step in range(experiment.num_steps):
@@ -464,5 +611,6 @@ def test_config_round_trip(tmp_path):
   assert config_lib.from_json(path) == config
 
 
-def test_fewer_than_forty_fields():
-  assert len(config_lib.flatten(config_lib.Config())) < 40
+def test_a_configuration_stays_readable():
+  # Parameters of single methods belong into brackets, not into fields.
+  assert len(config_lib.flatten(config_lib.Config())) < 48

@@ -1,0 +1,243 @@
+# Copyright 2026 The imbsam_jax Authors.
+# SPDX-License-Identifier: Apache-2.0
+"""What is minimised: losses by name, ABSGD, penalties."""
+
+from collections.abc import Callable
+from typing import Any
+from typing import NamedTuple
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+
+from experiments import config as config_lib
+from experiments import specs
+from experiments import timeline
+from imbsam_jax import losses
+from imbsam_jax import weights
+
+
+def distribution_balanced(
+  logits: jax.Array,
+  labels: jax.Array,
+  class_counts: np.ndarray,
+  *,
+  alpha: float = 0.1,
+  beta: float = 10.0,
+  mu: float = 0.3,
+  bias_scale: float = 0.05,
+  negative_scale: float = 5.0,
+  gamma: float = 2.0,
+  balance: float = 2.0,
+) -> jax.Array:
+  """The multi-label loss on examples of one label, summed over classes."""
+  targets = labels[:, None] == jnp.arange(logits.shape[1])[None]
+  return jnp.sum(
+    losses.distribution_balanced_loss(
+      logits,
+      targets.astype(jnp.float32),
+      class_counts,
+      int(class_counts.sum()),
+      alpha=alpha,
+      beta=beta,
+      mu=mu,
+      bias_scale=bias_scale,
+      negative_scale=negative_scale,
+      gamma=gamma,
+      balance=balance,
+    ),
+    axis=1,
+  )
+
+
+# On a linear head.
+_LINEAR = {
+  'cross_entropy': losses.cross_entropy,
+  'focal': losses.focal_loss,
+  'sigmoid_focal': losses.sigmoid_focal_loss,
+  'balanced_softmax': losses.balanced_softmax,
+  'logit_adjustment': losses.logit_adjusted_cross_entropy,
+  'cdt': losses.cdt_loss,
+  'vs': losses.vs_loss,
+  'arb': losses.arb_loss,
+  'distribution_balanced': distribution_balanced,
+}
+# On cosines.
+_COSINE = {
+  'ldam': losses.ldam_loss,
+  'mm': losses.mm_loss,
+  'mm_ldam': losses.mm_ldam_loss,
+  'gcl': losses.gcl_loss,
+  'cri': losses.cri_loss,
+  'cosface': losses.cosface_loss,
+  'lm_softmax': losses.lm_softmax,
+  'gm_softmax': losses.gm_softmax,
+  'sample_margin': losses.sample_margin_loss,
+}
+LOSSES: dict[str, Callable[..., jax.Array]] = _LINEAR | _COSINE
+
+# They correct the class prior completely.
+CORRECT_PRIOR = (
+  'balanced_softmax',
+  'logit_adjustment',
+  'cdt',
+  'vs',
+  'arb',
+  'distribution_balanced',
+)
+# They look at the whole batch, so that its rows cannot be split.
+_COUPLED = ('arb',)
+_COUNTS = (
+  'balanced_softmax',
+  'logit_adjustment',
+  'cdt',
+  'vs',
+  'ldam',
+  'mm_ldam',
+  'gcl',
+  'cri',
+  'distribution_balanced',
+)
+
+
+class Objective(NamedTuple):
+  """What `training.make_train_step` needs to know about the loss.
+
+  Attributes:
+    example_loss: ``(logits, labels) -> losses``, and ``key=`` where it draws.
+    takes_key: Whether it draws.
+    example_weights: Factors from the losses of the batch, or None.
+    state: Their initial state.
+    penalty: Term of the parameters, or None.
+    logit_scale: Factor of the logits for probabilities.
+    coupled: Whether the loss of a row depends on the other rows.
+  """
+
+  example_loss: Callable[..., jax.Array]
+  takes_key: bool
+  example_weights: Callable[..., Any] | None
+  state: Any
+  penalty: Callable[[Any], jax.Array] | None
+  logit_scale: float
+  coupled: bool
+
+
+def head_of(config: config_lib.Config) -> str:
+  """The head of a configuration: 'auto' is what the loss needs."""
+  if config.model.head != 'auto':
+    return config.model.head
+  loss = specs.name(config.objective.loss)
+  return 'cosine' if loss in _COSINE else 'linear'
+
+
+def needs_cosines(loss: str) -> bool:
+  """Whether a loss is made for the cosines of a normalised head."""
+  return loss in _COSINE
+
+
+def make_objective(
+  config: config_lib.Objective, time: timeline.Timeline
+) -> Objective:
+  """From the configuration to functions.
+
+  Raises:
+    ValueError: An unknown name or parameter, or a value out of range.
+  """
+  loss, parameters = specs.parse(config.loss)
+  bound = specs.bind('objective.loss', config.loss, LOSSES)
+  takes_key = loss == 'gcl'
+  per_example, penalty = _penalties(config.penalty)
+
+  def example_loss(logits, labels, **key):
+    counts = (time.class_counts,) if loss in _COUNTS else ()
+    return bound(logits, labels, *counts, **key) + per_example(logits, labels)
+
+  _try(example_loss, takes_key, len(time.class_counts))
+  defaults = specs.parameters_of(LOSSES[loss])
+  scale = parameters.get('scale', defaults.get('scale', 1.0))
+  absgd = specs.name(config.weights) == 'absgd'
+  return Objective(
+    example_loss=example_loss,
+    takes_key=takes_key,
+    example_weights=specs.bind(
+      'objective.weights', config.weights, {'absgd': _absgd}
+    )(time)
+    if absgd
+    else None,
+    state=weights.absgd_init() if absgd else (),
+    penalty=penalty,
+    logit_scale=float(scale),
+    coupled=absgd or loss in _COUPLED,
+  )
+
+
+def _try(
+  example_loss: Callable[..., jax.Array], takes_key: bool, num_classes: int
+) -> None:
+  """Refuses parameters here, not within the first step."""
+  options = {'key': jax.random.key(0)} if takes_key else {}
+  jax.eval_shape(
+    lambda z, y: example_loss(z, y, **options),
+    jax.ShapeDtypeStruct((2, num_classes), jnp.float32),
+    jax.ShapeDtypeStruct((2,), jnp.int32),
+  )
+
+
+def _absgd(
+  time: timeline.Timeline,
+  *,
+  lam: float = 1.0,
+  gamma: float = 0.1,
+  alpha: float = 0.5,
+  start: float = 0.0,
+) -> Callable[..., Any]:
+  """ABSGD from a share of the run on; plain means before."""
+
+  def example_weights(example_losses, step, state):
+    found, new_state = weights.absgd_weights(
+      example_losses, state, lam=lam, gamma=gamma, alpha=alpha
+    )
+    if not start:
+      return found * len(example_losses), new_state
+    begun = time.traced_epoch(step) >= time.at(start)
+    return (
+      jnp.where(begun, found * len(example_losses), 1.0),
+      jax.tree.map(lambda n, o: jnp.where(begun, n, o), new_state, state),
+    )
+
+  return example_weights
+
+
+def _penalties(
+  text: str,
+) -> tuple[Callable[..., Any], Callable[[Any], jax.Array] | None]:
+  """Terms to add: one of logits and labels, one of parameters."""
+  return specs.bind(
+    'objective.penalty',
+    text,
+    {
+      'none': lambda: (_nothing, None),
+      'zero_centroid': _zero_centroid,
+      'sample_margin': _sample_margin,
+    },
+  )()
+
+
+def _nothing(logits: jax.Array, labels: jax.Array) -> float:
+  del logits, labels
+  return 0.0
+
+
+def _sample_margin(*, weight: float = 0.5):
+  def term(logits, labels):
+    return weight * losses.sample_margin_loss(logits, labels)
+
+  return term, None
+
+
+def _zero_centroid(*, weight: float = 5.0, mean: bool = True):
+  def penalty(params):
+    vectors = params['classifier']['class_vectors']
+    return weight * losses.zero_centroid_penalty(vectors, mean=mean)
+
+  return _nothing, penalty

@@ -1,0 +1,374 @@
+# Copyright 2026 The imbsam_jax Authors.
+# SPDX-License-Identifier: Apache-2.0
+"""Method words: what they set, what they refuse, what combines."""
+
+import itertools
+import re
+
+from absl.testing import absltest
+from absl.testing import parameterized
+import jax
+import numpy as np
+
+from experiments import compatibility
+from experiments import config as config_lib
+from experiments import methods
+from experiments import objective
+from experiments import presets
+from experiments import specs
+from experiments import streams
+from experiments import timeline
+from experiments import update_rule
+from experiments.configs import cifar10_lt
+from experiments.configs import cifar100_lt
+from experiments.configs import digits_lt
+
+_COUNTS = np.array([100, 40, 16, 5])
+
+
+def _config(words='sgd', **changes):
+  config = digits_lt.get_config(words)
+  changes = {name.replace('__', '.'): value for name, value in changes.items()}
+  return config_lib.replace(config, changes)
+
+
+def _differences(words):
+  plain = config_lib.flatten(_config('sgd'))
+  found = config_lib.flatten(_config(words))
+  return {k: v for k, v in found.items() if v != plain[k]}
+
+
+class WordsTest(parameterized.TestCase):
+  @parameterized.parameters(*methods.WORDS)
+  def test_every_word_is_known_to_the_builders(self, word):
+    """Names, parameters and combinations of each word are accepted."""
+    config = _config(word)
+    config_lib.check(config)
+    compatibility.check(config)
+    time = timeline.Timeline(_COUNTS, config.epochs, 16)
+    objective.make_objective(config.objective, time)
+    streams.make_reweighting(config.objective.weights, time)
+    streams.make_mixing(config.objective.mixing, time, image_shape=(8, 8, 1))
+    labels = np.repeat(np.arange(4), _COUNTS)
+    is_tail = (_COUNTS < 20) if config.data.stratify else None
+    order = streams.make_order(
+      config.data.sampler, time, labels, is_tail=is_tail, seed=0
+    )
+    self.assertLen(order[3].indices, 16)
+    update_rule.make_method(
+      config.optimizer, _COUNTS, 10, 100, jax.random.key(0)
+    )
+
+  @parameterized.parameters(
+    ('imbsam', {'optimizer.method': 'imbsam', 'optimizer.rho': 0.2}),
+    (
+      'ldam_drw',
+      {
+        'objective.loss': 'ldam',
+        'objective.weights': 'drw',
+        'optimizer.clip_norm': 1.0,
+      },
+    ),
+    (
+      'ppl_cri',
+      {
+        'objective.loss': 'cri',
+        'objective.weights': 'ppw',
+        'objective.mixing': 'ppmix',
+        'data.sampler': 'pps',
+        'optimizer.clip_norm': 1.0,
+      },
+    ),
+    (
+      'class_aware_sampling',
+      {'data.sampler': 'class_aware', 'data.stratify': False},
+    ),
+  )
+  def test_a_word_sets_its_fields_and_no_others(self, word, expected):
+    self.assertEqual(_differences(word), expected)
+
+  def test_words_combine(self):
+    one = _differences('imbsam,ldam_drw,cmo')
+    self.assertEqual(one, _differences('imbsam+ldam+drw+cmo'))
+    self.assertEqual(one, _differences('cmo,drw,ldam,imbsam'))
+    self.assertEqual(
+      one,
+      _differences('imbsam') | _differences('ldam_drw') | _differences('cmo'),
+    )
+
+  def test_a_suggestion_gives_way(self):
+    self.assertIn('cosface', _differences('pal')['objective.loss'])
+    self.assertEqual(_differences('pal,ldam')['objective.loss'], 'ldam')
+    self.assertEqual(_differences('ldam,pal')['objective.loss'], 'ldam')
+
+  @parameterized.parameters(
+    ('ldam,vs', "'ldam' and 'vs' cannot be combined: both choose"),
+    ('sam,imbsam', 'both choose optimizer.method'),
+    ('drw,cb', 'both choose objective.weights'),
+    ('mixup,cmo', 'both choose objective.mixing'),
+    ('drs,class_balanced_sampling', 'both choose data.sampler'),
+    ('etf,pal', 'both choose model.head'),
+    ('ldma', "Did you mean 'ldam'"),
+    ('imbsam,', "unknown method word ''"),
+  )
+  def test_refuses(self, words, message):
+    with self.assertRaisesRegex(ValueError, re.escape(message)):
+      _config(words)
+
+  def test_the_preset_of_more_words_counts(self):
+    found = {
+      'sam': {'optimizer.rho': 1.0},
+      'sam,ldam_drw': {'optimizer.rho': 3.0},
+      'drw,sam': {'optimizer.rho': 2.0},
+      'vs': {'optimizer.rho': 9.0},
+    }
+
+    def rho(words):
+      config = methods.apply(config_lib.Config(), words, found)
+      return config.optimizer.rho
+
+    self.assertEqual(
+      [rho(w) for w in ('sam', 'sam,drw', 'sam,drw,ldam', 'sam,mixup', 'sgd')],
+      [1.0, 2.0, 3.0, 1.0, config_lib.Config().optimizer.rho],
+    )
+
+  def test_combinations_of_a_comparison(self):
+    self.assertEqual(
+      methods.combinations('sgd,imbsam+vs', ''), ['sgd', 'imbsam+vs']
+    )
+    everything = methods.combinations('all', 'sgd,sam')
+    self.assertLen(everything, len(set(everything)))
+    # All but the update rules, twice.
+    num_words = len(methods.WORDS) - len(methods.AXES['update rule'])
+    self.assertLen(everything, 2 * num_words)
+    self.assertEqual(everything[:2], ['sgd', 'sam'])
+    with self.assertRaisesRegex(ValueError, 'unknown method word'):
+      methods.combinations('vss', 'sgd')
+
+  def test_help_explains_every_word(self):
+    text = methods.help_text()
+    for word, meaning in methods.WORDS.items():
+      self.assertRegex(text, rf'(?m)^  {word} .*{re.escape(meaning.about)}')
+
+  def test_describe(self):
+    self.assertEqual(methods.describe(_config('sgd')), 'sgd')
+    self.assertEqual(
+      methods.describe(_config('imbsam,ldam_drs,mixup')),
+      'imbsam ldam drs mixup',
+    )
+
+
+class CompatibilityTest(parameterized.TestCase):
+  @parameterized.parameters(
+    ('balanced_softmax,drw', 'would correct it again'),
+    ('logit_adjustment,cb', 'would correct it again'),
+    ('vs,class_balanced_sampling', 'would correct it again'),
+    ('cdt,drs', 'would correct it again'),
+    ('arb,inverse_frequency', 'would correct it again'),
+    ('drw,drs', 'both favour rare classes'),
+    ('ldam_drw,class_aware_sampling', 'both favour rare classes'),
+    ('arb,cmo', 'another stream. Use balanced_softmax'),
+    ('pal,vs', 'cannot be fitted to the cosines of a prototypes head'),
+    ('etf,zero_centroid', 'learned class vectors, which a etf head'),
+    ('vs,margin_penalty', 'made for cosines'),
+  )
+  def test_pairs_of_words_that_cannot_work(self, words, message):
+    with self.assertRaisesRegex(ValueError, message):
+      compatibility.check(_config(words))
+
+  @parameterized.parameters(
+    ({'objective__loss': 'ldam', 'model__head': 'linear'}, 'made for cosines'),
+    (
+      {'objective__loss': 'gcl(scale=20.0)', 'model__head': 'linear'},
+      'model.head=auto',
+    ),
+    ({'model__head': 'cosine'}, 'word normface'),
+    (
+      {'objective__mixing': 'mixup', 'optimizer__rows': 'split'},
+      'passes of their own',
+    ),
+    (
+      {'objective__mixing': 'mixup', 'optimizer__num_microbatches': 2},
+      'num_microbatches=1',
+    ),
+    ({'data__sampler': 'class_aware'}, 'stratify=False'),
+  )
+  def test_fields_that_cannot_work(self, changes, message):
+    with self.assertRaisesRegex(ValueError, message):
+      compatibility.check(_config(**changes))
+
+  @parameterized.parameters(
+    'ppl_cri', 'arb,class_balanced_sampling', 'arb,mixup', 'imbsam,absgd,vs',
+    'balanced_softmax,cmo', 'cdt,dbn_mix', 'pal,ldam_drw', 'rsam,gcl_drw',
+    'sam,ldam_drw', 'vs,instance_sampling', 'sse_sam,ldam_drw,cmo',
+  )  # fmt: skip
+  def test_pairs_that_are_published_are_accepted(self, words):
+    compatibility.check(_config(words))
+
+  def test_every_pair_of_axes_combines_or_says_why(self):
+    words = [
+      next(iter(found)) for axis, found in methods.AXES.items()
+    ]  # One of each axis.
+    for pair in itertools.combinations(words, 2):
+      try:
+        compatibility.check(_config(','.join(pair)))
+      except ValueError as error:
+        self.assertRegex(str(error), r'(Use|Leave|Pass|both choose)')
+
+
+class ParametersTest(parameterized.TestCase):
+  @parameterized.parameters(
+    ('ldam', ('ldam', {})),
+    ('vs(gamma=0.1, tau=1.2)', ('vs', {'gamma': 0.1, 'tau': 1.2})),
+    ("cri(cutoff=0.1, mode='fix')", ('cri', {'cutoff': 0.1, 'mode': 'fix'})),
+    (' gm_softmax(beta1=-0.1) ', ('gm_softmax', {'beta1': -0.1})),
+  )
+  def test_parse(self, text, expected):
+    self.assertEqual(specs.parse(text), expected)
+
+  @parameterized.parameters(
+    'ldam(0.3)', 'ldam(max_margin=open("x"))', 'ldam max', '', 'a.b(c=1)',
+    'f(**{})', '__import__("os")', 'ldam(max_margin=0.3',
+  )  # fmt: skip
+  def test_refuses_what_is_no_choice(self, text):
+    with self.assertRaisesRegex(ValueError, 'cannot be read'):
+      specs.parse(text)
+
+  @parameterized.parameters(
+    ('ldamm', "must be one of .*Did you mean 'ldam'"),
+    (
+      'ldam(gamma=1.0)',
+      r'ldam has no parameter .gamma.. It has max_margin=0.5',
+    ),
+    ('ldam(label_smoothing=0.1)', 'no meaning for losses with margins'),
+    ('lm_softmax(label_smoothing=0.1)', 'no meaning for losses with margins'),
+    ('mm(key=1)', 'no parameter'),
+    ('arb(axis_name="x")', 'no parameter'),
+    ('focal(gamma=-1.0)', '`gamma` must be finite and >= 0, got -1.0'),
+    ('vs(tau=-0.5)', '`tau`'),
+    ('ldam(max_margin=-0.5)', '`max_margin`'),
+    ('ldam(scale=0.0)', '`scale`'),
+    ('cri(cutoff=2.0)', '`cutoff`'),
+    ("cri(mode='one')", '`mode`'),
+  )
+  def test_refuses_losses(self, text, message):
+    with self.assertRaisesRegex(ValueError, message):
+      objective.make_objective(
+        config_lib.Objective(loss=text), timeline.Timeline(_COUNTS, 10, 16)
+      )
+
+  @parameterized.parameters(
+    ({'weights': 'drw(beta=2.0)'}, 'beta'),
+    ({'weights': 'drv'}, "Did you mean 'drw'"),
+    ({'weights': 'ppw(start=0.9, end=0.5)'}, 'start'),
+  )
+  def test_refuses_weights(self, fields, message):
+    time = timeline.Timeline(_COUNTS, 10, 16)
+    with self.assertRaisesRegex(ValueError, message):
+      found = streams.make_reweighting(fields['weights'], time)
+      found.weights(100)
+
+  @parameterized.parameters(
+    ('mixup(alpha=-1.0)', (8, 8, 1), 'alpha'),
+    ('cmo(probability=2.0)', (8, 8, 1), 'probability'),
+    ('cmo', (8,), 'H, W, channels'),
+    ('remix(kappa=0.5)', (8, 8, 1), 'kappa'),
+  )
+  def test_refuses_mixing(self, text, image_shape, message):
+    with self.assertRaisesRegex(ValueError, message):
+      streams.make_mixing(
+        text, timeline.Timeline(_COUNTS, 10, 16), image_shape=image_shape
+      )
+
+  def test_label_smoothing_of_cross_entropy(self):
+    built = objective.make_objective(
+      config_lib.Objective(loss='cross_entropy(label_smoothing=0.2)'),
+      timeline.Timeline(_COUNTS, 10, 16),
+    )
+    logits = np.array([[2.0, -1.0, 0.5, 0.0]])
+    log_p = logits - np.log(np.exp(logits).sum())
+    target = 0.05 + 0.8 * np.eye(4)[[1]]
+    np.testing.assert_allclose(
+      built.example_loss(logits.astype(np.float32), np.array([1])),
+      -(target * log_p).sum(axis=1),
+      rtol=1e-6,
+    )
+
+  def test_scale_of_probabilities_is_that_of_the_loss(self):
+    time = timeline.Timeline(_COUNTS, 10, 16)
+    scales = {
+      text: objective.make_objective(
+        config_lib.Objective(loss=text), time
+      ).logit_scale
+      for text in ('ldam', 'ldam(scale=20.0)', 'mm', 'vs')
+    }
+    self.assertEqual(
+      scales, {'ldam': 30.0, 'ldam(scale=20.0)': 20.0, 'mm': 19.0, 'vs': 1.0}
+    )
+
+
+class RadiusTest(parameterized.TestCase):
+  def test_saddle_longtail_on_cifar10(self):
+    for words, rho in (('sam', 0.1), ('sam,drw', 0.5), ('sam,ldam_drw', 0.8)):
+      config = cifar10_lt.get_config(words)
+      self.assertEqual(config.optimizer.rho, rho)
+      self.assertEqual(config.optimizer.rho_schedule, 'constant')
+    self.assertEqual(cifar100_lt.get_config('sam,drw').optimizer.rho, 0.8)
+
+  @parameterized.parameters(
+    ('imagenet_lt', 'sam,drw', (0.05, 0.1, 0.5, 0.5)),
+    ('imagenet_lt', 'sam,ldam_drw', (0.05, 0.1, 0.5, 0.5)),
+    ('i_naturalist2018', 'sam,drw', (0.05, 0.1, 0.1, 0.2)),
+    ('i_naturalist2018', 'sam,ldam_drw', (0.05, 0.1, 0.5, 0.5)),
+  )
+  def test_saddle_longtail_in_steps(self, name, words, radii):
+    config = methods.apply(
+      config_lib.Config(epochs=90.0), words, presets.saddle_longtail(name)
+    )
+    steps_per_epoch = 7
+    rho = update_rule.make_radius(
+      config.optimizer.rho, config.optimizer.rho_schedule, 90 * steps_per_epoch
+    )
+    # One-based epochs: up to 5, 6 to 60, 61 to 75, above.
+    epochs = np.array([0, 4, 5, 59, 60, 74, 75, 89])
+    for place in (0, steps_per_epoch - 1):
+      found = [float(rho(e * steps_per_epoch + place)) for e in epochs]
+      np.testing.assert_allclose(found, np.repeat(radii, 2), rtol=1e-5)
+    weights = streams.make_reweighting(
+      config.objective.weights, timeline.Timeline(np.array([70, 14]), 90, 12)
+    ).weights
+    self.assertEqual(weights(60 * 7 - 1).tolist(), [1, 1])
+    self.assertGreater(weights(60 * 7)[1], 1.1)
+
+  def test_the_default_steps_are_those_of_the_code_on_cifar(self):
+    rho = update_rule.make_radius(0.5, 'step()', 200)
+    np.testing.assert_allclose(
+      [float(rho(e)) for e in (4, 5, 159, 160, 179, 180)],
+      [0.05, 0.1, 0.1, 0.5, 0.5, 0.6],
+      rtol=1e-6,
+    )
+
+  def test_linear(self):
+    rho = update_rule.make_radius(0.4, 'linear(first=0.5, last=1.0)', 11)
+    np.testing.assert_allclose(
+      [float(rho(c)) for c in (0, 5, 10, 20)], [0.2, 0.3, 0.4, 0.4], rtol=1e-6
+    )
+
+  def test_constant_stays_a_number(self):
+    # The links leave a constant 0 out.
+    self.assertEqual(update_rule.make_radius(0.0, 'constant', 10), 0.0)
+
+  @parameterized.parameters(
+    'step(factors=(1.0,), starts=(0.5,))',
+    'step(factors=(1.0, 2.0), starts=(1.5,))',
+    'step(factors=(1.0, -2.0), starts=(0.5,))',
+    'linear(first=-1.0)',
+    'cosine',
+  )
+  def test_refuses(self, schedule):
+    with self.assertRaisesRegex(ValueError, 'rho_schedule'):
+      update_rule.make_radius(0.1, schedule, 10)
+
+
+if __name__ == '__main__':
+  absltest.main()
