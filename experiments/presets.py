@@ -8,6 +8,20 @@ from typing import Any
 _STARTS = tuple(round(epoch / 90, 6) for epoch in (5, 60, 75))
 
 
+# Radii of the methods' papers.
+SHARPNESS_AWARE: dict[str, dict[str, Any]] = {
+  'sam': {'optimizer.rho': 0.05},
+  'imbsam': {'optimizer.rho': 0.05},
+  'sse_sam': {
+    'optimizer.rho': 0.1,
+    'optimizer.head_rho': 0.05,
+    'optimizer.switch': 0.7,
+  },
+  'focal_sam': {'optimizer.rho': 0.2, 'optimizer.focal_gamma': 3.0},
+  'rsam': {'optimizer.rho': 0.005},
+}
+
+
 def saddle_longtail(name: str) -> dict[str, dict[str, Any]]:
   """Radii of Saddle-LongTail: SAM with re-weighting.
 

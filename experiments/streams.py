@@ -243,18 +243,7 @@ def _remix(
   kappa: float = 3.0,
   tau: float = 0.5,
 ) -> Mixing:
-  return Mixing(
-    lambda key, step, batch, partner: augment.remix(
-      key,
-      batch,
-      partner,
-      time.class_counts,
-      alpha=alpha,
-      kappa=kappa,
-      tau=tau,
-    ),
-    None,
-  )
+  return _remixing(time, lambda step: 1.0, alpha=alpha, kappa=kappa, tau=tau)
 
 
 def _ppmix(
@@ -267,22 +256,30 @@ def _ppmix(
   end: float = 0.8,
   power: float = 3.0,
 ) -> Mixing:
-  def mix(key, step, batch, partner):
-    progress = schedules.phase(
+  def progress(step):
+    return schedules.phase(
       time.traced_epoch(step),
       start=time.at(start),
       end=time.at(end),
       power=power,
     )
+
+  return _remixing(time, progress, alpha=alpha, kappa=kappa, tau=tau)
+
+
+def _remixing(
+  time: timeline.Timeline,
+  progress: Callable[[jax.Array], Any],
+  **parameters: float,
+) -> Mixing:
+  def mix(key, step, batch, partner):
     return augment.remix(
       key,
       batch,
       partner,
       time.class_counts,
-      alpha=alpha,
-      kappa=kappa,
-      tau=tau,
-      progress=progress,
+      progress=progress(step),
+      **parameters,
     )
 
   return Mixing(mix, None)

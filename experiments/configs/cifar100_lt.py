@@ -14,19 +14,13 @@ from experiments import methods
 from experiments import presets
 from experiments.configs import cifar10_lt
 
-_PRESETS = presets.saddle_longtail('cifar100') | {
-  'imbsam': {'optimizer.rho': 0.05},
-  'sse_sam': {
-    'optimizer.rho': 0.1,
-    'optimizer.head_rho': 0.05,
-    'optimizer.switch': 0.7,
-  },
-  'focal_sam': {'optimizer.rho': 0.2, 'optimizer.focal_gamma': 3.0},
-  'rsam': {'optimizer.rho': 0.005},
-  'cri': {
-    'objective.loss': 'cri(scale=10.0, max_margin=0.2, gamma=1.5)',
-  },
-}
+_PRESETS = (
+  presets.SHARPNESS_AWARE
+  | presets.saddle_longtail('cifar100')
+  | {
+    'cri': {'objective.loss': 'cri(scale=10.0, max_margin=0.2, gamma=1.5)'},
+  }
+)
 
 
 def get_config(words: str = 'sgd') -> config_lib.Config:

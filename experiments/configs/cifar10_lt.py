@@ -19,16 +19,7 @@ from experiments import config as config_lib
 from experiments import methods
 from experiments import presets
 
-_PRESETS = presets.saddle_longtail('cifar10') | {
-  'imbsam': {'optimizer.rho': 0.05},
-  'sse_sam': {
-    'optimizer.rho': 0.1,
-    'optimizer.head_rho': 0.05,
-    'optimizer.switch': 0.7,
-  },
-  'focal_sam': {'optimizer.rho': 0.2, 'optimizer.focal_gamma': 3.0},
-  'rsam': {'optimizer.rho': 0.005},
-}
+_PRESETS = presets.SHARPNESS_AWARE | presets.saddle_longtail('cifar10')
 
 
 def get_config(words: str = 'sgd') -> config_lib.Config:

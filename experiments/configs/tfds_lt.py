@@ -11,23 +11,13 @@ methods' papers. Not yet measured.
 
 from experiments import config as config_lib
 from experiments import methods
+from experiments import presets
 
-_PRESETS = {
-  'sam': {'optimizer.rho': 0.05},
-  'imbsam': {'optimizer.rho': 0.05},
-  'sse_sam': {
-    'optimizer.rho': 0.1,
-    'optimizer.head_rho': 0.05,
-    'optimizer.threshold': 100,
-    'optimizer.switch': 0.7,
-  },
-  'focal_sam': {'optimizer.rho': 0.2, 'optimizer.focal_gamma': 3.0},
-  'rsam': {'optimizer.rho': 0.005},
-}
+_PRESETS = presets.SHARPNESS_AWARE
 
 
 def get_config(words: str = 'sgd') -> config_lib.Config:
-  """The configuration for one method word."""
+  """The configuration for method words."""
   config = config_lib.Config(
     data=config_lib.Data(
       name='cifar10', imbalance_factor=100.0, batch_size=128

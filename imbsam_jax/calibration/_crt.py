@@ -12,6 +12,7 @@ from imbsam_jax import _numbers
 from imbsam_jax import sampling
 from imbsam_jax.calibration import _inputs
 from imbsam_jax.calibration import _sgd
+from imbsam_jax.losses import _labels
 
 
 def fit_crt(
@@ -62,7 +63,7 @@ def fit_crt(
   features = _cosine.float_matrix('features', features)
   _inputs.check_integer('num_classes', num_classes)
   num_rows, dim = features.shape
-  labels = _inputs.row_labels(labels, num_rows, num_classes)
+  labels = _labels.class_indices(labels, num_rows, num_classes)
   _inputs.check_fit('features', num_rows, num_steps, batch_size)
   _inputs.check_integer('samples_per_class', samples_per_class)
   _numbers.check_number('learning_rate', learning_rate, low=0)

@@ -103,7 +103,7 @@ def fit_marc(
   """
   logits = _labels.float_logits(logits)
   num_rows, num_classes = logits.shape
-  labels = _inputs.row_labels(labels, num_rows, num_classes)
+  labels = _labels.class_indices(labels, num_rows, num_classes)
   _inputs.check_fit('logits', num_rows, num_steps, batch_size)
   _numbers.check_number('learning_rate', learning_rate, low=0)
   _numbers.check_number('weight_decay', weight_decay, low=0)

@@ -10,6 +10,7 @@ from jax.typing import ArrayLike
 
 from imbsam_jax import _cosine
 from imbsam_jax.calibration import _inputs
+from imbsam_jax.losses import _labels
 
 
 def class_means(
@@ -33,7 +34,7 @@ def class_means(
   """
   features = _cosine.float_matrix('features', features)
   _inputs.check_integer('num_classes', num_classes)
-  labels = _inputs.row_labels(labels, features.shape[0], num_classes)
+  labels = _labels.class_indices(labels, features.shape[0], num_classes)
   # Negative indices would count from the end.
   outside = (labels < 0) | (labels >= num_classes)
   rows = jnp.where(outside, num_classes, labels)

@@ -71,11 +71,11 @@ def check_labels(labels: Any, logits: jax.Array) -> Any:
         f'logits {logits.shape}.'
       )
     return MixedLabels(
-      _check_indices(labels.first, logits),
-      _check_indices(labels.second, logits),
+      class_indices(labels.first, *logits.shape),
+      class_indices(labels.second, *logits.shape),
       lam,
     )
-  return _check_indices(labels, logits)
+  return class_indices(labels, *logits.shape)
 
 
 def mixed(loss_of: Callable[[jax.Array], jax.Array], labels: Any) -> jax.Array:
@@ -92,7 +92,13 @@ def one_hot(labels: jax.Array, num_classes: int) -> jax.Array:
   return labels[:, None] == jnp.arange(num_classes, dtype=jnp.int32)[None]
 
 
-def _check_indices(labels: Any, logits: jax.Array) -> jax.Array:
+def class_indices(labels: Any, num_rows: int, num_classes: int) -> jax.Array:
+  """Labels as int32 ``[num_rows]``; the range is checked if concrete.
+
+  Raises:
+    TypeError: Not integers.
+    ValueError: Not one per row, or out of range.
+  """
   if isinstance(labels, tuple):
     raise TypeError(
       '`labels` must be an int array or `losses.MixedLabels`, got a tuple.'
@@ -103,21 +109,19 @@ def _check_indices(labels: Any, logits: jax.Array) -> jax.Array:
     raise TypeError(
       f'`labels` must be class indices, got dtype {labels.dtype}. Pass '
       'labels.argmax(axis=-1) for one-hot rows, `MixedLabels` for mixed '
-      'examples; smoothed labels go into '
-      '`margin_softmax(..., label_smoothing=)`, and have no meaning for losses '
-      'with margins.'
+      'examples; smoothed labels are `label_smoothing` of `cross_entropy`, and '
+      'have no meaning for losses with margins.'
     )
-  if labels.shape != logits.shape[:1]:
+  if labels.shape != (num_rows,):
     raise ValueError(
-      f'`labels` must have shape [B], got {labels.shape} for logits '
-      f'{logits.shape}. For one-hot labels pass labels.argmax(axis=-1).'
+      f'`labels` must have one entry for each of the {num_rows} rows, got '
+      f'shape {labels.shape}. For one-hot rows pass labels.argmax(axis=-1).'
     )
-  num_classes = logits.shape[1]
   if isinstance(labels, np.ndarray) and labels.size:
     wrong = np.flatnonzero((labels < 0) | (labels >= num_classes))
     if wrong.size:
       raise ValueError(
-        f'`labels` must be in [0, {num_classes}), the columns of `logits`, got '
-        f'{labels[wrong[0]]} at row {wrong[0]} ({wrong.size} such rows).'
+        f'`labels` must be in [0, {num_classes}), got {labels[wrong[0]]} at '
+        f'row {wrong[0]} ({wrong.size} such rows). Drop padded rows first.'
       )
   return jnp.asarray(labels).astype(jnp.int32)
