@@ -34,7 +34,7 @@ def cri_loss(
   Xu et al., arXiv 2205.12117. With :math:`\ell` the loss of LDAM and
   :math:`p = e^{-\ell}`, it is :math:`f = (1 - p)^\gamma \ell`, and above
   :math:`f_T = -(1 - T)^\gamma \log T`, where p < T, it becomes 0 ('zero'), f_T
-  ('fix') or :math:`f_T \, p / T` ('decrease').
+  ('fix') or :math:`f_T \, e^{-f} / T` ('decrease').
 
   Args:
     logits: Cosines, any float dtype ``[B, C]``, see `models.CosineHead`.
@@ -73,23 +73,25 @@ def cri_loss(
       logits, labels, class_counts, max_margin=max_margin, scale=scale
     )
     focal = _cross_entropy.modulator(loss, gamma) * loss
-    return focal if cutoff is None else _cut(loss, focal, gamma, cutoff, mode)
+    return focal if cutoff is None else _cut(focal, gamma, cutoff, mode)
 
   return _labels.mixed(loss_of, labels)
 
 
 def _cut(
-  loss: jax.Array, focal: jax.Array, gamma: float, cutoff: float, mode: str
+  focal: jax.Array, gamma: ArrayLike, cutoff: ArrayLike, mode: str
 ) -> jax.Array:
-  # On the host: 1e-50 is a number there.
-  log_cutoff = math.log(cutoff)
-  limit = -((1 - cutoff) ** gamma) * log_cutoff
+  # A concrete T on the host: 1e-50 is a number there.
+  on_host = isinstance(cutoff, int | float)
+  log_cutoff: Any = math.log(cutoff) if on_host else jnp.log(cutoff)
+  limit = -((1.0 - cutoff) ** gamma) * log_cutoff
   match mode:
     case 'zero':
       instead: Any = 0.0
     case 'fix':
       instead = limit
     case _:
-      # The exponent is not positive where this is used.
-      instead = limit * jnp.exp(jnp.minimum(-loss - log_cutoff, 0.0))
-  return jnp.where(loss <= -log_cutoff, focal, instead)
+      # From limit on; masked where it is not used and might overflow.
+      beyond = jnp.maximum(focal, limit)
+      instead = limit * jnp.exp(-beyond - log_cutoff)
+  return jnp.where(focal <= limit, focal, instead)

@@ -98,6 +98,8 @@ def distribution_balanced_loss(
 
 def _positives(targets: ArrayLike, logits: jax.Array) -> jax.Array:
   targets = jnp.asarray(targets)
+  if targets.dtype == bool:
+    targets = targets.astype(jnp.int32)
   if targets.shape != logits.shape:
     raise ValueError(
       f'`targets` must have shape [B, C], got {targets.shape} for logits '
