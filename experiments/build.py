@@ -93,6 +93,19 @@ class Experiment:
         train_step.lower(state, batch).compile()
 
 
+def check(config: config_lib.Config) -> None:
+  """Refuses what can be refused without the data.
+
+  Raises:
+    UsageError: A value of the configuration does not fit.
+  """
+  try:
+    config_lib.check(config)
+    compatibility.check(config)
+  except ValueError as error:
+    raise app.UsageError(str(error)) from error
+
+
 def build(
   config: config_lib.Config, *, data: data_lib.LongTailedData | None = None
 ) -> Experiment:
@@ -109,9 +122,8 @@ def build(
     UsageError: A value of the configuration does not fit.
     DataError: The data are missing or do not give what is asked for.
   """
+  check(config)
   try:
-    config_lib.check(config)
-    compatibility.check(config)
     return _build(config, load_data(config.data) if data is None else data)
   except data_lib.DataError:
     raise

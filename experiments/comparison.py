@@ -8,6 +8,7 @@ from concurrent import futures
 import dataclasses
 import datetime
 import json
+import os
 import pathlib
 import statistics
 import subprocess
@@ -30,6 +31,8 @@ _ACCURACIES = (
 _BY_LINK = ('balanced', 'tail')
 
 
+# Methods that are compiled together.
+_AT_ONCE = 8
 # Methods in a picture; more cannot be told apart.
 _MAX_CURVES = 6
 
@@ -54,24 +57,18 @@ def compare(
   Returns:
     The content of ``comparison.json``.
   """
-  experiments = _build_all(configs)
-  print(report.header(next(iter(experiments.values()))), end='\n\n')
-  # XLA compiles a program on one core: all methods at once, and before the
-  # first run, whose time would otherwise be mostly this.
-  incomplete = [
-    experiment
-    for word, experiment in experiments.items()
-    if not all(_is_complete(workdir, word, s) for s in range(num_seeds))
-  ]
-  with futures.ThreadPoolExecutor() as pool:
-    list(pool.map(build.Experiment.compile_ahead, incomplete))
-  runs = {
-    word: [
-      _run(word, experiment, seed, _folder(workdir, word, seed))
-      for seed in range(num_seeds)
-    ]
-    for word, experiment in experiments.items()
-  }
+  words = list(configs)
+  experiment = build.build(configs[words[0]])
+  print(report.header(experiment), end='\n\n')
+  # What cannot work is said before hours are spent on what can.
+  for word in words[1:]:
+    build.check(configs[word])
+  runs: dict[str, list[pathlib.Path]] = {}
+  for first in range(0, len(words), _AT_ONCE):
+    part = {word: configs[word] for word in words[first : first + _AT_ONCE]}
+    runs |= _runs(part, num_seeds, workdir, like=experiment)
+    # Compiled programs of many methods are more than a process may map.
+    jax.clear_caches()
   summaries = {
     word: [json.loads((f / 'summary.json').read_text()) for f in folders]
     for word, folders in runs.items()
@@ -176,19 +173,39 @@ def finding(content: Mapping[str, Any]) -> str:
   )
 
 
-def _build_all(
+def _runs(
   configs: Mapping[str, config_lib.Config],
-) -> dict[str, build.Experiment]:
-  """All experiments; those of equal data share them."""
-  experiments: dict[str, build.Experiment] = {}
-  for word, config in configs.items():
-    alike = [
-      e.data
-      for e in experiments.values()
-      if _examples(e.config.data) == _examples(config.data)
+  num_seeds: int,
+  workdir: pathlib.Path,
+  *,
+  like: build.Experiment,
+) -> dict[str, list[pathlib.Path]]:
+  """Folders of the runs of some methods; what is missing is trained."""
+  experiments = {
+    word: build.build(
+      config,
+      data=like.data
+      if _examples(config.data) == _examples(like.config.data)
+      else None,
+    )
+    for word, config in configs.items()
+  }
+  # XLA compiles a program on one core: several at once, and before the first
+  # run, whose time would otherwise be mostly this.
+  incomplete = [
+    experiment
+    for word, experiment in experiments.items()
+    if not all(_is_complete(workdir, word, s) for s in range(num_seeds))
+  ]
+  with futures.ThreadPoolExecutor(os.cpu_count()) as pool:
+    list(pool.map(build.Experiment.compile_ahead, incomplete))
+  return {
+    word: [
+      _run(word, experiment, seed, _folder(workdir, word, seed))
+      for seed in range(num_seeds)
     ]
-    experiments[word] = build.build(config, data=alike[0] if alike else None)
-  return experiments
+    for word, experiment in experiments.items()
+  }
 
 
 def _examples(data: Any) -> Any:
