@@ -11,13 +11,14 @@ import grain
 import jax
 import jax.numpy as jnp
 import numpy as np
-import optax
 
 from experiments import app
+from experiments import class_weights
 from experiments import compatibility
 from experiments import config as config_lib
+from experiments import mixing as mixing_lib
 from experiments import objective as objective_lib
-from experiments import streams
+from experiments import samplers
 from experiments import timeline
 from experiments import update_rule
 from imbsam_jax import data as data_lib
@@ -162,7 +163,7 @@ def _build(
     )
   time = timeline.Timeline(data.class_counts, config.epochs, batch_size)
   objective = objective_lib.make_objective(config.objective, time)
-  mixing = streams.make_mixing(
+  mixing = mixing_lib.make_mixing(
     config.objective.mixing, time, image_shape=data.train.images.shape[1:]
   )
   chosen: Any = config.model
@@ -189,7 +190,7 @@ def _build(
   split = _splits_rows(config, method, coupled)
   preprocess = _standardization(data.train.images)
   make_tx = functools.partial(
-    _make_optimizer,
+    update_rule.make_chain,
     config.optimizer,
     num_steps,
     _steps(config.optimizer.warmup_epochs, num_train, batch_size),
@@ -228,9 +229,11 @@ def _build(
     )
 
   def batches(seed):
-    return _batches(config, data, method, mixing, split, num_parts, seed)
+    return _batches(config, data, time, method, mixing, split, num_parts, seed)
 
-  batches(config.seed)  # Here, so that what does not fit is said at once.
+  # Here, so that what does not fit is said at once.
+  batches(config.seed)[0]
+  jax.eval_shape(init_state, jax.random.key(0))
   return Experiment(
     config=config,
     data=data,
@@ -262,28 +265,26 @@ def _steps(epochs: float, num_train: int, batch_size: int) -> int:
 def _batches(
   config: config_lib.Config,
   data: data_lib.LongTailedData,
+  time: timeline.Timeline,
   method: training.Method,
-  mixing: streams.Mixing | None,
+  mixing: mixing_lib.Mixing | None,
   split: bool,
   row_multiple: int,
   seed: int,
 ) -> grain.MapDataset:
-  time = timeline.Timeline(
-    data.class_counts, config.epochs, config.data.batch_size
-  )
   labels = data.train.labels
   is_tail = data.class_counts < config.optimizer.threshold
-  order = streams.make_order(
+  order = samplers.make_order(
     config.data.sampler,
     time,
     labels,
     is_tail=is_tail if config.data.stratify else None,
     seed=seed,
   )
-  reweighting = streams.make_reweighting(config.objective.weights, time)
+  reweighting = class_weights.make_reweighting(config.objective.weights, time)
   shared = {'reweighting': reweighting}
   if mixing is not None:
-    partners = streams.make_partner_order(
+    partners = mixing_lib.make_partner_order(
       mixing, order, time, labels, seed=seed
     )
     return data_lib.paired_batches(
@@ -300,28 +301,6 @@ def _batches(
     pad=not config.data.stratify,
     row_multiple=row_multiple,
     **shared,
-  )
-
-
-def _make_optimizer(
-  config: Any,
-  num_steps: int,
-  warmup_steps: int,
-  link: optax.GradientTransformation,
-) -> optax.GradientTransformationExtraArgs:
-  learning_rate = training.learning_rate_schedule(
-    config.schedule,
-    config.learning_rate,
-    num_steps=num_steps,
-    warmup_steps=warmup_steps,
-  )
-  return training.make_optimizer(
-    link,
-    learning_rate,
-    momentum=config.momentum,
-    weight_decay=config.weight_decay,
-    decay=config.decay,
-    clip_norm=config.clip_norm,
   )
 
 
@@ -349,8 +328,9 @@ def _splits_rows(
     )
   if rows == 'split' and coupled:
     raise ValueError(
-      '--config.optimizer.rows=split is not exact where rows depend on each '
-      'other, as they do for arb and absgd. Leave --config.optimizer.rows=auto.'
+      '--config.optimizer.rows=split is not exact where the loss of a row '
+      'depends on others, as for arb, absgd and mixing. Leave '
+      '--config.optimizer.rows=auto.'
     )
   if coupled and config.optimizer.num_microbatches > 1:
     raise ValueError(

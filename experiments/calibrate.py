@@ -7,7 +7,8 @@ r"""Corrects the classifier of a trained run, or trains it again.
 
 The network stays as it is. Hyper-parameters are chosen by balanced accuracy on
 the validation images of the run; the test set is looked at with the chosen
-values only. 'none' is the checkpoint itself.
+values only. 'none' is the checkpoint itself. A folder of seeds, as `compare`
+leaves it, gives the mean +- std over them: --workdir=runs/digits_lt/sgd
 """
 
 from collections.abc import Sequence
@@ -17,7 +18,9 @@ from absl import flags
 
 from experiments import app
 
-_WORKDIR = flags.DEFINE_string('workdir', None, 'Folder of the run.')
+_WORKDIR = flags.DEFINE_string(
+  'workdir', None, 'Folder of a run, or of its seeds.'
+)
 _METHODS = flags.DEFINE_list(
   'methods',
   'none,logit_adjustment,tau_normalization,ncm,lws,marc,crt',
@@ -42,18 +45,23 @@ def main(argv: Sequence[str]) -> None:
   from experiments import restore
   from imbsam_jax import training
 
+  calibration.check_names(_METHODS.value)
   workdir = pathlib.Path(_WORKDIR.value).expanduser()
-  experiment, state = restore.restore(
-    workdir, _CHECKPOINT.value, data_dir=_DATA_DIR.value
-  )
-  found = calibration.calibrate(
-    experiment, state, _METHODS.value, seed=_SEED.value
-  )
-  path = workdir / 'calibration.json'
-  training.write_json(path, {'step': int(state.step), 'methods': found})
-  print(f'step {int(state.step)} of {experiment.num_steps}, accuracy in %')
-  print(calibration.table(found))
-  print(f'{path}')
+  found = []
+  for folder in calibration.run_folders(workdir):
+    experiment, state = restore.restore(
+      folder, _CHECKPOINT.value, data_dir=_DATA_DIR.value
+    )
+    found.append(
+      calibration.calibrate(experiment, state, _METHODS.value, seed=_SEED.value)
+    )
+    training.write_json(
+      folder / 'calibration.json',
+      {'step': int(state.step), 'methods': found[-1]},
+    )
+    print(f'{folder}: step {int(state.step)} of {experiment.num_steps}')
+  print(f'\naccuracy in %\n{calibration.table(found)}')
+  print('calibration.json is in the folder of the run')
 
 
 if __name__ == '__main__':

@@ -4,6 +4,8 @@
 
 from collections.abc import Callable
 from collections.abc import Iterator
+from collections.abc import Sequence
+import pathlib
 from typing import Any
 from typing import NamedTuple
 
@@ -197,11 +199,7 @@ def calibrate(
   Raises:
     UsageError: An unknown method, or a run without validation images.
   """
-  for name in names:
-    if name not in METHODS:
-      raise app.UsageError(
-        f'unknown method {name!r}; there are {", ".join(METHODS)}.'
-      )
+  check_names(names)
   data = experiment.data
   if data.validation is None:
     raise app.UsageError(
@@ -224,25 +222,62 @@ def calibrate(
   }
 
 
-def table(found: dict[str, Any]) -> str:
-  """One line per method: what was chosen, and the metrics of the test set."""
+def check_names(names: Sequence[str]) -> None:
+  """Refuses unknown methods, and none."""
+  for name in names or ['']:
+    if name not in METHODS:
+      raise app.UsageError(
+        f'unknown method {name!r}; there are {", ".join(METHODS)}.'
+      )
+
+
+def run_folders(workdir: pathlib.Path) -> list[pathlib.Path]:
+  """The folder of a run, or those of its seeds as `compare` leaves them."""
+  seeds = sorted(workdir.glob('seed_*'))
+  return (
+    seeds if seeds and not (workdir / 'config.json').exists() else [workdir]
+  )
+
+
+def table(found: Sequence[dict[str, Any]]) -> str:
+  """One line per method: what was chosen, and the metrics of the test set.
+
+  Args:
+    found: What `calibrate` gave, for one run or for several seeds.
+  """
   columns = ['method', 'chosen', 'validation']
   columns += [f'test {report.COLUMNS[name]}' for name in _SHOWN]
   rows = []
-  for name, result in found.items():
-    if result is None:
+  for name in found[0]:
+    results = [one[name] for one in found]
+    if results[0] is None:
       rows.append([name, 'needs a linear head', *['n/a'] * (len(_SHOWN) + 1)])
       continue
-    chosen = ', '.join(f'{k} {v}' for k, v in result['chosen'].items())
+    test = [result['test'] for result in results]
     rows.append(
       [
         name,
-        chosen,
-        console.percent(result['validation']['balanced']),
-        *(console.percent(result['test'][metric]) for metric in _SHOWN),
+        _choices([result['chosen'] for result in results]),
+        _percent([result['validation'] for result in results], 'balanced'),
+        *(_percent(test, metric) for metric in _SHOWN),
       ]
     )
   return console.markdown_table(columns, rows)
+
+
+def _choices(chosen: Sequence[dict[str, Any]]) -> str:
+  """``tau 1.0``, or of several runs ``tau 0.8, 1.0``."""
+  return ' '.join(
+    f'{name} {", ".join(map(str, sorted({c[name] for c in chosen})))}'
+    for name in chosen[0]
+  )
+
+
+def _percent(scores: Sequence[dict[str, Any]], name: str) -> str:
+  if len(scores) == 1:
+    return console.percent(scores[0][name])
+  values = [{name: score[name]} for score in scores]
+  return report.mean_std(report.statistics(values)[name])
 
 
 def _choose(

@@ -10,7 +10,6 @@ import datetime
 import json
 import os
 import pathlib
-import statistics
 import subprocess
 import sys
 from typing import Any
@@ -64,9 +63,10 @@ def compare(
   for word in words[1:]:
     build.check(configs[word])
   runs: dict[str, list[pathlib.Path]] = {}
+  width = max(map(len, words))
   for first in range(0, len(words), _AT_ONCE):
     part = {word: configs[word] for word in words[first : first + _AT_ONCE]}
-    runs |= _runs(part, num_seeds, workdir, like=experiment)
+    runs |= _runs(part, num_seeds, workdir, like=experiment, width=width)
     # Compiled programs of many methods are more than a process may map.
     jax.clear_caches()
   summaries = {
@@ -74,7 +74,9 @@ def compare(
     for word, folders in runs.items()
   }
   content = {
-    'methods': {word: _statistics(found) for word, found in summaries.items()}
+    'methods': {
+      word: report.statistics(found) for word, found in summaries.items()
+    }
   }
   training.write_json(workdir / 'comparison.json', content)
   first = next(iter(configs.values()))
@@ -109,7 +111,7 @@ def table(content: Mapping[str, Any]) -> str:
   ]
   rows = []
   for word, found in content['methods'].items():
-    cells = [_mean_std(found[name], scale=100) for name in shown]
+    cells = [report.mean_std(found[name]) for name in shown]
     cost = f'{found["cost_sgd_steps"]["mean"]:.2f}'
     seconds = f'{found["seconds"]["mean"]:.1f}'
     rows.append([word, *cells, cost, seconds])
@@ -129,7 +131,7 @@ def table_by_link(content: Mapping[str, Any], links: Sequence[str]) -> str:
     found = [
       methods[link if method == 'ce' else f'{link}+{method}'] for link in links
     ]
-    cells += [_mean_std(f[name], scale=100) for name in _BY_LINK for f in found]
+    cells += [report.mean_std(f[name]) for name in _BY_LINK for f in found]
     cells += [f'{f["cost_sgd_steps"]["mean"]:.2f}' for f in found]
   return console.markdown_table(
     columns, [[method, *cells] for method, cells in rows.items()]
@@ -159,14 +161,14 @@ def finding(content: Mapping[str, Any]) -> str:
   if gain <= 0:
     return (
       f'No method is better than {base} on the tail classes, which reaches '
-      f'{_mean_std(base_tail, scale=100)} %; mean +- std over '
+      f'{report.mean_std(base_tail)} %; mean +- std over '
       f'{tail["runs"]} seeds.'
     )
   top1_gain = 100 * (
     methods[best]['top1']['mean'] - methods[base]['top1']['mean']
   )
   return (
-    f'On the tail classes {best} is best with {_mean_std(tail, scale=100)} %, '
+    f'On the tail classes {best} is best with {report.mean_std(tail)} %, '
     f'{gain:+.1f} points against {base} ({top1_gain:+.1f} over all classes), '
     f'at {methods[best]["cost_sgd_steps"]["mean"]:.2f} SGD steps per step; '
     f'mean +- std over {tail["runs"]} seeds.'
@@ -179,6 +181,7 @@ def _runs(
   workdir: pathlib.Path,
   *,
   like: build.Experiment,
+  width: int,
 ) -> dict[str, list[pathlib.Path]]:
   """Folders of the runs of some methods; what is missing is trained."""
   experiments = {
@@ -201,7 +204,7 @@ def _runs(
     list(pool.map(build.Experiment.compile_ahead, incomplete))
   return {
     word: [
-      _run(word, experiment, seed, _folder(workdir, word, seed))
+      _run(word.ljust(width), experiment, seed, _folder(workdir, word, seed))
       for seed in range(num_seeds)
     ]
     for word, experiment in experiments.items()
@@ -222,45 +225,22 @@ def _is_complete(workdir: pathlib.Path, word: str, seed: int) -> bool:
 
 
 def _run(
-  word: str, experiment: build.Experiment, seed: int, workdir: pathlib.Path
+  title: str, experiment: build.Experiment, seed: int, workdir: pathlib.Path
 ) -> pathlib.Path:
   config = config_lib.replace(experiment.config, {'seed': seed})
   summary = run.read_summary(workdir, config)
   done = ' (complete before)' if summary else ''
   if summary is None:
-    progress = console.Progress(experiment.num_steps, f'{word} seed {seed}')
+    progress = console.Progress(experiment.num_steps, f'{title} seed {seed}')
     summary = run.run(experiment, seed, workdir, progress=progress)
     progress.close()
   print(
-    f'{word:<10} seed {seed}  top-1 {console.percent(summary["top1"])}  '
+    f'{title} seed {seed}  top-1 {console.percent(summary["top1"])}  '
     f'tail {console.percent(summary["tail"])}  '
     f'{summary["seconds"]:.1f} s{done}',
     flush=True,
   )
   return workdir
-
-
-def _statistics(summaries: list[dict[str, Any]]) -> dict[str, Any]:
-  """Mean, sample standard deviation and number of runs, by metric."""
-  found = {}
-  for name, value in summaries[0].items():
-    if not (value is None or type(value) in (int, float)) or name == 'seed':
-      continue
-    values = [s[name] for s in summaries if s[name] is not None]
-    found[name] = {
-      'mean': statistics.fmean(values) if values else None,
-      'std': statistics.stdev(values) if len(values) > 1 else None,
-      'runs': len(values),
-    }
-    if len(values) == 1:
-      found[name]['std'] = 0.0
-  return found
-
-
-def _mean_std(found: Mapping[str, Any], *, scale: float) -> str:
-  if found['mean'] is None:
-    return 'n/a'
-  return f'{scale * found["mean"]:.1f} +- {scale * found["std"]:.1f}'
 
 
 def _plot(

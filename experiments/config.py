@@ -111,7 +111,7 @@ class Optimizer:
       rows through each; 'auto' splits where that is exact.
     num_microbatches: Parts of a batch that go through one after the other.
     learning_rate: At its largest.
-    schedule: 'cosine', 'step' or 'constant'.
+    schedule: 'cosine', 'step', 'ldam' or 'constant'.
     warmup_epochs: Epochs of linear warm-up.
     momentum: Of SGD.
     weight_decay: Coupled, at the unperturbed parameters.
@@ -178,7 +178,7 @@ _CHOICES = {
   'model.norm': ('group', 'batch', 'none'),
   'model.head': ('auto', 'linear', 'cosine', 'etf', 'prototypes'),
   'optimizer.rows': ('auto', 'split', 'joint'),
-  'optimizer.schedule': ('cosine', 'step', 'constant'),
+  'optimizer.schedule': ('cosine', 'step', 'ldam', 'constant'),
   'optimizer.decay': ('kernels', 'all'),
   'final_split': ('test', 'validation'),
 }

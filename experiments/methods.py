@@ -10,7 +10,6 @@ from typing import NamedTuple
 
 from experiments import config as config_lib
 from experiments import console
-from experiments import specs
 
 
 class Word(NamedTuple):
@@ -75,9 +74,7 @@ AXES: dict[str, dict[str, Word]] = {
     ),
     'cdt': _loss('cdt', 'class-dependent temperatures (arXiv 2001.01385)'),
     'vs': _loss('vs', 'vector scaling (NeurIPS 2021)'),
-    'arb': _loss(
-      'arb', 'attraction-repulsion balanced, counts of the batch (2023)'
-    ),
+    'arb': _loss('arb', 'attraction-repulsion, counts of the batch (2023)'),
     'distribution_balanced': _loss(
       'distribution_balanced', 'multi-label loss, here of one label (ECCV 2020)'
     ),
@@ -103,12 +100,12 @@ AXES: dict[str, dict[str, Word]] = {
     ),
   },
   'weights': {
-    'cb': _weights('class_balanced', 'by effective number (CVPR 2019)'),
+    'cb': _weights('class_balanced', '1 / effective number (CVPR 2019)'),
     'inverse_frequency': _weights('power(power=1.0)', '1 / n'),
     'grw': _weights('power(power=1.2)', 'n^-1.2, generalised (ACML 2022)'),
     'drw': _weights('drw', 'class-balanced, late (LDAM-DRW, NeurIPS 2019)'),
     'ppw': _weights('ppw', 'from none to 1 / n (PPL, arXiv 2205.12117)'),
-    'absgd': _weights('absgd', 'by loss of the example (ABSGD, TMLR 2023)'),
+    'absgd': _weights('absgd', 'by loss of the example, late (TMLR 2023)'),
   },
   'sampler': {
     'instance_sampling': _sampler('instance', 'by frequency, with replacement'),
@@ -174,7 +171,7 @@ AXES: dict[str, dict[str, Word]] = {
     'remix_drw': Word('Remix-DRW (ECCV-W 2020)', means=('remix', 'drw')),
     'cmo_drw': Word('CMO, CE-DRW (CVPR 2022)', means=('cmo', 'drw')),
     'ppl_cri': Word(
-      'PPW, PPS, PPmix and CRI (arXiv 2205.12117)',
+      'PPL and CRI (arXiv 2205.12117)',
       means=('cri', 'ppw', 'pps', 'ppmix'),
     ),
   },
@@ -258,6 +255,12 @@ def combinations(words: str, links: str) -> list[str]:
   known = [
     word for axis in AXES if axis != 'update rule' for word in AXES[axis]
   ]
+  for link in links.split(',') if links else ():
+    if link not in AXES['update rule']:
+      raise ValueError(
+        f'{link!r} is no update rule; there are '
+        f'{", ".join(AXES["update rule"])}.'
+      )
   listed = known if words == 'all' else words.split(',')
   found = []
   for word in listed:
@@ -277,9 +280,10 @@ def describe(config: config_lib.Config) -> str:
     config.data.sampler,
     config.objective.mixing,
     config.objective.penalty,
+    config.model.head,
   ]
-  plain = ('cross_entropy', 'none', 'shuffle')
-  return ' '.join(specs.name(text) for text in chosen if text not in plain)
+  plain = ('cross_entropy', 'none', 'shuffle', 'auto')
+  return ' '.join(text for text in chosen if text not in plain)
 
 
 def _all_words() -> str:
@@ -298,7 +302,7 @@ def help_text() -> str:
     parts.append(f'{axis}\n{console.fields(lines)}')
   return (
     '\n\n'.join(parts)
-    + '\n\nWords of different axes combine: FILE.py:imbsam,ldam_drw. Heads '
-    'follow the loss.\nAfter training: python -m experiments.calibrate '
-    '(cRT, LWS, MARC, tau-normalisation, NCM, logit adjustment).'
+    + '\n\nWords of different axes combine: FILE.py:imbsam,ldam_drw. The head '
+    'follows the\nloss. After training: python -m experiments.calibrate (cRT, '
+    'LWS, MARC,\ntau-normalisation, NCM, logit adjustment).'
   )

@@ -10,9 +10,11 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 
+from experiments import class_weights
 from experiments import config as config_lib
 from experiments import specs
 from experiments import timeline
+from imbsam_jax import _numbers
 from imbsam_jax import losses
 from imbsam_jax import weights
 
@@ -76,7 +78,10 @@ _COSINE = {
 }
 LOSSES: dict[str, Callable[..., jax.Array]] = _LINEAR | _COSINE
 
-# They correct the class prior completely.
+# Of cosines whose loss has no scale, for probabilities.
+_PLAIN_SCALE = 30.0
+
+# They correct for the class prior.
 CORRECT_PRIOR = (
   'balanced_softmax',
   'logit_adjustment',
@@ -146,7 +151,10 @@ def make_objective(
   loss, parameters = specs.parse(config.loss)
   bound = specs.bind('objective.loss', config.loss, LOSSES)
   takes_key = loss == 'gcl'
-  per_example, penalty = _penalties(config.penalty)
+  # A term of logits and labels, and one of parameters.
+  per_example, penalty = specs.bind(
+    'objective.penalty', config.penalty, PENALTIES
+  )()
 
   def example_loss(logits, labels, **key):
     counts = (time.class_counts,) if loss in _COUNTS else ()
@@ -154,17 +162,20 @@ def make_objective(
 
   _try(example_loss, takes_key, len(time.class_counts))
   defaults = specs.parameters_of(LOSSES[loss])
-  scale = parameters.get('scale', defaults.get('scale', 1.0))
+  plain = _PLAIN_SCALE if loss in _COSINE else 1.0
+  scale = parameters.get('scale', defaults.get('scale', plain))
   absgd = specs.name(config.weights) == 'absgd'
+  example_weights = _absgd(config.weights, time) if absgd else None
+  state = weights.absgd_init() if absgd else ()
+  if example_weights is not None:
+    floats = jax.ShapeDtypeStruct((2,), jnp.float32)
+    step = jax.ShapeDtypeStruct((), jnp.int32)
+    jax.eval_shape(example_weights, floats, step, state)
   return Objective(
     example_loss=example_loss,
     takes_key=takes_key,
-    example_weights=specs.bind(
-      'objective.weights', config.weights, {'absgd': _absgd}
-    )(time)
-    if absgd
-    else None,
-    state=weights.absgd_init() if absgd else (),
+    example_weights=example_weights,
+    state=state,
     penalty=penalty,
     logit_scale=float(scale),
     coupled=absgd or loss in _COUPLED,
@@ -183,22 +194,18 @@ def _try(
   )
 
 
-def _absgd(
-  time: timeline.Timeline,
-  *,
-  lam: float = 1.0,
-  gamma: float = 0.1,
-  alpha: float = 0.5,
-  start: float = 0.0,
-) -> Callable[..., Any]:
-  """ABSGD from a share of the run on; plain means before."""
+def _absgd(text: str, time: timeline.Timeline) -> Callable[..., Any]:
+  """ABSGD from a share of the run on; weights of one before."""
+  _, parameters = specs.parse(text)
+  defaults = specs.parameters_of(class_weights.absgd)
+  start = parameters.get('start', defaults['start'])
+  options = {
+    name: parameters.get(name, defaults[name])
+    for name in ('lam', 'gamma', 'alpha')
+  }
 
   def example_weights(example_losses, step, state):
-    found, new_state = weights.absgd_weights(
-      example_losses, state, lam=lam, gamma=gamma, alpha=alpha
-    )
-    if not start:
-      return found * len(example_losses), new_state
+    found, new_state = weights.absgd_weights(example_losses, state, **options)
     begun = time.traced_epoch(step) >= time.at(start)
     return (
       jnp.where(begun, found * len(example_losses), 1.0),
@@ -208,27 +215,14 @@ def _absgd(
   return example_weights
 
 
-def _penalties(
-  text: str,
-) -> tuple[Callable[..., Any], Callable[[Any], jax.Array] | None]:
-  """Terms to add: one of logits and labels, one of parameters."""
-  return specs.bind(
-    'objective.penalty',
-    text,
-    {
-      'none': lambda: (_nothing, None),
-      'zero_centroid': _zero_centroid,
-      'sample_margin': _sample_margin,
-    },
-  )()
-
-
 def _nothing(logits: jax.Array, labels: jax.Array) -> float:
   del logits, labels
   return 0.0
 
 
 def _sample_margin(*, weight: float = 0.5):
+  _numbers.check_number('weight', weight, low=0)
+
   def term(logits, labels):
     return weight * losses.sample_margin_loss(logits, labels)
 
@@ -236,8 +230,18 @@ def _sample_margin(*, weight: float = 0.5):
 
 
 def _zero_centroid(*, weight: float = 5.0, mean: bool = True):
+  """The paper's mean with the coefficient of the code, which has the sum."""
+  _numbers.check_number('weight', weight, low=0)
+
   def penalty(params):
     vectors = params['classifier']['class_vectors']
     return weight * losses.zero_centroid_penalty(vectors, mean=mean)
 
   return _nothing, penalty
+
+
+PENALTIES: dict[str, Callable[..., Any]] = {
+  'none': lambda: (_nothing, None),
+  'zero_centroid': _zero_centroid,
+  'sample_margin': _sample_margin,
+}

@@ -2,6 +2,9 @@
 # SPDX-License-Identifier: Apache-2.0
 """What a run says about itself: the header before, the table after."""
 
+from collections.abc import Mapping
+from collections.abc import Sequence
+import statistics as statistics_lib
 from typing import Any
 
 import jax
@@ -70,3 +73,27 @@ def table(scores: dict[str, Any]) -> str:
     list(COLUMNS.values()),
     [[console.percent(scores[name]) for name in COLUMNS]],
   )
+
+
+def statistics(summaries: Sequence[Mapping[str, Any]]) -> dict[str, Any]:
+  """Mean, sample standard deviation and number of runs, by metric."""
+  found = {}
+  for name, value in summaries[0].items():
+    if not (value is None or type(value) in (int, float)) or name == 'seed':
+      continue
+    values = [s[name] for s in summaries if s[name] is not None]
+    found[name] = {
+      'mean': statistics_lib.fmean(values) if values else None,
+      'std': statistics_lib.stdev(values) if len(values) > 1 else None,
+      'runs': len(values),
+    }
+    if len(values) == 1:
+      found[name]['std'] = 0.0
+  return found
+
+
+def mean_std(found: Mapping[str, Any]) -> str:
+  """Mean and standard deviation of a fraction, in per cent."""
+  if found['mean'] is None:
+    return 'n/a'
+  return f'{100 * found["mean"]:.1f} +- {100 * found["std"]:.1f}'

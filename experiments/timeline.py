@@ -4,6 +4,7 @@
 
 from collections.abc import Callable
 import functools
+import math
 from typing import Any
 from typing import NamedTuple
 
@@ -30,13 +31,28 @@ class Timeline(NamedTuple):
     return step * self.batch_size // int(self.class_counts.sum())
 
   def traced_epoch(self, step: jax.Array) -> jax.Array:
-    """The same within a compiled step, float32."""
-    steps_per_epoch = int(self.class_counts.sum()) / self.batch_size
-    # The excess keeps a whole epoch from being rounded down.
-    return jnp.floor(step.astype(jnp.float32) / steps_per_epoch + 1e-4)
+    """The same within a compiled step, float32.
+
+    In integers, as quotients of floats round a whole epoch down; and by periods
+    of whole epochs, so that no product of a late step overflows.
+    """
+    num_rows = int(self.class_counts.sum())
+    common = math.gcd(num_rows, self.batch_size)
+    period, epochs = num_rows // common, self.batch_size // common
+    whole, rest = jnp.divmod(step.astype(jnp.int32), period)
+    return (whole * epochs + rest * epochs // period).astype(jnp.float32)
 
   def at(self, share: float) -> float:
-    """Epoch at a share of the run."""
+    """Epoch at a share of the run.
+
+    Raises:
+      ValueError: Not a share.
+    """
+    if not 0 <= share <= 1:
+      raise ValueError(
+        'starts and ends are shares of the run, from 0 to 1 (160 of 200 epochs '
+        f'is 0.8), got {share}.'
+      )
     # 60 of 90 epochs is a share that no float has.
     return round(share * self.num_epochs, 3)
 

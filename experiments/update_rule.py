@@ -8,6 +8,7 @@ from typing import Any
 import jax
 import jax.numpy as jnp
 import numpy as np
+import optax
 
 from experiments import config as config_lib
 from experiments import specs
@@ -76,6 +77,29 @@ def make_method(
   raise ValueError(f'unknown --config.optimizer.method {config.method!r}.')
 
 
+def make_chain(
+  config: Any,
+  num_steps: int,
+  warmup_steps: int,
+  link: optax.GradientTransformation,
+) -> optax.GradientTransformationExtraArgs:
+  """The chain that a link begins."""
+  learning_rate = training.learning_rate_schedule(
+    config.schedule,
+    config.learning_rate,
+    num_steps=num_steps,
+    warmup_steps=warmup_steps,
+  )
+  return training.make_optimizer(
+    link,
+    learning_rate,
+    momentum=config.momentum,
+    weight_decay=config.weight_decay,
+    decay=config.decay,
+    clip_norm=config.clip_norm,
+  )
+
+
 def _check_tail(config: config_lib.Optimizer, class_counts: np.ndarray) -> None:
   smallest = int(class_counts.min())
   if smallest >= config.threshold:
@@ -126,12 +150,13 @@ def _step(
   starts: tuple[float, ...] = (0.025, 0.8, 0.9),
 ) -> Callable[[Any], jax.Array]:
   """The defaults are those of Saddle-LongTail on CIFAR: .05, .1, .5, .6."""
-  in_order = all(a < b for a, b in zip((0, *starts), (*starts, 1), strict=True))
-  if len(factors) != len(starts) + 1 or not in_order or min(factors) < 0:
+  tuples = isinstance(factors, tuple) and isinstance(starts, tuple)
+  fit = tuples and len(factors) == len(starts) + 1 and min(factors) >= 0
+  if not (fit and list(starts) == sorted({0, 1, *starts})[1:-1]):
     raise ValueError(
-      '--config.optimizer.rho_schedule: `starts` must rise between 0 and 1, '
-      'and `factors`, none negative, have one entry more, got '
-      f'factors={factors}, starts={starts}.'
+      "--config.optimizer.rho_schedule must be like 'step(factors=(0.1, 0.2, "
+      "1.0), starts=(0.5, 0.8))', starts rising between 0 and 1, one factor "
+      f'more, none negative, got factors={factors}, starts={starts}.'
     )
   # Not searchsorted: a handful of comparisons compile to nothing.
   edges = [round(start * num_steps) for start in starts]

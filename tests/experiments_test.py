@@ -18,6 +18,7 @@ from experiments import calibration
 from experiments import comparison
 from experiments import config as config_lib
 from experiments import methods
+from experiments import report
 from experiments import restore
 from experiments import run
 from experiments.configs import digits_lt
@@ -238,7 +239,7 @@ def test_compare(folder, tfds_dir):
 
 
 def test_empty_group_is_null():
-  found = comparison._statistics([{'many': None, 'top1': 0.5}])
+  found = report.statistics([{'many': None, 'top1': 0.5}])
   assert found['many'] == {'mean': None, 'std': None, 'runs': 0}
   assert found['top1'] == {'mean': 0.5, 'std': 0.0, 'runs': 1}
 
@@ -297,7 +298,7 @@ def test_calibrate(trained):
   # The checkpoint itself is among the candidates (tau = 0).
   balanced = {k: v['validation']['balanced'] for k, v in found.items()}
   assert balanced['logit_adjustment'] >= balanced['none']
-  assert all(line.count('|') == 11 for line in out.splitlines()[1:-1])
+  assert out.count('\n| ') == 1 + 1 + len(found)
   (workdir / 'calibration.json').unlink()
 
 
@@ -341,7 +342,7 @@ def test_calibrate_on_cosines(words, tfds_dir):
     experiment, experiment.init(0), ['none', 'tau_normalization', 'ncm', 'crt']
   )
   assert found['tau_normalization'] is None
-  assert 'needs a linear head' in calibration.table(found)
+  assert 'needs a linear head' in calibration.table([found])
   # Features of an untrained network are worth something to a new head.
   assert found['crt']['validation']['balanced'] > 0.5
 
@@ -475,13 +476,13 @@ def test_help_does_not_wait_for_jax(name):
 _COMBINATIONS = (
   'sgd,focal,cb,mixup', 'sam,sigmoid_focal,inverse_frequency',
   'imbsam,balanced_softmax,cmo', 'sse_sam,logit_adjustment,instance_sampling',
-  'focal_sam,cdt', 'rsam,vs', 'imbsam,arb,class_balanced_sampling',
+  'focal_sam,ce', 'rsam,vs', 'imbsam,arb,class_balanced_sampling',
   'sgd,distribution_balanced', 'sgd,ldam,grw,remix', 'imbsam,mm,drw',
   'sgd,mm_ldam,ppw', 'imbsam,gcl,square_root_sampling', 'imbsam,ppl_cri',
   'sgd,normface,absgd,zero_centroid', 'sgd,cosface,effective_number_sampling',
   'imbsam,lm_softmax,progressive_sampling', 'sgd,gm_softmax,reversed_sampling',
-  'sgd,sample_margin,class_aware_sampling', 'sgd,etf,drs,dbn_mix',
-  'sgd,pal,margin_penalty', 'ce',
+  'sgd,sample_margin,class_aware_sampling', 'sgd,etf,drs', 'sgd,cdt,dbn_mix',
+  'sgd,pal,margin_penalty',
 )  # fmt: skip
 
 
@@ -493,8 +494,9 @@ def test_every_word_is_in_a_combination():
 
 @pytest.mark.parametrize('words', _COMBINATIONS)
 def test_every_method_trains(words, tmp_path, tfds_dir):
-  # 32 rows a step: the second half of the run is begun.
-  experiment = build.build(_config(tfds_dir, words, epochs=0.3))
+  # CMO mixes after its third epoch.
+  epochs = 8.0 if 'cmo' in words else 0.3
+  experiment = build.build(_config(tfds_dir, words, epochs=epochs))
   summary = run.run(experiment, 0, tmp_path)
   assert summary['skipped_steps'] == 0
   assert 0 < summary['top1'] <= 1

@@ -160,6 +160,36 @@ class MixTest(parameterized.TestCase):
         self.assertAlmostEqual(metrics['train_accuracy'], accuracy, places=6)
         _assert_close(_gradient(state, after), gradient)
 
+  def test_a_label_without_share_may_have_an_infinite_loss(self):
+    lam = np.tile(np.array([1.0, 0.0], np.float32), tiny.BATCH_SIZE // 2)
+
+    def example_loss(logits, labels):
+      found = losses.cross_entropy(logits, labels)
+      return jnp.where(labels == 3, jnp.inf, found)
+
+    def mix(key, step, batch, partner):
+      del key, step
+      return batch[0], losses.MixedLabels(batch[1], partner[1], lam)
+
+    method = methods.sgd(tiny.COUNTS)
+    state, train_step = _make(method, example_loss, mix=mix)
+    batch = _paired(method)[_SWITCH]
+    rows = dict(batch.rows)
+    # Of the labels that count, none is 3; all the others are.
+    kept = np.repeat(lam, 2) == np.tile([1, 0], tiny.BATCH_SIZE)
+    rows['label'] = np.where(kept, rows['label'] % 3, 3).astype(np.int32)
+    after, metrics = train_step(state, data.TrainBatch(rows, batch.weights))
+    self.assertFalse(metrics['skipped'])
+
+    def by_hand(params):
+      logits = _logits(params, rows['image'][0::2])
+      found = losses.cross_entropy(logits, rows['label'][kept])
+      return jnp.sum(batch.weights[0, kept] * found)
+
+    loss, gradient = jax.value_and_grad(by_hand)(state.params)
+    self.assertAlmostEqual(metrics['loss'], loss, places=5)
+    _assert_close(_gradient(state, after), gradient)
+
   def test_imbsam_gives_each_share_to_the_group_of_its_own_label(self):
     method = methods.imbsam(tiny.COUNTS, 0.3, threshold=_THRESHOLD)
     state, train_step = _make(method, mix=_fixed_mix)
@@ -337,50 +367,65 @@ def _absgd(example_losses, step, state):
   return len(example_losses) * found, state
 
 
+def _absgd_by_hand(params, rows, average):
+  """sum(p l), the new u, and the gradient with p as constants."""
+
+  def of(params):
+    return losses.cross_entropy(_logits(params, rows['image']), rows['label'])
+
+  found = np.asarray(of(params), np.float64)
+  exponentials = np.exp(found / 0.7)
+  batch_average = 0.5 * exponentials.mean()
+  average = (
+    batch_average if average is None else 0.8 * average + 0.2 * batch_average
+  )
+  constants = exponentials / (tiny.BATCH_SIZE * average)
+  gradient = jax.grad(lambda p: jnp.sum(constants.astype(np.float32) * of(p)))(
+    params
+  )
+  return (constants * found).sum(), average, gradient
+
+
 class ExampleWeightsTest(parameterized.TestCase):
   @parameterized.named_parameters(
-    ('Sgd', methods.sgd(tiny.COUNTS)),
-    ('Imbsam', methods.imbsam(tiny.COUNTS, 0.3, threshold=_THRESHOLD)),
+    ('Sgd', methods.sgd(tiny.COUNTS), 0.0),
+    ('Sam', methods.sam(tiny.COUNTS, 0.3), 0.3),
+    (
+      'Imbsam',
+      methods.imbsam(tiny.COUNTS, 0.3, threshold=_THRESHOLD),
+      None,
+    ),
   )
-  def test_absgd_over_the_joint_batch(self, method):
+  def test_absgd_over_the_joint_batch(self, method, rho):
     state, train_step = _make(
-      method, example_weights=_absgd, loss_state=weights_lib.absgd_init()
+      method,
+      loss_state=weights_lib.absgd_init(),
+      learning_rate=0.1,
+      example_weights=_absgd,
     )
     batches = _joint(method)
     average = None
     for step in range(4):
       rows = batches[step].rows
-      found = np.asarray(
-        losses.cross_entropy(
-          _logits(state.params, rows['image']), rows['label']
-        ),
-        np.float64,
+      weighted, expected_average, gradient = _absgd_by_hand(
+        state.params, rows, average
       )
-      exponentials = np.exp(found / 0.7)
-      batch_average = 0.5 * exponentials.mean()
-      average = (
-        batch_average
-        if average is None
-        else 0.8 * average + 0.2 * batch_average
-      )
-      example_weights = exponentials / (tiny.BATCH_SIZE * average)
       after, metrics = train_step(state, batches[step])
-      np.testing.assert_allclose(
-        metrics['loss'], (example_weights * found).sum(), rtol=1e-5
-      )
+      np.testing.assert_allclose(metrics['loss'], weighted, rtol=1e-5)
       # That of the clean pass, once for all groups.
       np.testing.assert_allclose(
-        after.loss_state.log_average, np.log(average), atol=1e-5
+        after.loss_state.log_average, np.log(expected_average), atol=1e-5
       )
-      if len(method.class_weights) == 1:
-        gradient = jax.grad(
-          lambda p, rows=rows, w=example_weights: jnp.sum(
-            w.astype(np.float32)
-            * losses.cross_entropy(_logits(p, rows['image']), rows['label'])
-          )
-        )(state.params)
-        _assert_close(_gradient(state, after), gradient, 1e-5)
-      state = after
+      if rho:  # Factors of the perturbed losses, from the same state.
+        norm = np.sqrt(sum((g**2).sum() for g in tiny.leaves(gradient)))
+        moved = jax.tree.map(
+          lambda p, g, norm=norm: p + rho * g / norm, state.params, gradient
+        )
+        _, _, gradient = _absgd_by_hand(moved, rows, average)
+      if rho is not None:
+        update = jax.tree.map(lambda g: 0.1 * g, gradient)
+        _assert_close(_gradient(state, after), update)
+      state, average = after, expected_average
     self.assertEqual(train_step._cache_size(), 1)
 
   def test_multiply_the_weights_of_the_batch(self):
@@ -452,12 +497,14 @@ def _penalty(params):
 
 
 class PenaltyTest(parameterized.TestCase):
-  """It counts once, whatever the weights of the rows."""
+  """It counts once, whatever the weights of a batch sum to."""
 
   @parameterized.parameters(None, 'weighted_mean', 'mean')
   def test_joint_rows(self, reduction):
-    state, train_step = _step_with_penalty('sgd')
-    self._check(state, train_step, methods.sgd(tiny.COUNTS), reduction)
+    method = methods.sgd(tiny.COUNTS)
+    batch = self._batch(method, reduction)
+    self.assertEqual(abs(batch.weights.sum() - 1) < 1e-6, reduction != 'mean')
+    self._check('sgd', batch, [(batch.rows, batch.weights[0])])
 
   @parameterized.product(
     reduction=[None, 'weighted_mean', 'mean'], tail_weight=[1.0, 2.0]
@@ -466,26 +513,27 @@ class PenaltyTest(parameterized.TestCase):
     method = methods.imbsam(
       tiny.COUNTS, 0.0, threshold=_THRESHOLD, tail_weight=tail_weight
     )
-    state, train_step = _step_with_penalty('imbsam')
-    self._check(state, train_step, method, reduction, split=True)
+    batch = self._batch(method, reduction, split=True)
+    self._check('imbsam', batch, list(zip(*batch, strict=True)))
 
-  def test_mixed_rows_of_different_shares(self):
+  def test_mixed_rows(self):
     method = methods.sgd(tiny.COUNTS)
     state, train_step = _step_with_penalty('mixed')
     plain, plain_step = _step_with_penalty('mixed', False)
     for step in (0, _SWITCH):
       batch = _paired(method)[step]
-      self._check_difference(
+      self._check_gradient(
         state.params,
         _gradient(state, train_step(state, batch)[0]),
         _gradient(plain, plain_step(plain, batch)[0]),
       )
 
-  def _check(self, state, train_step, method, reduction, *, split=False):
+  def _batch(self, method, reduction, **options):
     reweighting = None if reduction is None else _drw(reduction)
-    batch = _joint(method, reweighting, split=split)[_SWITCH]
-    groups = zip(*batch, strict=True) if split else [batch]
-    groups = list(groups)
+    return _joint(method, reweighting, **options)[_SWITCH]
+
+  def _check(self, kind, batch, groups):
+    state, train_step = _step_with_penalty(kind)
 
     def plain(params):
       return sum(
@@ -493,19 +541,17 @@ class PenaltyTest(parameterized.TestCase):
           weights
           * losses.cross_entropy(_logits(params, rows['image']), rows['label'])
         )
-        for rows, weights in (
-          groups if split else [(batch.rows, batch.weights.sum(axis=0))]
-        )
+        for rows, weights in groups
       )
 
     loss, gradient = jax.value_and_grad(plain)(state.params)
     after, metrics = train_step(state, batch)
-    self._check_difference(state.params, _gradient(state, after), gradient)
+    self._check_gradient(state.params, _gradient(state, after), gradient)
     self.assertAlmostEqual(
       metrics['loss'] - loss, _penalty(state.params), places=4
     )
 
-  def _check_difference(self, params, found, plain):
+  def _check_gradient(self, params, found, plain):
     difference = jax.tree.map(lambda f, p: f - p, found, plain)
     _assert_close(difference, jax.grad(_penalty)(params), 1e-5)
 

@@ -8,7 +8,10 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 
-from experiments import streams
+from experiments import class_weights
+from experiments import mixing as mixing_lib
+from experiments import samplers
+from experiments import specs
 from experiments import timeline
 from imbsam_jax import augment
 from imbsam_jax import schedules
@@ -113,7 +116,7 @@ class ByEpochTest(absltest.TestCase):
 
 
 def _order(text, *, is_tail=None, seed=0):
-  return streams.make_order(text, _TIME, _LABELS, is_tail=is_tail, seed=seed)
+  return samplers.make_order(text, _TIME, _LABELS, is_tail=is_tail, seed=seed)
 
 
 def _share_of_rarest(order, steps):
@@ -133,7 +136,7 @@ class StreamsTest(parameterized.TestCase):
     ),
   )
   def test_class_weights(self, text, schedule, parameters):
-    found = streams.make_reweighting(text, _TIME)
+    found = class_weights.make_reweighting(text, _TIME)
     self.assertEqual(found.reduction, 'weighted_mean')
     for step in (0, 31, 62, 63, 64, 93, 94, 124):
       expected = schedule(step * 16 // 100, _COUNTS, **parameters)
@@ -155,7 +158,7 @@ class StreamsTest(parameterized.TestCase):
     ),
   )
   def test_probabilities(self, text, schedule, parameters):
-    found = streams.specs.bind('sampler', text, streams.SAMPLERS)(_TIME)
+    found = specs.bind('sampler', text, samplers.SAMPLERS)(_TIME)
     for step in (0, 31, 62, 63, 93, 94, 124):
       expected = schedule(step * 16 // 100, _COUNTS, **parameters)
       np.testing.assert_array_equal(found(step), expected)
@@ -178,8 +181,10 @@ class StreamsTest(parameterized.TestCase):
 
   def test_partners_of_mixup_are_the_rows_of_the_batch(self):
     order = _order('class_balanced')
-    mixing = streams.make_mixing('mixup', _TIME, image_shape=(2, 2, 1))
-    partners = streams.make_partner_order(mixing, order, _TIME, _LABELS, seed=0)
+    mixing = mixing_lib.make_mixing('mixup', _TIME, image_shape=(2, 2, 1))
+    partners = mixing_lib.make_partner_order(
+      mixing, order, _TIME, _LABELS, seed=0
+    )
     for step in (0, 63):
       one, two = order[step].indices, partners[step].indices
       np.testing.assert_array_equal(np.sort(one), np.sort(two))
@@ -189,10 +194,10 @@ class StreamsTest(parameterized.TestCase):
     ('cmo', 0.0), ('cmo(power=-1.0)', -1.0), ('dbn_mix', -1.0)
   )
   def test_partners_of_their_own(self, text, power):
-    mixing = streams.make_mixing(text, _TIME, image_shape=(2, 2, 1))
+    mixing = mixing_lib.make_mixing(text, _TIME, image_shape=(2, 2, 1))
     for sampler in ('instance', 'class_balanced', 'reversed'):
       order = _order(sampler)
-      partners = streams.make_partner_order(
+      partners = mixing_lib.make_partner_order(
         mixing, order, _TIME, _LABELS, seed=0
       )
       self._assert_drawn_by_power(partners, power)
@@ -209,7 +214,7 @@ class StreamsTest(parameterized.TestCase):
     self.assertLess(abs(found - expected), 4 * sigma)
 
   def test_cmo_is_idle_at_both_ends(self):
-    mixing = streams.make_mixing(
+    mixing = mixing_lib.make_mixing(
       'cmo(probability=1.0, idle_epochs=3.0)', _TIME, image_shape=(8, 8, 1)
     )
     rows = (jnp.zeros((2, 8, 8, 1)), jnp.array([0, 1]))
@@ -227,7 +232,7 @@ class StreamsTest(parameterized.TestCase):
     np.testing.assert_array_equal(found, (epochs > 3) & (epochs < 17))
 
   def test_ppmix_is_remix_by_progress(self):
-    mixing = streams.make_mixing(
+    mixing = mixing_lib.make_mixing(
       'ppmix(start=0.25, end=0.75, power=2.0, tau=0.9)',
       _TIME,
       image_shape=(2,),

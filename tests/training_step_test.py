@@ -297,7 +297,7 @@ class OptimizerTest(parameterized.TestCase):
     np.testing.assert_allclose(found, [0.25, 0.5, 0.75, 1, 1, 1], rtol=1e-6)
 
   def test_errors(self):
-    with self.assertRaisesRegex(ValueError, "'cosine', 'step' or"):
+    with self.assertRaisesRegex(ValueError, "'step', 'ldam' or"):
       training.learning_rate_schedule('cos', 0.1, num_steps=10)
     with self.assertRaisesRegex(ValueError, 'warm-up of 10 .* shorter'):
       training.learning_rate_schedule(

@@ -2,6 +2,7 @@
 # SPDX-License-Identifier: Apache-2.0
 """Method words: what they set, what they refuse, what combines."""
 
+import contextlib
 import itertools
 import re
 
@@ -10,13 +11,15 @@ from absl.testing import parameterized
 import jax
 import numpy as np
 
+from experiments import class_weights
 from experiments import compatibility
 from experiments import config as config_lib
 from experiments import methods
+from experiments import mixing
 from experiments import objective
 from experiments import presets
+from experiments import samplers
 from experiments import specs
-from experiments import streams
 from experiments import timeline
 from experiments import update_rule
 from experiments.configs import cifar10_lt
@@ -47,11 +50,11 @@ class WordsTest(parameterized.TestCase):
     compatibility.check(config)
     time = timeline.Timeline(_COUNTS, config.epochs, 16)
     objective.make_objective(config.objective, time)
-    streams.make_reweighting(config.objective.weights, time)
-    streams.make_mixing(config.objective.mixing, time, image_shape=(8, 8, 1))
+    class_weights.make_reweighting(config.objective.weights, time)
+    mixing.make_mixing(config.objective.mixing, time, image_shape=(8, 8, 1))
     labels = np.repeat(np.arange(4), _COUNTS)
     is_tail = (_COUNTS < 20) if config.data.stratify else None
-    order = streams.make_order(
+    order = samplers.make_order(
       config.data.sampler, time, labels, is_tail=is_tail, seed=0
     )
     self.assertLen(order[3].indices, 16)
@@ -144,6 +147,8 @@ class WordsTest(parameterized.TestCase):
     self.assertEqual(everything[:2], ['sgd', 'sam'])
     with self.assertRaisesRegex(ValueError, 'unknown method word'):
       methods.combinations('vss', 'sgd')
+    with self.assertRaisesRegex(ValueError, "'drw' is no update rule"):
+      methods.combinations('vs', 'sgd,drw')
 
   def test_help_explains_every_word(self):
     text = methods.help_text()
@@ -168,9 +173,13 @@ class CompatibilityTest(parameterized.TestCase):
     ('drw,drs', 'both favour rare classes'),
     ('ldam_drw,class_aware_sampling', 'both favour rare classes'),
     ('arb,cmo', 'another stream. Use balanced_softmax'),
-    ('pal,vs', 'cannot be fitted to the cosines of a prototypes head'),
-    ('etf,zero_centroid', 'learned class vectors, which a etf head'),
+    ('pal,vs', 'cannot be fitted to the cosines of the prototypes head'),
+    ('etf,zero_centroid', 'learned class vectors, which the etf head'),
     ('vs,margin_penalty', 'made for cosines'),
+    ('vs,absgd', 'would correct it again'),
+    ('cmo,drs', 'would re-balance both'),
+    ('dbn_mix,drw', 'dbn_mix re-balances the labels, and drw'),
+    ('dbn_mix,balanced_softmax', 'and balanced_softmax would do it again'),
   )
   def test_pairs_of_words_that_cannot_work(self, words, message):
     with self.assertRaisesRegex(ValueError, message):
@@ -192,18 +201,26 @@ class CompatibilityTest(parameterized.TestCase):
       'num_microbatches=1',
     ),
     ({'data__sampler': 'class_aware'}, 'stratify=False'),
+    (
+      {'objective__weights': 'dwr', 'objective__loss': 'vs'},
+      "objective.weights must be one of .*Did you mean 'drw'",
+    ),
   )
   def test_fields_that_cannot_work(self, changes, message):
     with self.assertRaisesRegex(ValueError, message):
       compatibility.check(_config(**changes))
 
   @parameterized.parameters(
-    'ppl_cri', 'arb,class_balanced_sampling', 'arb,mixup', 'imbsam,absgd,vs',
+    'ppl_cri', 'arb,class_balanced_sampling', 'arb,mixup', 'imbsam,absgd,ldam',
+    'distribution_balanced,class_aware_sampling',
     'balanced_softmax,cmo', 'cdt,dbn_mix', 'pal,ldam_drw', 'rsam,gcl_drw',
     'sam,ldam_drw', 'vs,instance_sampling', 'sse_sam,ldam_drw,cmo',
   )  # fmt: skip
   def test_pairs_that_are_published_are_accepted(self, words):
     compatibility.check(_config(words))
+
+  def test_absgd_without_class_weights_goes_with_a_corrected_prior(self):
+    compatibility.check(_config('vs', objective__weights='absgd(beta=0)'))
 
   def test_every_pair_of_axes_combines_or_says_why(self):
     words = [
@@ -265,7 +282,7 @@ class ParametersTest(parameterized.TestCase):
   def test_refuses_weights(self, fields, message):
     time = timeline.Timeline(_COUNTS, 10, 16)
     with self.assertRaisesRegex(ValueError, message):
-      found = streams.make_reweighting(fields['weights'], time)
+      found = class_weights.make_reweighting(fields['weights'], time)
       found.weights(100)
 
   @parameterized.parameters(
@@ -276,9 +293,33 @@ class ParametersTest(parameterized.TestCase):
   )
   def test_refuses_mixing(self, text, image_shape, message):
     with self.assertRaisesRegex(ValueError, message):
-      streams.make_mixing(
+      mixing.make_mixing(
         text, timeline.Timeline(_COUNTS, 10, 16), image_shape=image_shape
       )
+
+  @parameterized.parameters(
+    'absgd(lam=0.0)', 'absgd(gamma=2.0)', 'absgd(start=160)',
+    'absgd(lambda_=1.0)',
+  )  # fmt: skip
+  def test_refuses_absgd(self, text):
+    time = timeline.Timeline(_COUNTS, 10, 16)
+    with self.assertRaisesRegex(ValueError, 'lam|gamma|shares of the run'):
+      class_weights.make_reweighting(text, time)
+      objective.make_objective(config_lib.Objective(weights=text), time)
+
+  @parameterized.parameters('drw(start=160)', 'drw(start=-0.1)', 'ppw(end=2.0)')
+  def test_starts_are_shares(self, text):
+    time = timeline.Timeline(_COUNTS, 200, 16)
+    with self.assertRaisesRegex(ValueError, '160 of 200 epochs is 0.8'):
+      class_weights.make_reweighting(text, time).weights(0)
+
+  @parameterized.parameters((7, True), (8, False))
+  def test_cmo_without_an_epoch_to_mix_in(self, num_epochs, refused):
+    time = timeline.Timeline(_COUNTS, num_epochs, 16)
+    with contextlib.ExitStack() as stack:
+      if refused:
+        stack.enter_context(self.assertRaisesRegex(ValueError, 'idle_epochs=0'))
+      mixing.make_mixing('cmo', time, image_shape=(8, 8, 1))
 
   def test_label_smoothing_of_cross_entropy(self):
     built = objective.make_objective(
@@ -300,10 +341,17 @@ class ParametersTest(parameterized.TestCase):
       text: objective.make_objective(
         config_lib.Objective(loss=text), time
       ).logit_scale
-      for text in ('ldam', 'ldam(scale=20.0)', 'mm', 'vs')
+      for text in ('ldam', 'ldam(scale=20.0)', 'mm', 'vs', 'sample_margin')
     }
     self.assertEqual(
-      scales, {'ldam': 30.0, 'ldam(scale=20.0)': 20.0, 'mm': 19.0, 'vs': 1.0}
+      scales,
+      {
+        'ldam': 30.0,
+        'ldam(scale=20.0)': 20.0,
+        'mm': 19.0,
+        'vs': 1.0,
+        'sample_margin': 30.0,
+      },
     )
 
 
@@ -334,7 +382,7 @@ class RadiusTest(parameterized.TestCase):
     for place in (0, steps_per_epoch - 1):
       found = [float(rho(e * steps_per_epoch + place)) for e in epochs]
       np.testing.assert_allclose(found, np.repeat(radii, 2), rtol=1e-5)
-    weights = streams.make_reweighting(
+    weights = class_weights.make_reweighting(
       config.objective.weights, timeline.Timeline(np.array([70, 14]), 90, 12)
     ).weights
     self.assertEqual(weights(60 * 7 - 1).tolist(), [1, 1])
@@ -362,6 +410,8 @@ class RadiusTest(parameterized.TestCase):
     'step(factors=(1.0,), starts=(0.5,))',
     'step(factors=(1.0, 2.0), starts=(1.5,))',
     'step(factors=(1.0, -2.0), starts=(0.5,))',
+    'step(factors=0.1)',
+    'step(starts=0.5)',
     'linear(first=-1.0)',
     'cosine',
   )

@@ -7,9 +7,10 @@ r"""CIFAR-10-LT, imbalance factor 100, by the recipe of LDAM-DRW.
     --config.data.data_dir=DIR
 
 ResNet-32 with BatchNorm, SGD with momentum 0.9 and weight decay 2e-4, batches
-of 128, 200 epochs, learning rate 0.1 after 5 epochs of warm-up, divided by 10
-at 80 % and 90 % (the released code divides by 100). Images are not augmented
-yet, so numbers are below those of the literature. Not yet measured.
+of 128, 200 epochs, learning rate 0.1 after 5 epochs of warm-up, divided by 100
+at 80 % and at 90 %. Images are not augmented yet, so numbers are below those of
+the literature. Not yet measured. `experiments.calibrate` needs a run with
+--config.data.validation_per_class=20, which come off the training images.
 
 Radii of SAM are those of Saddle-LongTail; its schedule over the run is
 --config.optimizer.rho=0.5 --config.optimizer.rho_schedule='step()'.
@@ -35,7 +36,7 @@ def recipe(name: str) -> config_lib.Config:
     optimizer=config_lib.Optimizer(
       threshold=100,
       learning_rate=0.1,
-      schedule='step',
+      schedule='ldam',
       warmup_epochs=5.0,
       weight_decay=2e-4,
       decay='all',

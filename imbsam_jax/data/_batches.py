@@ -50,7 +50,7 @@ def joint_batches(
   """Batches whose rows go through the model together.
 
   Args:
-    order: From `shuffled_order` or `stratified_order`.
+    order: A Grain dataset of `RowChoice`, such as `shuffled_order`.
     examples: Training examples.
     class_weights: float ``[num_groups, C]``, the weight of a class in each
       group, before the division by the batch size.
@@ -61,6 +61,7 @@ def joint_batches(
     A Grain dataset: ``batches[step]`` is a `TrainBatch`.
   """
   class_weights = np.asarray(class_weights, np.float32)
+  _check_reweighting(reweighting, class_weights.shape[1])
 
   def join(step, choice):
     rows = _rows(examples, choice.indices)
@@ -123,7 +124,7 @@ def split_batches(
   """The batches of `joint_batches`, their head and tail rows apart.
 
   Args:
-    order: From `shuffled_order` or `stratified_order`.
+    order: A Grain dataset of `RowChoice`, such as `shuffled_order`.
     examples: Training examples.
     class_weights: float ``[2, C]``: head and tail; every class has a weight in
       one of them at most.
@@ -143,6 +144,8 @@ def split_batches(
       'rows can be split between the two groups head and tail, with every '
       'class in one of them. Use `joint_batches` for SAM, RSAM and Focal-SAM.'
     )
+
+  _check_reweighting(reweighting, class_weights.shape[1])
 
   def split(step, choice):
     labels = examples.labels[choice.indices]
@@ -214,6 +217,24 @@ def _interleave(one: np.ndarray, two: np.ndarray, *, axis: int) -> np.ndarray:
   shape = list(one.shape)
   shape[axis] *= 2
   return pairs.reshape(shape)
+
+
+def _check_reweighting(
+  reweighting: Reweighting | None, num_classes: int
+) -> None:
+  if reweighting is None:
+    return
+  if reweighting.reduction not in ('mean', 'weighted_mean'):
+    raise ValueError(
+      "`reduction` of a Reweighting must be 'mean' or 'weighted_mean', got "
+      f'{reweighting.reduction!r}.'
+    )
+  shape = np.shape(reweighting.weights(0))
+  if shape != (num_classes,):
+    raise ValueError(
+      f'`weights` of a Reweighting must give one weight for each of the '
+      f'{num_classes} classes, got shape {shape}.'
+    )
 
 
 def _shares(

@@ -124,10 +124,17 @@ def sampled_order(
   Returns:
     A Grain dataset of `RowChoice`; a step is a pure function of (seed, step).
   """
+  if is_tail is not None and batch_size < 2:
+    raise ValueError(
+      f'a stratified batch needs head and tail rows, got {batch_size} row. '
+      'Pass a batch size of 2 or more.'
+    )
   num_classes = len(probabilities(0))
   table = sampling.class_table(labels, num_classes=num_classes)
   indices, counts = np.asarray(table.indices), np.asarray(table.counts)
 
+  # On the host, like the other orders; `sampling.sample_indices` is for the
+  # device.
   def draw(rng, chances, size):
     # Each draw on its own interval of the cumulated chances.
     edges = np.cumsum(chances / chances.sum())
@@ -138,7 +145,7 @@ def sampled_order(
 
   def choose(step):
     rng = np.random.RandomState([*_words(seed), step])
-    chances = np.where(counts > 0, probabilities(step), 0.0)
+    chances = _chances(probabilities(step), counts)
     parts = [chances]
     if is_tail is not None:
       parts = [np.where(is_tail, 0, chances), np.where(is_tail, chances, 0)]
@@ -203,8 +210,18 @@ def permuted_order(
   return order.map_with_index(permute)
 
 
+def _chances(probabilities: np.ndarray, counts: np.ndarray) -> np.ndarray:
+  chances = np.where(counts > 0, np.asarray(probabilities, np.float64), 0.0)
+  if not (chances >= 0).all() or not 0 < chances.sum() < np.inf:
+    raise ValueError(
+      '`probabilities` must not be negative, and positive for a class with '
+      f'examples, got {np.asarray(probabilities).tolist()}.'
+    )
+  return chances
+
+
 def _words(seed: int | Sequence[int]) -> list[int]:
-  return [seed] if isinstance(seed, int) else list(seed)
+  return [int(word) for word in np.atleast_1d(seed)]
 
 
 def _sizes(shares: np.ndarray, batch_size: int) -> np.ndarray:

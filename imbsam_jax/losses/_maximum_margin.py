@@ -84,7 +84,11 @@ def mm_ldam_loss(
 
   Returns:
     float32 ``[B]``, not reduced.
+
+  Raises:
+    ValueError: A negative `margin` or `gamma`.
   """
+  _numbers.check_number('margin', margin, low=0)
   logits = _labels.float_logits(logits)
   offset = _ldam.absent_offset(class_counts, logits)
   class_margins = margin - _ldam.ldam_margins(class_counts)

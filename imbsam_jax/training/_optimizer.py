@@ -13,7 +13,7 @@ from imbsam_jax import transforms
 
 
 def learning_rate_schedule(
-  name: Literal['cosine', 'step', 'constant'],
+  name: Literal['cosine', 'step', 'ldam', 'constant'],
   base: float,
   *,
   num_steps: int,
@@ -23,7 +23,8 @@ def learning_rate_schedule(
 
   Args:
     name: 'cosine' falls to 0 at `num_steps`; 'step' is multiplied by 0.1 after
-      80 % and again after 90 % of the steps; 'constant' stays.
+      80 % and again after 90 % of the steps, 'ldam' by 0.01 both times, as the
+      codes of LDAM-DRW and its successors do; 'constant' stays.
     base: Learning rate after the warm-up.
     num_steps: Steps of the whole run.
     warmup_steps: Steps of a linear rise from ``base / warmup_steps``, counted
@@ -43,16 +44,18 @@ def learning_rate_schedule(
   match name:
     case 'cosine':
       main = optax.cosine_decay_schedule(base, num_steps - warmup_steps)
-    case 'step':
+    case 'step' | 'ldam':
+      factor = 0.1 if name == 'step' else 0.01
       boundaries = [round(share * num_steps) for share in (0.8, 0.9)]
       main = optax.piecewise_constant_schedule(
-        base, {step - warmup_steps: 0.1 for step in boundaries}
+        base, {step - warmup_steps: factor for step in boundaries}
       )
     case 'constant':
       main = optax.constant_schedule(base)
     case _:
       raise ValueError(
-        f"`schedule` must be 'cosine', 'step' or 'constant', got {name!r}."
+        f"`schedule` must be 'cosine', 'step', 'ldam' or 'constant', got "
+        f'{name!r}.'
       )
   if warmup_steps:
     warmup = optax.linear_schedule(base / warmup_steps, base, warmup_steps - 1)

@@ -61,8 +61,10 @@ def make_train_step(
       with the weight of its own row, in its own class group.
     example_weights: ``(losses [B], step, state) -> (weights [B], state)``,
       further factors that depend on the losses of the whole batch (ABSGD), from
-      ``state.loss_state``; for joint rows.
-    penalty: A term of the loss that depends on the parameters only.
+      ``state.loss_state``; for joint rows. A perturbed pass has the factors of
+      its own losses, the new state is that of the clean pass.
+    penalty: A term of the loss that depends on the parameters only, added once
+      whatever the weights; class groups share it by their weights.
     ema_decay: Decay of the moving average, where the state keeps one.
     num_microbatches: Parts in which the rows go through, see
       `gradient_oracle`; for models without BatchNorm.
@@ -77,6 +79,7 @@ def make_train_step(
     key = jax.random.fold_in(
       jax.random.wrap_key_data(state.key_data), state.step
     )
+    total_weight = sum(jnp.sum(w) for w in jax.tree.leaves(batch.weights))
     mix_key, loss_key = jax.random.split(jax.random.fold_in(key, 1))
 
     def loss_fn(params, rows, weights):
@@ -93,8 +96,7 @@ def make_train_step(
         rngs={'dropout': key},
       )
 
-      # Head and tail rows of their own would otherwise see the same noise.
-      row_key = jax.random.fold_in(loss_key, len(logits))
+      row_key = jax.random.fold_in(loss_key, _fingerprint(rows['label']))
 
       def losses_of(labels):
         options = {'key': row_key} if loss_takes_key else {}
@@ -109,7 +111,8 @@ def make_train_step(
         weighted = factors * weighted
       loss = jnp.sum(weighted)
       if penalty is not None:
-        loss = loss + jnp.sum(terms.weights) * penalty(params)
+        # Each group pays its share.
+        loss = loss + jnp.sum(weights) / total_weight * penalty(params)
       counted = terms.weights != 0
       hits = counted & (jnp.argmax(logits, axis=-1) == terms.labels)
       return loss, _Aux(
@@ -173,6 +176,15 @@ def make_train_step(
   return train_step
 
 
+def _fingerprint(labels: jax.Array) -> jax.Array:
+  """A number that tells head rows, tail rows and micro-batches apart.
+
+  Each would see the same noise otherwise.
+  """
+  places = jnp.arange(1, 1 + len(labels), dtype=jnp.int32)
+  return jnp.sum((1 + labels.astype(jnp.int32)) * places * places)
+
+
 class _Terms(NamedTuple):
   losses: jax.Array
   weighted: jax.Array
@@ -190,10 +202,12 @@ def _terms(
   if not isinstance(labels, losses_lib.MixedLabels):
     losses = losses_of(labels)
     return _Terms(losses, weights * losses, weights, labels)
-  shares = (labels.lam, 1.0 - labels.lam)
+  first, second, lam = labels
+  shares = (lam, 1.0 - lam)
+  # A label without a share may have an infinite loss.
   parts = [
-    share * losses_of(of)
-    for share, of in zip(shares, (labels.first, labels.second), strict=True)
+    shares[0] * losses_of(jnp.where(lam == 0, second, first)),
+    shares[1] * losses_of(jnp.where(lam == 1, first, second)),
   ]
   halves = (weights[0::2], weights[1::2])
   return _Terms(
