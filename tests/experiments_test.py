@@ -502,7 +502,9 @@ def test_every_method_trains(words, tmp_path, tfds_dir):
   assert 0 < summary['top1'] <= 1
 
 
-@pytest.mark.parametrize('word', ['imbsam', 'rsam', 'sam,absgd,drs,ppmix,ldam'])
+@pytest.mark.parametrize(
+  'word', ['imbsam', 'rsam', 'sam,absgd,ppmix,ldam', 'imbsam,pps,gcl']
+)
 def test_stopped_run_ends_bit_identical(word, tmp_path, tfds_dir, monkeypatch):
   experiment = build.build(_config(tfds_dir, word))
   whole = run.run(experiment, 7, tmp_path / 'whole')
