@@ -367,7 +367,7 @@ def _absgd(example_losses, step, state):
   return len(example_losses) * found, state
 
 
-def _absgd_by_hand(params, rows, average):
+def _absgd_by_hand(params, rows, average, *, at=None):
   """sum(p l), the new u, and the gradient with p as constants."""
 
   def of(params):
@@ -381,7 +381,7 @@ def _absgd_by_hand(params, rows, average):
   )
   constants = exponentials / (tiny.BATCH_SIZE * average)
   gradient = jax.grad(lambda p: jnp.sum(constants.astype(np.float32) * of(p)))(
-    params
+    params if at is None else at
   )
   return (constants * found).sum(), average, gradient
 
@@ -416,17 +416,30 @@ class ExampleWeightsTest(parameterized.TestCase):
       np.testing.assert_allclose(
         after.loss_state.log_average, np.log(expected_average), atol=1e-5
       )
-      if rho:  # Factors of the perturbed losses, from the same state.
+      if rho:  # The factors are those of the clean losses.
         norm = np.sqrt(sum((g**2).sum() for g in tiny.leaves(gradient)))
         moved = jax.tree.map(
           lambda p, g, norm=norm: p + rho * g / norm, state.params, gradient
         )
-        _, _, gradient = _absgd_by_hand(moved, rows, average)
+        _, _, gradient = _absgd_by_hand(state.params, rows, average, at=moved)
       if rho is not None:
         update = jax.tree.map(lambda g: 0.1 * g, gradient)
         _assert_close(_gradient(state, after), update)
       state, average = after, expected_average
     self.assertEqual(train_step._cache_size(), 1)
+
+  def test_cost_no_pass_of_their_own(self):
+    method = methods.sam(tiny.COUNTS, 0.3)
+    flops = []
+    for options in (
+      {},
+      {'example_weights': _absgd, 'loss_state': weights_lib.absgd_init()},
+    ):
+      state, train_step = _make(method, **options)
+      compiled = train_step.lower(state, _joint(method)[0]).compile()
+      flops.append(compiled.cost_analysis()['flops'])
+    # A forward pass would be a sixth of SAM.
+    self.assertLess(flops[1], 1.1 * flops[0])
 
   def test_multiply_the_weights_of_the_batch(self):
     method = methods.sgd(tiny.COUNTS)

@@ -23,9 +23,14 @@ ExampleLoss = Callable[..., jax.Array]
 _FIXED = ('prototypes',)
 
 
+class _Factors(NamedTuple):
+  values: jax.Array
+  loss_state: Any
+
+
 class _Aux(NamedTuple):
   model_state: Any
-  loss_state: Any
+  factors: _Factors
   num_correct: jax.Array
   num_rows: jax.Array
 
@@ -61,8 +66,9 @@ def make_train_step(
       with the weight of its own row, in its own class group.
     example_weights: ``(losses [B], step, state) -> (weights [B], state)``,
       further factors that depend on the losses of the whole batch (ABSGD), from
-      ``state.loss_state``; for joint rows. A perturbed pass has the factors of
-      its own losses, the new state is that of the clean pass.
+      ``state.loss_state``; for joint rows. They come from the losses at w and
+      are constants of the step: exponentials of perturbed losses would explode.
+      RSAM, which has no pass at w, pays a forward pass for them.
     penalty: A term of the loss that depends on the parameters only, added once
       whatever the weights; class groups share it by their weights.
     ema_decay: Decay of the moving average, where the state keeps one.
@@ -79,10 +85,9 @@ def make_train_step(
     key = jax.random.fold_in(
       jax.random.wrap_key_data(state.key_data), state.step
     )
-    total_weight = sum(jnp.sum(w) for w in jax.tree.leaves(batch.weights))
     mix_key, loss_key = jax.random.split(jax.random.fold_in(key, 1))
 
-    def loss_fn(params, rows, weights):
+    def forward(params, rows, weights):
       images, labels = preprocess(rows['image']), rows['label']
       if mix is not None:
         # Pairs, as `paired_batches` lays them out.
@@ -95,7 +100,6 @@ def make_train_step(
         mutable=[name for name in state.model_state if name not in _FIXED],
         rngs={'dropout': key},
       )
-
       row_key = jax.random.fold_in(loss_key, _fingerprint(rows['label']))
 
       def losses_of(labels):
@@ -103,21 +107,30 @@ def make_train_step(
         return example_loss(logits, labels, **options)
 
       terms = _terms(losses_of, labels, weights)
-      weighted, loss_state = terms.weighted, state.loss_state
-      if example_weights is not None:
-        factors, loss_state = example_weights(
-          terms.losses, state.step, loss_state
-        )
-        weighted = factors * weighted
-      loss = jnp.sum(weighted)
+      hits = jnp.argmax(logits, axis=-1) == terms.labels
+      return terms, hits, model_state
+
+    total_weight = sum(jnp.sum(w) for w in jax.tree.leaves(batch.weights))
+    # Set by the clean pass, the first one, for those that follow.
+    clean: list[_Factors] = []
+
+    def loss_fn(params, rows, weights):
+      terms, hits, model_state = forward(params, rows, weights)
+      factors = clean[0] if clean else factors_of(terms.losses)
+      loss = jnp.sum(factors.values * terms.weighted)
       if penalty is not None:
         # Each group pays its share.
         loss = loss + jnp.sum(weights) / total_weight * penalty(params)
       counted = terms.weights != 0
-      hits = counted & (jnp.argmax(logits, axis=-1) == terms.labels)
       return loss, _Aux(
-        model_state, loss_state, jnp.sum(hits), jnp.sum(counted)
+        model_state, factors, jnp.sum(counted & hits), jnp.sum(counted)
       )
+
+    def factors_of(losses):
+      if example_weights is None:
+        return _Factors(jnp.ones([], jnp.float32), state.loss_state)
+      values, loss_state = example_weights(losses, state.step, state.loss_state)
+      return _Factors(jax.lax.stop_gradient(values), loss_state)
 
     oracle: Any = (
       oracles.split_gradient_oracle
@@ -131,6 +144,8 @@ def make_train_step(
       group_weights=batch.weights,
       num_microbatches=num_microbatches,
     )
+    if example_weights is not None:
+      clean.append(grad_fn.value[1].factors)
     update: Any = tx.update
     updates, opt_state = update(
       grads, state.opt_state, state.params, grad_fn=grad_fn
@@ -149,13 +164,13 @@ def make_train_step(
         optax.incremental_update(params, ema_params, 1 - (ema_decay or 0)),
         ema_params,
       )
-    # Models and losses whose state depends on the rows do not split them, so
-    # that there is one state to keep; without state it is empty.
+    # Models whose statistics depend on the rows do not split them: there is one
+    # state to keep. Without statistics it is empty.
     changed = passes[0].model_state
     model_state = state.model_state | keep_if_skipped(
       changed, {name: state.model_state[name] for name in changed}
     )
-    loss_state = keep_if_skipped(passes[0].loss_state, state.loss_state)
+    loss_state = keep_if_skipped(passes[0].factors.loss_state, state.loss_state)
     metrics: dict[str, Any] = {
       'loss': loss,
       # Micro-batches bring one number each.
