@@ -113,7 +113,7 @@ def _ncm(trained: Trained) -> Candidates:
 
 
 def _lws(trained: Trained) -> Candidates:
-  for learning_rate in (0.02, 0.05, 0.2):
+  for learning_rate in (0.002, 0.005, 0.02, 0.05, 0.2):
     scale = calibration.fit_lws(
       trained.key,
       trained.train.logits,
@@ -130,7 +130,7 @@ def _lws(trained: Trained) -> Candidates:
 
 
 def _marc(trained: Trained) -> Candidates:
-  for learning_rate in (0.01, 0.05, 0.2):
+  for learning_rate in (0.001, 0.002, 0.005, 0.01, 0.05):
     scale, offset = calibration.fit_marc(
       trained.key,
       trained.train.logits,

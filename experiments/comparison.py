@@ -149,7 +149,7 @@ def _best(content: Mapping[str, Any]) -> list[str]:
 
 
 def finding(content: Mapping[str, Any]) -> str:
-  """One sentence on what the table shows."""
+  """What the table shows, in a sentence or two."""
   methods = content['methods']
   words = [w for w in methods if methods[w]['tail']['mean'] is not None]
   if len(words) < 2:
@@ -171,7 +171,17 @@ def finding(content: Mapping[str, Any]) -> str:
     f'On the tail classes {best} is best with {report.mean_std(tail)} %, '
     f'{gain:+.1f} points against {base} ({top1_gain:+.1f} over all classes), '
     f'at {methods[best]["cost_sgd_steps"]["mean"]:.2f} SGD steps per step; '
-    f'mean +- std over {tail["runs"]} seeds.'
+    f'mean +- std over {tail["runs"]} seeds.' + _best_of_all(methods, best)
+  )
+
+
+def _best_of_all(methods: Mapping[str, Any], best_tail: str) -> str:
+  best = max(methods, key=lambda word: methods[word]['balanced']['mean'])
+  if best == best_tail:
+    return ''
+  return (
+    f' Over all classes {best} is best with '
+    f'{report.mean_std(methods[best]["balanced"])} % balanced accuracy.'
   )
 
 

@@ -247,10 +247,16 @@ def test_empty_group_is_null():
 def test_finding_says_so_if_nothing_helps():
   def entry(tail):
     number = {'mean': tail, 'std': 0.01, 'runs': 3}
-    return {'tail': number, 'top1': number, 'cost_sgd_steps': number}
+    return {
+      name: number for name in ('tail', 'top1', 'balanced', 'cost_sgd_steps')
+    }
 
   text = comparison.finding({'methods': {'sgd': entry(0.8), 'sam': entry(0.7)}})
   assert 'No method is better than sgd' in text
+  better = entry(0.9) | {'balanced': entry(0.6)['tail']}
+  text = comparison.finding({'methods': {'sgd': entry(0.8), 'sam': better}})
+  assert 'On the tail classes sam is best with 90.0 +- 1.0 %' in text
+  assert 'Over all classes sgd is best with 80.0 +- 1.0 % balanced' in text
 
 
 def test_compare_by_update_rule(tmp_path, tfds_dir):
