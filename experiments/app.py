@@ -46,13 +46,20 @@ def run(main: Callable[[Sequence[str]], None]) -> None:
     sys.argv[1:], key=lambda argument: not argument.startswith('--config=')
   )
   if any(_asks_for_words(argument) for argument in sys.argv[1:]):
-    print(methods.help_text())
+    _print_words()
     return
   app.run(lambda argv: _guarded(main, argv), flags_parser=_parse)
 
 
 def _asks_for_words(argument: str) -> bool:
   return argument.startswith('--config=') and argument.endswith(':help')
+
+
+def _print_words() -> None:
+  try:
+    print(methods.help_text(), flush=True)
+  except BrokenPipeError:  # The reader of `... | head` has seen enough.
+    os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
 
 
 def cache_compilations() -> None:
