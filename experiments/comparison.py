@@ -195,7 +195,9 @@ def _runs(
 ) -> dict[str, list[pathlib.Path]]:
   """Folders of the runs of some methods; what is missing is trained."""
   experiments = {
-    word: build.build(
+    word: like
+    if config is like.config
+    else build.build(
       config,
       data=like.data
       if _examples(config.data) == _examples(like.config.data)

@@ -40,6 +40,19 @@ def check_number(
     )
 
 
+def check_integer(name: str, value: Any, *, low: int = 1) -> None:
+  """Refuses what is not an integer of `low` or more.
+
+  Raises:
+    TypeError: Not an integer.
+    ValueError: Below `low`.
+  """
+  if isinstance(value, bool) or not isinstance(value, numbers.Integral):
+    raise TypeError(f'`{name}` must be an integer, got {value!r}.')
+  if value < low:
+    raise ValueError(f'`{name}` must be at least {low}, got {value}.')
+
+
 def _range(low: float, high: float, open_ends: bool) -> str:
   finite_low, finite_high = low > float('-inf'), high < float('inf')
   if finite_low and finite_high:

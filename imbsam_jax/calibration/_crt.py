@@ -61,11 +61,11 @@ def fit_crt(
     TypeError: Wrong dtypes, or traced labels.
   """
   features = _cosine.float_matrix('features', features)
-  _inputs.check_integer('num_classes', num_classes)
+  _numbers.check_integer('num_classes', num_classes)
   num_rows, dim = features.shape
   labels = _labels.class_indices(labels, num_rows, num_classes)
   _inputs.check_fit('features', num_rows, num_steps, batch_size)
-  _inputs.check_integer('samples_per_class', samples_per_class)
+  _numbers.check_integer('samples_per_class', samples_per_class)
   _numbers.check_number('learning_rate', learning_rate, low=0)
   _numbers.check_number('weight_decay', weight_decay, low=0)
   kernel_key, batch_key = jax.random.split(key)

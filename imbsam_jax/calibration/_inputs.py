@@ -2,12 +2,13 @@
 # SPDX-License-Identifier: Apache-2.0
 """Checks of what the fits share: values per class, sizes."""
 
-import numbers
 from typing import Any
 
 import jax
 import jax.numpy as jnp
 from jax.typing import ArrayLike
+
+from imbsam_jax import _numbers
 
 
 def per_class(name: str, values: ArrayLike, num_classes: int) -> jax.Array:
@@ -34,13 +35,5 @@ def check_fit(
   """Refuses to fit on nothing, or not at all."""
   if not num_rows:
     raise ValueError(f'`{name}` must have at least one row, got none.')
-  check_integer('num_steps', num_steps)
-  check_integer('batch_size', batch_size)
-
-
-def check_integer(name: str, value: Any) -> None:
-  """Refuses what is not an integer of 1 or more."""
-  if isinstance(value, bool) or not isinstance(value, numbers.Integral):
-    raise TypeError(f'`{name}` must be an integer, got {value!r}.')
-  if value < 1:
-    raise ValueError(f'`{name}` must be at least 1, got {value}.')
+  _numbers.check_integer('num_steps', num_steps)
+  _numbers.check_integer('batch_size', batch_size)

@@ -9,7 +9,7 @@ import jax.numpy as jnp
 from jax.typing import ArrayLike
 
 from imbsam_jax import _cosine
-from imbsam_jax.calibration import _inputs
+from imbsam_jax import _numbers
 from imbsam_jax.losses import _labels
 
 
@@ -33,7 +33,7 @@ def class_means(
     TypeError: Features not floating point, or labels not integers.
   """
   features = _cosine.float_matrix('features', features)
-  _inputs.check_integer('num_classes', num_classes)
+  _numbers.check_integer('num_classes', num_classes)
   labels = _labels.class_indices(labels, features.shape[0], num_classes)
   # Negative indices would count from the end.
   outside = (labels < 0) | (labels >= num_classes)

@@ -111,10 +111,15 @@ def sigmoid_focal_loss(
   def loss_of(labels):
     is_target = _labels.one_hot(labels, logits.shape[1])
     t = jnp.where(is_target, logits, -logits)
-    losses = jnp.exp(-gamma * jax.nn.softplus(t)) * jax.nn.softplus(-t)
+    losses = binary_focal(t, gamma)
     return jnp.where(is_target.any(axis=1), jnp.sum(losses, axis=1), jnp.nan)
 
   return _labels.mixed(loss_of, labels)
+
+
+def binary_focal(t: jax.Array, gamma: Any) -> jax.Array:
+  """sigmoid(-t)^gamma log(1 + exp(-t)), for a margin t of any size."""
+  return jnp.exp(-gamma * jax.nn.softplus(t)) * jax.nn.softplus(-t)
 
 
 def modulator(loss: jax.Array, gamma: ArrayLike) -> jax.Array:

@@ -9,6 +9,7 @@ import numpy as np
 
 from imbsam_jax import _class_counts
 from imbsam_jax import _numbers
+from imbsam_jax.losses import _cross_entropy
 from imbsam_jax.losses import _labels
 
 
@@ -91,7 +92,7 @@ def distribution_balanced_loss(
   bias = jnp.where(present, -jnp.log(odds), 0.0)
   x = logits + (bias_scale / negative_scale) * bias[None]
   t = jnp.where(positives, x, -negative_scale * x)
-  losses = jnp.exp(-gamma * jax.nn.softplus(t)) * jax.nn.softplus(-t)
+  losses = _cross_entropy.binary_focal(t, gamma)
   losses = losses * jnp.where(positives, 1.0, 1.0 / negative_scale)
   return jnp.where(present[None], balance * weights * losses, 0.0)
 

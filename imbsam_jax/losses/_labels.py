@@ -82,13 +82,20 @@ def mixed(loss_of: Callable[[jax.Array], jax.Array], labels: Any) -> jax.Array:
   """The loss of each label, mixed by their shares; checked labels."""
   if not isinstance(labels, MixedLabels):
     return loss_of(labels)
+  (lam, first), (rest, second) = halves(labels)
+  return lam * loss_of(first) + rest * loss_of(second)
+
+
+def halves(labels: MixedLabels) -> tuple[Any, Any]:
+  """The two pairs (share, labels), both ``[B]``, whose losses are summed."""
   first, second, lam = labels
   lam = jnp.broadcast_to(lam, first.shape)
   # A label without a share may be of a class without examples, whose loss is
   # infinite: the other one stands in for it.
-  return lam * loss_of(jnp.where(lam == 0, second, first)) + (
-    1.0 - lam
-  ) * loss_of(jnp.where(lam == 1, first, second))
+  return (
+    (lam, jnp.where(lam == 0, second, first)),
+    (1.0 - lam, jnp.where(lam == 1, first, second)),
+  )
 
 
 def one_hot(labels: jax.Array, num_classes: int) -> jax.Array:

@@ -8,6 +8,7 @@ import jax
 import jax.numpy as jnp
 from jax.typing import ArrayLike
 
+from imbsam_jax import _cosine
 from imbsam_jax import _numbers
 from imbsam_jax.losses import _labels
 from imbsam_jax.losses import _margin_softmax
@@ -157,19 +158,8 @@ def zero_centroid_penalty(
     TypeError: Not floating point.
     ValueError: Not two axes.
   """
-  vectors = jnp.asarray(class_vectors)
-  if not jnp.issubdtype(vectors.dtype, jnp.floating):
-    raise TypeError(
-      f'`class_vectors` must be floating point, got {vectors.dtype}.'
-    )
-  if vectors.ndim != 2:
-    raise ValueError(
-      f'`class_vectors` must have shape [C, D], got {vectors.shape}.'
-    )
-  vectors = vectors.astype(jnp.float32)
-  squares = jnp.sum(jnp.square(vectors), axis=1, keepdims=True)
-  # Twice: the root of 0 has no derivative.
-  norms = jnp.sqrt(jnp.where(squares > 0, squares, 1.0))
-  units = jnp.where(squares > 0, vectors / norms, 0.0)
+  units = _cosine.unit_rows(
+    _cosine.float_matrix('class_vectors', class_vectors)
+  )
   center = jnp.mean(units, axis=0) if mean else jnp.sum(units, axis=0)
   return jnp.sum(jnp.square(center))

@@ -4,7 +4,6 @@
 
 from collections.abc import Callable
 import functools
-import numbers
 
 from flax import linen as nn
 import jax
@@ -116,7 +115,7 @@ def optimal_prototypes(
       negative `num_steps`, a `scale` that is not positive.
   """
   _check_sizes(num_classes, dim)
-  _check_integer('num_steps', num_steps, low=0)
+  _numbers.check_integer('num_steps', num_steps, low=0)
   _numbers.check_number('scale', scale, low=0, open_ends=True)
   if dim >= num_classes - 1:
     return simplex_etf(key, num_classes, dim)
@@ -279,12 +278,5 @@ def _spread(
 
 
 def _check_sizes(num_classes: int, dim: int) -> None:
-  _check_integer('num_classes', num_classes, low=2)
-  _check_integer('dim', dim, low=1)
-
-
-def _check_integer(name: str, value: object, *, low: int) -> None:
-  if isinstance(value, bool) or not isinstance(value, numbers.Integral):
-    raise TypeError(f'`{name}` must be an integer, got {value!r}.')
-  if value < low:
-    raise ValueError(f'`{name}` must be at least {low}, got {value}.')
+  _numbers.check_integer('num_classes', num_classes, low=2)
+  _numbers.check_integer('dim', dim)

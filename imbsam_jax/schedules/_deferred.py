@@ -8,7 +8,6 @@ import jax
 import jax.numpy as jnp
 from jax.typing import ArrayLike
 
-from imbsam_jax import _class_counts
 from imbsam_jax import _numbers
 from imbsam_jax.sampling import _probabilities
 from imbsam_jax.schedules import _phase
@@ -125,10 +124,9 @@ def deferred_resampling(
     one use ``deferred(epoch, class_probabilities(class_counts),
     effective_number_probabilities(class_counts), start=160)``.
   """
-  counts = _class_counts.host_counts(class_counts, allow_zero=True)
   return deferred(
     epoch,
-    jnp.asarray(_probabilities.host_probabilities(counts, 1.0), jnp.float32),
-    jnp.asarray(_probabilities.host_probabilities(counts, 0.0), jnp.float32),
+    _probabilities.class_probabilities(class_counts, power=1.0),
+    _probabilities.class_probabilities(class_counts, power=0.0),
     start=start,
   )

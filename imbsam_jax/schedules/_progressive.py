@@ -92,13 +92,8 @@ def progressive_probabilities(
     ValueError: Counts that are negative, not finite or all zero, and as for
       `phase`.
   """
-  counts = _class_counts.host_counts(class_counts, allow_zero=True)
-  instance = jnp.asarray(
-    _probabilities.host_probabilities(counts, 1.0), jnp.float32
-  )
-  balanced = jnp.asarray(
-    _probabilities.host_probabilities(counts, 0.0), jnp.float32
-  )
+  instance = _probabilities.class_probabilities(class_counts, power=1.0)
+  balanced = _probabilities.class_probabilities(class_counts, power=0.0)
   epoch = _phase.scalar_step('epoch', epoch)
   share = _phase.phase(epoch, start=start, end=end, power=power)
   return (1.0 - share) * instance + share * balanced

@@ -14,6 +14,7 @@ import optax
 from imbsam_jax import losses as losses_lib
 from imbsam_jax import oracles
 from imbsam_jax.data import TrainBatch
+from imbsam_jax.losses import _labels
 from imbsam_jax.training import _state
 
 ExampleLoss = Callable[..., jax.Array]
@@ -217,18 +218,13 @@ def _terms(
   if not isinstance(labels, losses_lib.MixedLabels):
     losses = losses_of(labels)
     return _Terms(losses, weights * losses, weights, labels)
-  first, second, lam = labels
-  shares = (lam, 1.0 - lam)
-  # A label without a share may have an infinite loss.
-  parts = [
-    shares[0] * losses_of(jnp.where(lam == 0, second, first)),
-    shares[1] * losses_of(jnp.where(lam == 1, first, second)),
-  ]
-  halves = (weights[0::2], weights[1::2])
+  (lam, first), (rest, second) = _labels.halves(labels)
+  parts = (lam * losses_of(first), rest * losses_of(second))
+  own, partner = weights[0::2], weights[1::2]
   return _Terms(
     parts[0] + parts[1],
-    halves[0] * parts[0] + halves[1] * parts[1],
-    halves[0] * shares[0] + halves[1] * shares[1],
+    own * parts[0] + partner * parts[1],
+    own * lam + partner * rest,
     labels.first,
   )
 
