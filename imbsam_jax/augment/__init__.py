@@ -1,15 +1,36 @@
 # Copyright 2026 The imbsam_jax Authors.
 # SPDX-License-Identifier: Apache-2.0
-"""Augmentations that mix two batches, with the labels of both.
+"""Augmentations: of one image, and of two batches that are mixed.
 
-They take ``(batch, partner)`` and never sample: the sampler decides who the
-partner is, the same rows in another order or a stream of its own.
+Functions of one image, `pad_crop`, `random_flip`, `cutout`, `rand_augment`,
+take ``(key, image)`` and keep shape and dtype. Map them over a batch:
+``jax.vmap(pad_crop)(jax.random.split(key, batch_size), images)``. What becomes
+of an image depends on itself and its key, not on its neighbours.
+
+Functions of two batches, `mixup`, `remix`, `cmo`, `dbn_mix`, take ``(key,
+batch, partner)``, pairs (images, labels), and return the labels of both. They
+never sample: the sampler decides who the partner is, the same rows in another
+order or a stream of its own.
 """
 
 from imbsam_jax.augment._cmo import cmo
+from imbsam_jax.augment._crop import pad_crop
+from imbsam_jax.augment._cutout import cutout
 from imbsam_jax.augment._dbn_mix import dbn_mix
+from imbsam_jax.augment._flip import random_flip
 from imbsam_jax.augment._mixup import mixup
+from imbsam_jax.augment._rand_augment import rand_augment
 from imbsam_jax.augment._remix import remix
 from imbsam_jax.augment._remix import remix_label_weight
 
-__all__ = ['cmo', 'dbn_mix', 'mixup', 'remix', 'remix_label_weight']
+__all__ = [
+  'cmo',
+  'cutout',
+  'dbn_mix',
+  'mixup',
+  'pad_crop',
+  'rand_augment',
+  'random_flip',
+  'remix',
+  'remix_label_weight',
+]
