@@ -567,7 +567,16 @@ class CreateModelTest(parameterized.TestCase):
   def test_names(self):
     self.assertEqual(
       models.MODEL_NAMES,
-      ('mlp', 'small_conv_net', 'resnet20', 'resnet32', 'resnet34'),
+      (
+        'mlp',
+        'small_conv_net',
+        'strided_conv_net',
+        'resnet20',
+        'resnet32',
+        'resnet34',
+        'resnet50',
+        'resnext50',
+      ),
     )
 
   @parameterized.parameters(
@@ -576,6 +585,8 @@ class CreateModelTest(parameterized.TestCase):
     ('resnet20', models.ResNet20, 'batch'),
     ('resnet32', models.ResNet32, 'batch'),
     ('resnet34', models.CifarResNet34, 'batch'),
+    ('resnet50', models.ResNet50, 'batch'),
+    ('resnext50', models.ResNeXt50, 'batch'),
   )
   def test_defaults_and_attributes(self, name, expected_type, norm):
     model = models.create_model(name, num_classes=10)
@@ -605,8 +616,9 @@ class CreateModelTest(parameterized.TestCase):
     (
       dict(name='resnet18'),
       ValueError,
-      "one of 'mlp', 'small_conv_net', 'resnet20', 'resnet32', 'resnet34', got "
-      "'resnet18'.*Use name='small_conv_net'",
+      "one of 'mlp', 'small_conv_net', 'strided_conv_net', 'resnet20', "
+      "'resnet32', 'resnet34', "
+      "'resnet50', 'resnext50', got 'resnet18'.*Use name='small_conv_net'",
     ),
     (
       dict(norm='layer'),

@@ -15,6 +15,7 @@ from imbsam_jax.models._cifar_resnet import ResNet20
 from imbsam_jax.models._cifar_resnet import ResNet32
 from imbsam_jax.models._classifier import Classifier
 from imbsam_jax.models._conv_net import SmallConvNet
+from imbsam_jax.models._conv_net import StridedConvNet
 from imbsam_jax.models._heads import CosineHead
 from imbsam_jax.models._heads import HEADS
 from imbsam_jax.models._heads import LinearHead
@@ -28,8 +29,12 @@ from imbsam_jax.models._prototypes import PrototypeHead
 from imbsam_jax.models._prototypes import simplex_etf
 from imbsam_jax.models._registry import create_model
 from imbsam_jax.models._registry import MODEL_NAMES
+from imbsam_jax.models._resnet50 import BottleneckResNet
+from imbsam_jax.models._resnet50 import ResNet50
+from imbsam_jax.models._resnet50 import ResNeXt50
 
 __all__ = (
+  'BottleneckResNet',
   'CifarResNet',
   'CifarResNet34',
   'Classifier',
@@ -44,7 +49,10 @@ __all__ = (
   'PrototypeHead',
   'ResNet20',
   'ResNet32',
+  'ResNet50',
+  'ResNeXt50',
   'SmallConvNet',
+  'StridedConvNet',
   'cosine_logits',
   'create_model',
   'num_groups',

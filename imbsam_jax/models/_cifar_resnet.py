@@ -8,6 +8,7 @@ the ResNet-34 of the ImbSAM experiments (Zhou et al., ICCV 2023).
 """
 
 from collections.abc import Sequence
+import functools
 from typing import ClassVar
 from typing import Literal
 
@@ -20,6 +21,7 @@ from jax.typing import DTypeLike
 from imbsam_jax.models import _classifier
 from imbsam_jax.models import _initializers
 from imbsam_jax.models import _normalization
+from imbsam_jax.models import _residual
 
 Shortcut = Literal['pad', 'projection']
 
@@ -77,19 +79,19 @@ class BasicBlock(nn.Module):
       Array, shape ``[batch, ceil(height / stride), ceil(width / stride),
       channels]``.
     """
-
-    def conv_norm(x, size, stride, name):
-      x = _conv(self.channels, size, stride, self.fan, self.dtype, name)(x)
-      norm = _normalization.Normalization(
-        self.norm, dtype=self.dtype, name=f'{name}_norm'
-      )
-      return norm(x, train=train)
-
-    y = nn.relu(conv_norm(x, 3, self.stride, 'conv1'))
-    y = conv_norm(y, 3, 1, 'conv2')
+    conv_norm = functools.partial(
+      _residual.conv_norm,
+      channels=self.channels,
+      norm=self.norm,
+      fan=self.fan,
+      dtype=self.dtype,
+      train=train,
+    )
+    y = nn.relu(conv_norm(x, size=3, stride=self.stride, name='conv1'))
+    y = conv_norm(y, size=3, stride=1, name='conv2')
     if self.stride != 1 or x.shape[-1] != self.channels:
       if self.shortcut == 'projection':
-        x = conv_norm(x, 1, self.stride, 'projection')
+        x = conv_norm(x, size=1, stride=self.stride, name='projection')
       else:
         x = pad_shortcut(x, self.channels, self.stride)
     return nn.relu(x + y)
@@ -99,9 +101,8 @@ class CifarResNet(_classifier.Classifier):
   """Residual network with a 3x3 stem of stride 1 and no max-pooling.
 
   Stem, then stages of `BasicBlock`; each stage after the first starts with
-  stride 2; then global average pooling. Convolutions have no bias. They pad one
-  pixel on each side, as PyTorch does and Flax's `'SAME'` does not where the
-  stride is 2: the kernel stays centred on the pixel that the shortcut keeps.
+  stride 2; then global average pooling. Convolutions have no bias and pad one
+  pixel on each side, as PyTorch's.
 
   Kernels are normal of variance ``2 / fan`` (He et al., 2015): `'fan_in'` in
   the LDAM code, `'fan_out'` in torchvision.
@@ -136,23 +137,18 @@ class CifarResNet(_classifier.Classifier):
     # Tuples, because Flax modules are hashed when they are static arguments.
     self.stage_sizes = tuple(self.stage_sizes)
     self.widths = tuple(self.widths)
-    if len(self.stage_sizes) != len(self.widths):
-      raise ValueError(
-        '`stage_sizes` and `widths` must have one entry per stage, got '
-        f'{self.stage_sizes} and {self.widths}. ResNet-32 has stage_sizes='
-        '(5, 5, 5) and widths=(16, 32, 64).'
-      )
+    _residual.check_stages(
+      self.stage_sizes,
+      self.widths,
+      network='ResNet-32',
+      example_sizes=(5, 5, 5),
+      example_widths=(16, 32, 64),
+    )
     if self.shortcut not in ('pad', 'projection'):
       raise ValueError(
         f"`shortcut` must be 'pad' or 'projection', got {self.shortcut!r}. Use "
         "shortcut='pad' for the one without parameters."
       )
-    for value in self.stage_sizes:
-      _classifier.check_positive(
-        'stage_sizes', value, example='stage_sizes=(5, 5, 5)'
-      )
-    for value in self.widths:
-      _classifier.check_positive('widths', value, example='widths=(16, 32, 64)')
     _initializers.he_normal(self.fan)  # Refuses an unknown word.
     super().__post_init__()
 
@@ -171,24 +167,27 @@ class CifarResNet(_classifier.Classifier):
       TypeError: `x` is not a float array.
       ValueError: `x` has not four axes.
     """
-    x = _classifier.as_images(x, self.dtype)
-    x = _conv(self.widths[0], 3, 1, self.fan, self.dtype, 'stem')(x)
-    norm = _normalization.Normalization(
-      self.norm, dtype=self.dtype, name='stem_norm'
+    x = _residual.conv_norm(
+      _classifier.as_images(x, self.dtype),
+      self.widths[0],
+      3,
+      1,
+      norm=self.norm,
+      fan=self.fan,
+      dtype=self.dtype,
+      train=train,
+      name='stem',
     )
-    x = nn.relu(norm(x, train=train))
-    stages = zip(self.stage_sizes, self.widths, strict=True)
-    for i, (num_blocks, width) in enumerate(stages, start=1):
-      for j in range(1, num_blocks + 1):
-        x = BasicBlock(
-          width,
-          stride=2 if i > 1 and j == 1 else 1,
-          shortcut=self.shortcut,
-          norm=self.norm,
-          fan=self.fan,
-          dtype=self.dtype,
-          name=f'stage{i}_block{j}',
-        )(x, train=train)
+    make_block = functools.partial(
+      BasicBlock,
+      shortcut=self.shortcut,
+      norm=self.norm,
+      fan=self.fan,
+      dtype=self.dtype,
+    )
+    x = _residual.apply_stages(
+      nn.relu(x), make_block, self.stage_sizes, self.widths, train=train
+    )
     return _classifier.average_pool(x)
 
 
@@ -223,23 +222,3 @@ class CifarResNet34(CifarResNet):
   widths: Sequence[int] = (64, 128, 256, 512)
   shortcut: Shortcut = 'projection'
   fan: _initializers.Fan = 'fan_out'
-
-
-def _conv(
-  channels: int,
-  size: int,
-  stride: int,
-  fan: _initializers.Fan,
-  dtype: DTypeLike,
-  name: str,
-) -> nn.Conv:
-  return nn.Conv(
-    channels,
-    (size, size),
-    strides=stride,
-    padding=size // 2,
-    use_bias=False,
-    kernel_init=_initializers.he_normal(fan),
-    dtype=dtype,
-    name=name,
-  )

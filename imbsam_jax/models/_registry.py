@@ -13,15 +13,28 @@ from imbsam_jax.models import _conv_net
 from imbsam_jax.models import _heads
 from imbsam_jax.models import _mlp
 from imbsam_jax.models import _normalization
+from imbsam_jax.models import _resnet50
 
-ModelName = Literal['mlp', 'small_conv_net', 'resnet20', 'resnet32', 'resnet34']
+ModelName = Literal[
+  'mlp',
+  'small_conv_net',
+  'strided_conv_net',
+  'resnet20',
+  'resnet32',
+  'resnet34',
+  'resnet50',
+  'resnext50',
+]
 
 _MODELS: dict[str, type[_classifier.Classifier]] = {
   'mlp': _mlp.MLP,
   'small_conv_net': _conv_net.SmallConvNet,
+  'strided_conv_net': _conv_net.StridedConvNet,
   'resnet20': _cifar_resnet.ResNet20,
   'resnet32': _cifar_resnet.ResNet32,
   'resnet34': _cifar_resnet.CifarResNet34,
+  'resnet50': _resnet50.ResNet50,
+  'resnext50': _resnet50.ResNeXt50,
 }
 
 MODEL_NAMES: tuple[str, ...] = tuple(_MODELS)
@@ -38,8 +51,9 @@ def create_model(
   """Model of a name, with its default widths.
 
   Args:
-    name: `'mlp'`, `'small_conv_net'`, `'resnet20'`, `'resnet32'` or
-      `'resnet34'`.
+    name: `'mlp'`, `'small_conv_net'`, `'strided_conv_net'`, `'resnet20'`,
+      `'resnet32'` or `'resnet34'`; for images of about 224x224 `'resnet50'` or
+      `'resnext50'`.
     num_classes: number of classes.
     norm: `'batch'`, `'group'` or `'none'` (not for the ResNets), see
       `Normalization`. None is the model's own: `'none'` for the MLP, `'group'`

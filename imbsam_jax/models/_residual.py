@@ -1,0 +1,131 @@
+# Copyright 2026 The imbsam_jax Authors.
+# SPDX-License-Identifier: Apache-2.0
+"""Parts of residual networks, whatever their blocks."""
+
+from collections.abc import Callable
+from collections.abc import Sequence
+
+from flax import linen as nn
+import jax
+from jax.typing import DTypeLike
+
+from imbsam_jax.models import _classifier
+from imbsam_jax.models import _initializers
+from imbsam_jax.models import _normalization
+
+
+def check_stages(
+  stage_sizes: Sequence[int],
+  widths: Sequence[int],
+  *,
+  network: str,
+  example_sizes: Sequence[int],
+  example_widths: Sequence[int],
+) -> None:
+  """Refuses stages that no network can have.
+
+  Args:
+    stage_sizes: number of blocks per stage.
+    widths: number of channels per stage.
+    network: name of the network of the next two.
+    example_sizes: `stage_sizes` to type instead.
+    example_widths: `widths` to type instead.
+
+  Raises:
+    TypeError: an entry is not an integer.
+    ValueError: an entry is below 1, or there is not one of each per stage.
+  """
+  sizes_example = f'stage_sizes={tuple(example_sizes)}'
+  widths_example = f'widths={tuple(example_widths)}'
+  if len(stage_sizes) != len(widths):
+    raise ValueError(
+      '`stage_sizes` and `widths` must have one entry per stage, got '
+      f'{stage_sizes} and {widths}. {network} has {sizes_example} and '
+      f'{widths_example}.'
+    )
+  for value in stage_sizes:
+    _classifier.check_positive('stage_sizes', value, example=sizes_example)
+  for value in widths:
+    _classifier.check_positive('widths', value, example=widths_example)
+
+
+def conv_norm(
+  x: jax.Array,
+  channels: int,
+  size: int,
+  stride: int,
+  *,
+  groups: int = 1,
+  norm: _normalization.NormName,
+  fan: _initializers.Fan,
+  dtype: DTypeLike,
+  train: bool,
+  name: str,
+) -> jax.Array:
+  """A convolution without bias, then a normalisation; for compact methods.
+
+  It pads ``size // 2`` pixels on each side, as PyTorch does and Flax's `'SAME'`
+  does not where the stride is 2: the kernel stays centred on the pixel that the
+  shortcut keeps.
+
+  Args:
+    x: array, shape ``[batch, height, width, in_channels]``.
+    channels: number of channels of the result.
+    size: height and width of the kernel, odd.
+    stride: stride of the convolution.
+    groups: number of groups of channels that do not see each other.
+    norm: see `Normalization`.
+    fan: see `he_normal`. `'fan_in'` counts the channels of one group,
+      `'fan_out'` all, as in PyTorch.
+    dtype: dtype of the computation.
+    train: whether batch normalisation uses and updates batch statistics.
+    name: name of the convolution; the normalisation is ``{name}_norm``.
+
+  Returns:
+    Array, shape ``[batch, ceil(height / stride), ceil(width / stride),
+    channels]``.
+  """
+  x = nn.Conv(
+    channels,
+    (size, size),
+    strides=stride,
+    padding=size // 2,
+    feature_group_count=groups,
+    use_bias=False,
+    kernel_init=_initializers.he_normal(fan),
+    dtype=dtype,
+    name=name,
+  )(x)
+  layer = _normalization.Normalization(norm, dtype=dtype, name=f'{name}_norm')
+  return layer(x, train=train)
+
+
+def apply_stages(
+  x: jax.Array,
+  make_block: Callable[..., nn.Module],
+  stage_sizes: Sequence[int],
+  widths: Sequence[int],
+  *,
+  train: bool,
+) -> jax.Array:
+  """All blocks of a network; each stage after the first starts with stride 2.
+
+  Args:
+    x: array, shape ``[batch, height, width, channels]``.
+    make_block: ``make_block(width, stride=..., name=...)``, called as
+      ``block(x, train=...)``.
+    stage_sizes: number of blocks per stage.
+    widths: `make_block`'s first argument, per stage.
+    train: whether batch normalisation uses and updates batch statistics.
+
+  Returns:
+    The result of the last block; block j of stage i, both from 1, is named
+    ``stage{i}_block{j}``.
+  """
+  stages = zip(stage_sizes, widths, strict=True)
+  for i, (num_blocks, width) in enumerate(stages, start=1):
+    for j in range(1, num_blocks + 1):
+      stride = 2 if i > 1 and j == 1 else 1
+      block = make_block(width, stride=stride, name=f'stage{i}_block{j}')
+      x = block(x, train=train)
+  return x

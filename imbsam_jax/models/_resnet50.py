@@ -1,0 +1,226 @@
+# Copyright 2026 The imbsam_jax Authors.
+# SPDX-License-Identifier: Apache-2.0
+"""Residual networks of bottleneck blocks for 224x224 images.
+
+Sources: He et al., Deep Residual Learning for Image Recognition, CVPR 2016
+(https://arxiv.org/abs/1512.03385), section 4.1; Xie et al., Aggregated Residual
+Transformations for Deep Neural Networks, CVPR 2017
+(https://arxiv.org/abs/1611.05431), table 1. As torchvision builds them.
+"""
+
+from collections.abc import Sequence
+import functools
+from typing import ClassVar
+
+from flax import linen as nn
+import jax
+import jax.numpy as jnp
+from jax.typing import ArrayLike
+from jax.typing import DTypeLike
+
+from imbsam_jax.models import _classifier
+from imbsam_jax.models import _initializers
+from imbsam_jax.models import _normalization
+from imbsam_jax.models import _residual
+
+_FAN: _initializers.Fan = 'fan_out'
+
+
+def max_pool(x: jax.Array) -> jax.Array:
+  """Largest value of every other 3x3 window, windows centred on kept pixels.
+
+  The padding never wins, whatever the sign of the values.
+
+  Args:
+    x: float array, shape ``[batch, height, width, channels]``.
+
+  Returns:
+    Array of `x`'s dtype, shape ``[batch, ceil(height / 2), ceil(width / 2),
+    channels]``.
+  """
+  return nn.max_pool(x, (3, 3), strides=(2, 2), padding=((1, 1), (1, 1)))
+
+
+class BottleneckBlock(nn.Module):
+  """1x1, 3x3 and 1x1 convolutions and a shortcut: ``relu(x' + norm(...))``.
+
+  The shortcut is a 1x1 convolution and a normalisation where the shape changes,
+  else the identity.
+
+  Attributes:
+    width: number of channels of the 3x3 convolution.
+    expansion: the result has ``expansion * width`` channels.
+    stride: stride of the 3x3 convolution and of the shortcut.
+    groups: groups of channels of the 3x3 convolution.
+    norm: see `Normalization`.
+    dtype: dtype of the computation.
+  """
+
+  width: int
+  expansion: int = 4
+  stride: int = 1
+  groups: int = 1
+  norm: _normalization.NormName = 'batch'
+  dtype: DTypeLike = jnp.float32
+
+  @nn.compact
+  def __call__(self, x: jax.Array, *, train: bool) -> jax.Array:
+    """Applies the block.
+
+    Args:
+      x: array, shape ``[batch, height, width, in_channels]``.
+      train: whether batch normalisation uses and updates batch statistics.
+
+    Returns:
+      Array, shape ``[batch, ceil(height / stride), ceil(width / stride),
+      expansion * self.width]``.
+    """
+    conv_norm = functools.partial(
+      _residual.conv_norm,
+      norm=self.norm,
+      fan=_FAN,
+      dtype=self.dtype,
+      train=train,
+    )
+    channels = self.expansion * self.width
+    y = nn.relu(conv_norm(x, self.width, 1, 1, name='conv1'))
+    y = conv_norm(
+      y, self.width, 3, self.stride, groups=self.groups, name='conv2'
+    )
+    y = conv_norm(nn.relu(y), channels, 1, 1, name='conv3')
+    if self.stride != 1 or x.shape[-1] != channels:
+      x = conv_norm(x, channels, 1, self.stride, name='projection')
+    return nn.relu(x + y)
+
+
+class BottleneckResNet(_classifier.Classifier):
+  """Residual network for large images: a 7x7 stem, then bottleneck blocks.
+
+  The stem, of stride 2, and a 3x3 max-pooling of stride 2 leave a quarter of
+  the height and width. Then stages of blocks; each stage after the first starts
+  with stride 2; then global average pooling. Images of 224x224 become 7x7;
+  other sizes work too. Convolutions have no bias and pad as PyTorch's; kernels
+  are normal of variance ``2 / fan_out`` (He et al., 2015).
+
+  .. note::
+    The stride is that of the 3x3 convolution, as in torchvision ('v1.5') and in
+    Goyal et al. (https://arxiv.org/abs/1706.02677), section 5.1; He et al. have
+    it in the first 1x1 convolution. All normalisations start with scale 1, as
+    torchvision's default; Goyal et al. start the last of each block with 0.
+
+  .. note::
+    Torchvision draws the linear classifier uniformly with variance
+    ``1 / (3 dim)``; `LinearHead` has ``1 / dim`` in every model.
+
+  Attributes:
+    num_classes: number of classes.
+    norm: `'batch'`, as in the sources, or `'group'`; without a normalisation
+      the activations would double from block to block.
+    head: `'linear'` or `'cosine'`.
+    dtype: dtype of the computation up to the features.
+    stage_sizes: number of blocks per stage.
+    widths: number of channels of the 3x3 convolutions per stage.
+    expansion: blocks give ``expansion`` times their width of channels.
+    groups: groups of channels of the 3x3 convolutions (ResNeXt's cardinality).
+    stem_width: number of channels of the stem.
+  """
+
+  allowed_norms: ClassVar[tuple[str, ...]] = ('batch', 'group')
+
+  norm: _normalization.NormName = 'batch'
+  stage_sizes: Sequence[int] = (3, 4, 6, 3)
+  widths: Sequence[int] = (64, 128, 256, 512)
+  expansion: int = 4
+  groups: int = 1
+  stem_width: int = 64
+
+  def __post_init__(self) -> None:
+    """Checks the attributes when the model is made, not at its first call."""
+    # Tuples, because Flax modules are hashed when they are static arguments.
+    self.stage_sizes = tuple(self.stage_sizes)
+    self.widths = tuple(self.widths)
+    _residual.check_stages(
+      self.stage_sizes,
+      self.widths,
+      network='ResNet-50',
+      example_sizes=(3, 4, 6, 3),
+      example_widths=(64, 128, 256, 512),
+    )
+    for name, example in (('expansion', 4), ('groups', 32), ('stem_width', 64)):
+      _classifier.check_positive(
+        name, getattr(self, name), example=f'{name}={example}'
+      )
+    if any(width % self.groups for width in self.widths):
+      raise ValueError(
+        f'`widths` must be multiples of `groups`, got {self.widths} for groups='
+        f'{self.groups}. ResNeXt-50 has widths=(128, 256, 512, 1024) and '
+        'groups=32.'
+      )
+    super().__post_init__()
+
+  @nn.compact
+  def features(self, x: ArrayLike, *, train: bool) -> jax.Array:
+    """Channels of the last block, averaged over the image.
+
+    Args:
+      x: float array, normalised, shape ``[batch, height, width, channels]``.
+      train: whether batch normalisation uses and updates batch statistics.
+
+    Returns:
+      Float32 array, shape ``[batch, expansion * widths[-1]]``: 2048 entries in
+      `ResNet50` and `ResNeXt50`.
+
+    Raises:
+      TypeError: `x` is not a float array.
+      ValueError: `x` has not four axes.
+    """
+    x = _residual.conv_norm(
+      _classifier.as_images(x, self.dtype),
+      self.stem_width,
+      7,
+      2,
+      norm=self.norm,
+      fan=_FAN,
+      dtype=self.dtype,
+      train=train,
+      name='stem',
+    )
+    make_block = functools.partial(
+      BottleneckBlock,
+      expansion=self.expansion,
+      groups=self.groups,
+      norm=self.norm,
+      dtype=self.dtype,
+    )
+    x = _residual.apply_stages(
+      max_pool(nn.relu(x)),
+      make_block,
+      self.stage_sizes,
+      self.widths,
+      train=train,
+    )
+    return _classifier.average_pool(x)
+
+
+class ResNet50(BottleneckResNet):
+  """ResNet-50 of He et al. (2016), the network of ImageNet-LT and iNaturalist.
+
+  25,557,032 parameters with 1000 classes (linear head, three input channels)
+  and 4.09 billion multiplications for a 224x224 image, as torchvision's.
+  `BottleneckResNet` has the attributes.
+  """
+
+
+class ResNeXt50(BottleneckResNet):
+  """ResNeXt-50 (32x4d) of Xie et al. (2017).
+
+  3x3 convolutions twice as wide as `ResNet50`'s, in 32 groups: of 4 channels in
+  the first stage, of 8, 16 and 32 in the others. 25,028,904 parameters with
+  1000 classes (linear head, three input channels) and 4.23 billion
+  multiplications for a 224x224 image, as torchvision's. `BottleneckResNet` has
+  the attributes.
+  """
+
+  widths: Sequence[int] = (128, 256, 512, 1024)
+  expansion: int = 2
+  groups: int = 32
