@@ -12,6 +12,8 @@ from typing import Protocol
 
 import numpy as np
 
+from imbsam_jax import _numbers
+from imbsam_jax.data import _encoded_images
 from imbsam_jax.data import _errors
 from imbsam_jax.data import _long_tail
 
@@ -21,25 +23,34 @@ _RECORDS_AT_ONCE = 4096
 
 
 class Examples(NamedTuple):
-  """Examples in memory.
+  """Examples, in memory or encoded.
 
   Attributes:
-    images: ``[N, ...]``, uint8 (0 to 255) or float32.
+    images: ``[N, ...]``, uint8 (0 to 255) or float32; or `EncodedImages`, which
+      ``images[indices]`` decodes; in training batches `RandomCrops` of these.
     labels: int32 ``[N]``.
   """
 
-  images: np.ndarray
+  images: Any
   labels: np.ndarray
 
 
 class Source(Protocol):
-  """Labels at once, images on demand."""
+  """Labels at once, images on demand.
+
+  Attributes:
+    labels: int32 ``[N]``.
+    class_names: One name per class.
+  """
 
   labels: np.ndarray
   class_names: Sequence[str]
 
   def examples(self, indices: np.ndarray) -> Examples:
-    """The examples at `indices`, in that order."""
+    """The examples at `indices`, in that order.
+
+    Their images are in memory, or `EncodedImages`: then nothing is decoded yet.
+    """
     ...
 
 
@@ -65,10 +76,11 @@ class ArraySource:
     class_names: Sequence[str] | None = None,
   ):
     images, labels = np.asarray(images), np.asarray(labels)
-    if len(images) != len(labels):
+    if images.shape[:1] != labels.shape[:1]:
+      rows = [x.shape[0] if x.ndim else 'no' for x in (images, labels)]
       raise _errors.DataError(
         '`images` and `labels` must have one row per example, got '
-        f'{len(images)} and {len(labels)} rows.'
+        f'{rows[0]} and {rows[1]} rows.'
       )
     labels = _long_tail.check_labels(labels, num_classes=None)
     if class_names is None:
@@ -101,21 +113,35 @@ class TfdsSource:
   """One split of an image-classification set of TensorFlow Datasets.
 
   Reads ArrayRecord files; TensorFlow is not needed. Labels are read at once,
-  images are decoded when asked for.
+  for which the whole split is read; images are decoded when asked for.
 
   Args:
     name: A TFDS name such as 'cifar10', or 'digits', which this library brings
       and prepares on first use.
     split: A TFDS split such as 'train' or 'test'.
     data_dir: Where prepared data sets are; None is TFDS's own default.
+    image_size: Height and width of the images, which then are `EncodedImages`
+      and decoded when a batch needs them. None decodes into memory what
+      `examples` is asked for; all images must have the same shape.
 
   Raises:
     DataError: The set is unknown, not prepared, or has no image and label.
   """
 
-  def __init__(self, name: str, split: str, *, data_dir: str | None = None):
+  def __init__(
+    self,
+    name: str,
+    split: str,
+    *,
+    data_dir: str | None = None,
+    image_size: int | None = None,
+  ):
     import tensorflow_datasets as tfds
 
+    if image_size is not None:
+      _numbers.check_integer('image_size', image_size)
+    self._image_size = image_size
+    self._title = f'{name} {split}'
     builder = _tfds_builder(name, data_dir)
     features = builder.info.features
     if not (features and 'image' in features and 'label' in features):
@@ -140,15 +166,27 @@ class TfdsSource:
     )
 
   def examples(self, indices: np.ndarray) -> Examples:
-    """The examples at `indices`, decoded, in that order."""
-    images = [_decode(row['image']) for row in self._read(indices)]
-    shapes = {image.shape for image in images}
-    if len(shapes) > 1:
-      raise _errors.DataError(
-        f'images have {len(shapes)} different shapes, such as '
-        f'{sorted(shapes)[:2]}; a batch needs one. Resize them beforehand.'
+    """The examples at `indices`, in that order."""
+    indices = np.asarray(indices)
+    if self._image_size is None:
+      images = _encoded_images.decode_all(
+        (self._describe(i), row['image'])
+        for i, row in zip(indices, self._read(indices), strict=True)
       )
-    return Examples(np.stack(images), self.labels[indices])
+    else:
+      images = _encoded_images.EncodedImages(
+        self._read_image,
+        self._describe,
+        size=self._image_size,
+        indices=indices,
+      )
+    return Examples(images, self.labels[indices])
+
+  def _describe(self, i: int) -> str:
+    return f'example {i} of {self._title}'
+
+  def _read_image(self, i: int) -> bytes:
+    return next(self._read([i]))['image']
 
   def _read(self, indices: Sequence[int] | np.ndarray) -> Iterator[Any]:
     # Many records at once are read three times faster than one by one.
@@ -187,10 +225,3 @@ def _tfds_builder(name: str, data_dir: str | None) -> Any:
       '.download_and_prepare()"'
     )
   return builder
-
-
-def _decode(encoded: bytes) -> np.ndarray:
-  from PIL import Image
-
-  image = np.asarray(Image.open(io.BytesIO(encoded)))
-  return image if image.ndim == 3 else image[..., None]

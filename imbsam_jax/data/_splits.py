@@ -35,6 +35,7 @@ def long_tailed(
   train: _sources.Source,
   test: _sources.Source,
   *,
+  validation: _sources.Source | None = None,
   imbalance_factor: float | None = None,
   profile: Literal['exp', 'step'] = 'exp',
   max_count: int | None = None,
@@ -47,6 +48,8 @@ def long_tailed(
   Args:
     train: Source of the training and validation examples.
     test: Source of the test examples; all are kept.
+    validation: Source of validation examples, where the data set brings some;
+      all are kept.
     imbalance_factor: Largest over smallest class count. None, without
       `class_counts`, keeps the source's own distribution.
     profile: 'exp' or 'step', see `long_tail_class_counts`.
@@ -60,10 +63,12 @@ def long_tailed(
       examples in file order.
 
   Returns:
-    The examples in memory, and the class counts.
+    The examples as the sources give them, in memory or still encoded, and the
+    class counts.
 
   Raises:
-    DataError: More examples asked for than there are.
+    DataError: More examples asked for than there are; train and test number
+      their classes differently.
     ValueError: An imbalance factor below 1, or given together with counts.
   """
   if imbalance_factor is not None and class_counts is not None:
@@ -71,12 +76,19 @@ def long_tailed(
       'Pass either `imbalance_factor` or `class_counts`, got both: the counts '
       'say it all.'
     )
-  num_classes = len(train.class_names)
-  if len(test.class_names) > num_classes:
-    raise _errors.DataError(
-      f'train has {num_classes} classes, test {len(test.class_names)}: test '
-      'can lack classes, but not have others.'
+  if validation is not None and validation_per_class:
+    raise ValueError(
+      'Pass either `validation` or `validation_per_class`, got both: there is '
+      'one validation set.'
     )
+  num_classes = len(train.class_names)
+  for name, other in (('test', test), ('validation', validation)):
+    if other is not None and len(other.class_names) > num_classes:
+      raise _errors.DataError(
+        f'train has {num_classes} classes, {name} {len(other.class_names)}: '
+        f'{name} can lack classes, but not have others.'
+      )
+  _check_same_classes(train.class_names, test.class_names)
   empty = np.flatnonzero(np.bincount(train.labels, minlength=num_classes) == 0)
   if empty.size:
     raise _errors.DataError(
@@ -85,13 +97,15 @@ def long_tailed(
       'from 0.'
     )
   pool = np.arange(len(train.labels))
-  validation = None
+  held_out = None
+  if validation is not None:
+    held_out = validation.examples(np.arange(len(validation.labels)))
   if validation_per_class:
-    held_out = _long_tail.long_tail_indices(
+    chosen = _long_tail.long_tail_indices(
       train.labels, np.full(num_classes, validation_per_class), seed=0
     )
-    validation = train.examples(held_out)
-    pool = np.setdiff1d(pool, held_out)
+    held_out = train.examples(chosen)
+    pool = np.setdiff1d(pool, chosen)
   available = np.bincount(train.labels[pool], minlength=num_classes)
   if class_counts is not None:
     counts = np.asarray(class_counts)
@@ -107,11 +121,23 @@ def long_tailed(
   kept = _long_tail.long_tail_indices(train.labels[pool], counts, seed=seed)
   return LongTailedData(
     train=train.examples(pool[kept]),
-    validation=validation,
+    validation=held_out,
     test=test.examples(np.arange(len(test.labels))),
     class_counts=counts,
     class_names=train.class_names,
   )
+
+
+def _check_same_classes(train: Sequence[str], test: Sequence[str]) -> None:
+  # Without a name in common, one of them has names of its own, such as '0'.
+  if set(train).isdisjoint(test):
+    return
+  for label, (ours, theirs) in enumerate(zip(train, test, strict=False)):
+    if ours != theirs:
+      raise _errors.DataError(
+        f'class {label} is {ours!r} in train and {theirs!r} in test. Give both '
+        'sources the same `class_names`, such as train.class_names.'
+      )
 
 
 def _profile_counts(
