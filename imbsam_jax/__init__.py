@@ -10,6 +10,7 @@ from imbsam_jax.oracles import focal_weights
 from imbsam_jax.oracles import gradient_oracle
 from imbsam_jax.oracles import head_tail_weights
 from imbsam_jax.oracles import split_gradient_oracle
+from imbsam_jax.oracles import tail_only_gradient_oracle
 from imbsam_jax.oracles import value_and_grad
 from imbsam_jax.transforms import focal_sam
 from imbsam_jax.transforms import group_sam
@@ -35,5 +36,6 @@ __all__ = [
   'split_gradient_oracle',
   'sse_sam',
   'stage_switch',
+  'tail_only_gradient_oracle',
   'value_and_grad',
 ]

@@ -120,13 +120,19 @@ class BatchesTest(parameterized.TestCase):
         )
 
   @parameterized.product(
-    kind=['shuffled', 'stratified'], pad=[True, False], row_multiple=[1, 4]
+    kind=['shuffled', 'stratified'],
+    tail_sizes=[None, (2, 5), (0,)],
+    row_multiple=[1, 4],
   )
-  def test_split_is_joint_apart(self, kind, pad, row_multiple):
+  def test_split_is_joint_apart(self, kind, tail_sizes, row_multiple):
     order = _orders()[kind]
     joint = data.joint_batches(order, _EXAMPLES, _HEAD_TAIL)
     split = data.split_batches(
-      order, _EXAMPLES, _HEAD_TAIL, pad=pad, row_multiple=row_multiple
+      order,
+      _EXAMPLES,
+      _HEAD_TAIL,
+      tail_sizes=tail_sizes,
+      row_multiple=row_multiple,
     )
     for step in range(20):
       for group in range(2):

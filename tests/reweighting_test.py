@@ -153,7 +153,7 @@ class SplitTest(parameterized.TestCase):
   @parameterized.product(
     kind=_KINDS,
     reduction=_REDUCTIONS,
-    layout=[(True, 1), (True, 4), (False, 1), (False, 8)],
+    layout=[(None, 1), (None, 4), ((3, 6), 1), ((0,), 8)],
   )
   def test_is_joint_apart(self, kind, reduction, layout):
     order = _order(kind)
@@ -163,7 +163,7 @@ class SplitTest(parameterized.TestCase):
       order,
       _EXAMPLES,
       _HEAD_TAIL,
-      pad=layout[0],
+      tail_sizes=layout[0],
       row_multiple=layout[1],
       **shared,
     )

@@ -3,37 +3,56 @@
 """Sources, long-tailed subsets and training batches."""
 
 from imbsam_jax.data._batches import joint_batches
+from imbsam_jax.data._batches import Layout
 from imbsam_jax.data._batches import paired_batches
 from imbsam_jax.data._batches import Reweighting
-from imbsam_jax.data._batches import split_batches
-from imbsam_jax.data._batches import split_sizes
 from imbsam_jax.data._batches import TrainBatch
+from imbsam_jax.data._encoded_images import EncodedImages
 from imbsam_jax.data._errors import DataError
+from imbsam_jax.data._image_files import FolderSource
+from imbsam_jax.data._image_files import ListSource
+from imbsam_jax.data._image_files import SubsetSource
 from imbsam_jax.data._long_tail import long_tail_class_counts
 from imbsam_jax.data._long_tail import long_tail_indices
+from imbsam_jax.data._npz_source import NpzSource
 from imbsam_jax.data._order import class_aware_order
 from imbsam_jax.data._order import permuted_order
 from imbsam_jax.data._order import RowChoice
 from imbsam_jax.data._order import sampled_order
 from imbsam_jax.data._order import shuffled_order
 from imbsam_jax.data._order import stratified_order
+from imbsam_jax.data._prefetch import prefetch
+from imbsam_jax.data._random_crops import RandomCrops
 from imbsam_jax.data._sources import ArraySource
 from imbsam_jax.data._sources import Examples
 from imbsam_jax.data._sources import Source
 from imbsam_jax.data._sources import TfdsSource
+from imbsam_jax.data._split_batches import choose_tail_sizes
+from imbsam_jax.data._split_batches import split_batches
+from imbsam_jax.data._split_batches import split_sizes
+from imbsam_jax.data._split_batches import stack_batches
+from imbsam_jax.data._split_batches import tail_only_batches
 from imbsam_jax.data._splits import long_tailed
 from imbsam_jax.data._splits import LongTailedData
 
 __all__ = [
   'ArraySource',
   'DataError',
+  'EncodedImages',
   'Examples',
+  'FolderSource',
+  'Layout',
+  'ListSource',
   'LongTailedData',
+  'NpzSource',
+  'RandomCrops',
   'Reweighting',
   'RowChoice',
   'Source',
+  'SubsetSource',
   'TfdsSource',
   'TrainBatch',
+  'choose_tail_sizes',
   'class_aware_order',
   'joint_batches',
   'long_tail_class_counts',
@@ -41,9 +60,12 @@ __all__ = [
   'long_tailed',
   'paired_batches',
   'permuted_order',
+  'prefetch',
   'sampled_order',
   'split_batches',
   'split_sizes',
   'shuffled_order',
+  'stack_batches',
   'stratified_order',
+  'tail_only_batches',
 ]

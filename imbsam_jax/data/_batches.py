@@ -11,20 +11,39 @@ import grain
 import numpy as np
 
 from imbsam_jax.data import _order
+from imbsam_jax.data import _random_crops
 from imbsam_jax.data import _sources
+
+Layout = Literal['joint', 'split', 'tail_only']
 
 
 class TrainBatch(NamedTuple):
   """One step's rows, with their weights in every class group.
 
   Attributes:
-    rows: ``{'image': [B, ...], 'label': int32 [B]}``, or one such dictionary
-      per group where groups bring rows of their own.
-    weights: float32 ``[num_groups, B]``, or one ``[rows_k]`` per group.
+    rows: ``{'image': [B, ...], 'label': int32 [B], 'place': int32 [B]}``, or a
+      pair of such dictionaries, see `layout`. The place of a row in its batch
+      is the same in every layout; its augmentation is drawn by it.
+    weights: float32 ``[num_groups, B]``, or a pair, see `layout`.
+    table: All images ``[N, ...]``, where they stay on the device and the rows
+      have int32 ``[B]`` places in it for images; else None.
   """
 
   rows: Any
   weights: Any
+  table: Any = None
+
+  @property
+  def layout(self) -> Layout:
+    """Which rows go through the model together.
+
+    'joint': all. 'split': the groups apart, rows and weights ``[rows_k]`` of
+    each. 'tail_only': all with their weights ``[2, B]``, and once more those of
+    the tail with weights ``[rows_1]``.
+    """
+    if not isinstance(self.weights, tuple):
+      return 'joint'
+    return 'split' if self.weights[0].ndim == 1 else 'tail_only'
 
 
 class Reweighting(NamedTuple):
@@ -46,6 +65,7 @@ def joint_batches(
   class_weights: np.ndarray,
   *,
   reweighting: Reweighting | None = None,
+  first_place: int = 0,
 ) -> grain.MapDataset:
   """Batches whose rows go through the model together.
 
@@ -56,16 +76,18 @@ def joint_batches(
       group, before the division by the batch size.
     reweighting: Weights of classes in the loss; they are in the batch, so that
       they change without recompiling.
+    first_place: Place of the first row, where batches are parts of larger ones.
 
   Returns:
     A Grain dataset: ``batches[step]`` is a `TrainBatch`.
   """
   class_weights = np.asarray(class_weights, np.float32)
-  _check_reweighting(reweighting, class_weights.shape[1])
+  check_reweighting(reweighting, class_weights.shape[1])
 
   def join(step, choice):
-    rows = _rows(examples, choice.indices)
-    shares = _shares(step, choice, rows['label'], reweighting)
+    places = first_place + np.arange(len(choice.indices))
+    rows = take_rows(examples, choice.indices, step=step, places=places)
+    shares = row_shares(step, choice, rows['label'], reweighting)
     return TrainBatch(rows, class_weights[:, rows['label']] * shares)
 
   return order.map_with_index(join)
@@ -96,9 +118,16 @@ def paired_batches(
   Returns:
     A Grain dataset of `TrainBatch` with ``2 B`` rows.
   """
+  first: Any = order[0]
   streams = [
-    joint_batches(one, examples, class_weights, reweighting=reweighting)
-    for one in (order, partner_order)
+    joint_batches(
+      one,
+      examples,
+      class_weights,
+      reweighting=reweighting,
+      first_place=first_place,
+    )
+    for one, first_place in ((order, 0), (partner_order, len(first.indices)))
   ]
 
   def pair(step):
@@ -112,103 +141,23 @@ def paired_batches(
   return grain.MapDataset.range(len(order)).map(pair)
 
 
-def split_batches(
-  order: grain.MapDataset,
+def take_rows(
   examples: _sources.Examples,
-  class_weights: np.ndarray,
+  indices: np.ndarray,
   *,
-  reweighting: Reweighting | None = None,
-  pad: bool = True,
-  row_multiple: int = 1,
-) -> grain.MapDataset:
-  """The batches of `joint_batches`, their head and tail rows apart.
-
-  Args:
-    order: A Grain dataset of `RowChoice`, such as `shuffled_order`.
-    examples: Training examples.
-    class_weights: float ``[2, C]``: head and tail; every class has a weight in
-      one of them at most.
-    reweighting: As for `joint_batches`.
-    pad: Fills both groups up to one of few sizes, see `split_sizes`, with rows
-      of weight 0. A stratified order has one size anyway.
-    row_multiple: All sizes are multiples of it, by rows of weight 0: the number
-      of devices, times that of micro-batches.
-
-  Returns:
-    A Grain dataset of `TrainBatch`, with pairs for rows and weights. A batch
-    without tail rows has a tail of size 0.
-  """
-  class_weights = np.asarray(class_weights, np.float32)
-  if len(class_weights) != 2 or (class_weights != 0).all(axis=0).any():
-    raise ValueError(
-      'rows can be split between the two groups head and tail, with every '
-      'class in one of them. Use `joint_batches` for SAM, RSAM and Focal-SAM.'
-    )
-
-  _check_reweighting(reweighting, class_weights.shape[1])
-
-  def split(step, choice):
-    labels = examples.labels[choice.indices]
-    is_tail = class_weights[1, labels] != 0
-    num_tail, num_rows = int(is_tail.sum()), len(is_tail)
-    if pad:
-      sizes = split_sizes(
-        num_tail, batch_size=num_rows, row_multiple=row_multiple
-      )
-    else:
-      sizes = (
-        _round_up(num_rows - num_tail, row_multiple),
-        _round_up(num_tail, row_multiple),
-      )
-    shares = _shares(step, choice, labels, reweighting)
-    groups = []
-    for group, mask, size in zip(
-      (0, 1), (~is_tail, is_tail), sizes, strict=True
-    ):
-      padding = np.zeros(size - int(mask.sum()), np.int64)
-      rows = _rows(examples, np.concatenate([choice.indices[mask], padding]))
-      weights = np.zeros(size, np.float32)
-      weights[: int(mask.sum())] = shares[mask]
-      groups.append((rows, weights * class_weights[group, rows['label']]))
-    return TrainBatch(*zip(*groups, strict=True))
-
-  return order.map_with_index(split)
-
-
-def split_sizes(
-  num_tail: int, *, batch_size: int, row_multiple: int = 1
-) -> tuple[int, int]:
-  """Padded numbers of head and tail rows of a batch.
-
-  The tail is padded to a multiple of about B/16, the head to what the smallest
-  tail of that size leaves.
-
-  >>> [split_sizes(n, batch_size=64) for n in (0, 1, 4, 5, 64)]
-  [(64, 0), (64, 4), (64, 4), (60, 8), (4, 64)]
-
-  Args:
-    num_tail: Tail rows of the batch.
-    batch_size: All rows of the batch.
-    row_multiple: Both sizes are multiples of it.
-
-  Returns:
-    Head rows and tail rows; at most 17 different pairs.
-  """
-  width = _round_up(-(-batch_size // 16), row_multiple)
-  tail_size = _round_up(num_tail, width)
-  return batch_size - max(tail_size - width, 0), tail_size
-
-
-def _round_up(number: int, multiple: int) -> int:
-  return -(-number // multiple) * multiple
-
-
-def _rows(
-  examples: _sources.Examples, indices: np.ndarray
+  step: int,
+  places: np.ndarray,
 ) -> dict[str, np.ndarray]:
+  """Rows of a batch, see `TrainBatch`."""
+  images = examples.images
+  if isinstance(images, _random_crops.RandomCrops):
+    images = images.rows(indices, step=step, places=places)
+  else:
+    images = images[indices]
   return {
-    'image': examples.images[indices],
+    'image': images,
     'label': examples.labels[indices],
+    'place': places.astype(np.int32),
   }
 
 
@@ -219,9 +168,10 @@ def _interleave(one: np.ndarray, two: np.ndarray, *, axis: int) -> np.ndarray:
   return pairs.reshape(shape)
 
 
-def _check_reweighting(
+def check_reweighting(
   reweighting: Reweighting | None, num_classes: int
 ) -> None:
+  """Refuses weights that are not one for each class."""
   if reweighting is None:
     return
   if reweighting.reduction not in ('mean', 'weighted_mean'):
@@ -237,7 +187,7 @@ def _check_reweighting(
     )
 
 
-def _shares(
+def row_shares(
   step: int,
   choice: _order.RowChoice,
   labels: np.ndarray,

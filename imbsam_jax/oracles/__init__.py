@@ -7,6 +7,9 @@ from imbsam_jax.oracles._group_gradients import GroupGradients
 from imbsam_jax.oracles._group_weights import focal_weights
 from imbsam_jax.oracles._group_weights import head_tail_weights
 from imbsam_jax.oracles._split_gradient_oracle import split_gradient_oracle
+from imbsam_jax.oracles._tail_only_gradient_oracle import (
+  tail_only_gradient_oracle,
+)
 from imbsam_jax.oracles._value_and_grad import value_and_grad
 
 __all__ = [
@@ -15,5 +18,6 @@ __all__ = [
   'gradient_oracle',
   'head_tail_weights',
   'split_gradient_oracle',
+  'tail_only_gradient_oracle',
   'value_and_grad',
 ]

@@ -48,18 +48,33 @@ class GroupGradients:
     *,
     join_aux: Callable[[tuple[Any, ...]], Any],
     num_microbatches: int,
+    places: Sequence[tuple[int, int]] | None = None,
+    num_total: int | None = None,
   ):
+    """Runs the clean passes.
+
+    Args:
+      loss_fn: See `gradient_oracle`.
+      params: Where the passes are clean.
+      parts: Rows that go through the model together.
+      join_aux: Makes one aux of those of the parts that are the total.
+      num_microbatches: See `gradient_oracle`.
+      places: Part, and row of its weights, of each group; default all rows of
+        all parts.
+      num_total: How many parts, the first ones, the total is the sum of;
+        default all.
+    """
     self._loss_fn = loss_fn
     self._params = params
     self._parts = parts
     self._join_aux = join_aux
     self._num_microbatches = num_microbatches
-    # (part, row of its weights) of each group.
-    self._places = [
+    self._places = places or [
       (i, row)
       for i, part in enumerate(parts)
       for row in range(len(part.weights))
     ]
+    self._num_total = len(parts) if num_total is None else num_total
     self.num_groups = len(self._places)
     # Row 0 is the user's own pass, the sum over groups; the part's first group
     # is what the others leave of it.
@@ -69,7 +84,7 @@ class GroupGradients:
     ]
     # Kept: for a group with rows of its own this is the clean group gradient.
     self._clean_totals = [one.gradient(0) for one in self._clean]
-    self.value = self._value(self._clean)
+    self.value = self._value(self._clean[: self._num_total])
 
   def __call__(self, params: optax.Params, group: int) -> optax.Updates:
     """Gradient of one group's loss at `params`."""
@@ -93,11 +108,12 @@ class GroupGradients:
   def total(self, params: optax.Params) -> optax.Updates:
     """Gradient of the sum over groups at `params`; sets `value`."""
     if self._is_clean(params):
-      passes, gradients = self._clean, self._clean_totals
+      passes = self._clean[: self._num_total]
+      gradients = self._clean_totals[: self._num_total]
     else:
       passes = [
         self._pass(i, params, _total(part))
-        for i, part in enumerate(self._parts)
+        for i, part in enumerate(self._parts[: self._num_total])
       ]
       gradients = [one.gradient(0) for one in passes]
     self.value = self._value(passes)
