@@ -9,12 +9,18 @@ from imbsam_jax.training._errors import DivergedError
 from imbsam_jax.training._evaluate import over_examples
 from imbsam_jax.training._evaluate import predict
 from imbsam_jax.training._loop import fit
+from imbsam_jax.training._loop import SeveralSteps
 from imbsam_jax.training._optimizer import learning_rate_schedule
 from imbsam_jax.training._optimizer import make_optimizer
+from imbsam_jax.training._per_device import per_device
+from imbsam_jax.training._per_device import per_device_link
+from imbsam_jax.training._several import scan_steps
+from imbsam_jax.training._several import side_by_side
 from imbsam_jax.training._sharding import data_mesh
 from imbsam_jax.training._sharding import replicate
 from imbsam_jax.training._sharding import shard_batch
 from imbsam_jax.training._sharding import shard_rows
+from imbsam_jax.training._side_by_side import fit_side_by_side
 from imbsam_jax.training._state import create_train_state
 from imbsam_jax.training._state import TrainState
 from imbsam_jax.training._step import make_feature_step
@@ -37,11 +43,13 @@ __all__ = [
   'DivergedError',
   'History',
   'Method',
+  'SeveralSteps',
   'Stage',
   'TrainState',
   'create_train_state',
   'data_mesh',
   'fit',
+  'fit_side_by_side',
   'learning_rate_schedule',
   'make_feature_step',
   'make_optimizer',
@@ -50,12 +58,16 @@ __all__ = [
   'methods',
   'over_examples',
   'params_sha256',
+  'per_device',
+  'per_device_link',
   'predict',
   'read_csv',
   'read_history',
   'replicate',
+  'scan_steps',
   'shard_batch',
   'shard_rows',
+  'side_by_side',
   'step_cost',
   'write_csv',
   'write_json',

@@ -5,10 +5,12 @@
 from collections.abc import Callable
 from typing import Any
 
+import grain
 import jax
 import numpy as np
 
 from imbsam_jax.data import Examples
+from imbsam_jax.data import prefetch
 from imbsam_jax.training import _sharding
 
 
@@ -19,6 +21,7 @@ def predict(
   *,
   batch_size: int,
   mesh: jax.sharding.Mesh,
+  num_threads: int = 0,
 ) -> tuple[np.ndarray, np.ndarray]:
   """Classes and confidences of all examples.
 
@@ -28,13 +31,19 @@ def predict(
     examples: N examples.
     batch_size: Rows per call, a multiple of the number of devices.
     mesh: From `data_mesh`.
+    num_threads: As for `over_examples`.
 
   Returns:
     int64 ``[N]`` predicted classes and float64 ``[N]`` confidences (largest
     softmax probabilities).
   """
   classes, confidences = over_examples(
-    predict_step, variables, examples, batch_size=batch_size, mesh=mesh
+    predict_step,
+    variables,
+    examples,
+    batch_size=batch_size,
+    mesh=mesh,
+    num_threads=num_threads,
   )
   return classes.astype(np.int64), confidences.astype(np.float64)
 
@@ -46,6 +55,7 @@ def over_examples(
   *,
   batch_size: int,
   mesh: jax.sharding.Mesh,
+  num_threads: int = 0,
 ) -> tuple[np.ndarray, ...]:
   """What a step gives for every example of a set.
 
@@ -59,6 +69,8 @@ def over_examples(
     examples: N examples.
     batch_size: Rows per call, a multiple of the number of devices.
     mesh: From `data_mesh`.
+    num_threads: Threads that take images ahead, where these are decoded; see
+      `data.prefetch`.
 
   Returns:
     The arrays of the step, ``[N, ...]``.
@@ -66,11 +78,21 @@ def over_examples(
   num_examples = len(examples.labels)
   if not num_examples:
     raise ValueError('there are no examples to evaluate.')
-  outputs = []
-  for start in range(0, num_examples, batch_size):
-    rows = np.arange(start, start + batch_size) % num_examples
-    images = _sharding.shard_rows(mesh, examples.images[rows])
-    # Not fetched here, so that the device can work ahead.
-    outputs.append(step(variables, images))
+
+  def take(batch):
+    start = batch * batch_size
+    return examples.images[np.arange(start, start + batch_size) % num_examples]
+
+  num_batches = -(-num_examples // batch_size)
+  stream = prefetch(
+    grain.MapDataset.range(num_batches).map(take),
+    start=0,
+    stop=num_batches,
+    num_threads=num_threads,
+  )
+  # Not fetched here, so that the device can work ahead.
+  outputs = [
+    step(variables, _sharding.shard_rows(mesh, images)) for images in stream
+  ]
   columns = zip(*jax.device_get(outputs), strict=True)
   return tuple(np.concatenate(column)[:num_examples] for column in columns)

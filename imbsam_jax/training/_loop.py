@@ -7,9 +7,13 @@ from collections.abc import Collection
 from collections.abc import Mapping
 import time
 from typing import Any
+from typing import NamedTuple
 
 import jax
+import numpy as np
 
+from imbsam_jax.data import prefetch
+from imbsam_jax.data import stack_batches
 from imbsam_jax.data import TrainBatch
 from imbsam_jax.training import _checkpoint
 from imbsam_jax.training import _errors
@@ -21,8 +25,25 @@ TrainStep = Callable[
   tuple[_state.TrainState, dict[str, Any]],
 ]
 
-# Steps whose metrics may wait on the device before they are read.
-_FLUSH_EVERY = 50
+# Calls whose metrics may wait on the device before they are read.
+FLUSH_EVERY = 50
+
+# First step of a call, what was noted of each of its steps, metrics.
+Waiting = list[tuple[int, list[Mapping[str, float]], dict[str, Any]]]
+
+
+class SeveralSteps(NamedTuple):
+  """Several steps in one call, see `scan_steps`.
+
+  Attributes:
+    number: How many.
+    steps: ``steps(step)`` is the jitted `scan_steps` of that moment.
+    put_batches: Moves stacked batches to the devices.
+  """
+
+  number: int
+  steps: Callable[[int], TrainStep]
+  put_batches: Callable[[TrainBatch], TrainBatch]
 
 
 def fit(
@@ -32,6 +53,8 @@ def fit(
   *,
   num_steps: int,
   put_batch: Callable[[TrainBatch], TrainBatch],
+  several: SeveralSteps | None = None,
+  num_threads: int = 0,
   describe: Callable[[int, TrainBatch], Mapping[str, float]] | None = None,
   evaluate: Callable[[_state.TrainState], Mapping[str, float | None]]
   | None = None,
@@ -51,6 +74,8 @@ def fit(
     batches: ``batches[step]`` is the `TrainBatch` of a step.
     num_steps: Steps of the whole run.
     put_batch: Moves a batch to the devices.
+    several: Makes several steps in one call, where nothing comes between them.
+    num_threads: Threads that make batches ahead, see `data.prefetch`.
     describe: What else to note about a step, from its number and batch.
     evaluate: Validation metrics of a state.
     evaluate_at: Numbers of completed steps after which to evaluate.
@@ -68,22 +93,41 @@ def fit(
     DivergedError: More non-finite updates in a row than the chain accepts.
   """
   begin = time.perf_counter() - seconds
-  waiting: list[tuple[int, Mapping[str, float], dict[str, jax.Array]]] = []
+  waiting: Waiting = []
   skipped: list[int] = []
-  for step in range(int(state.step), num_steps):
-    # One step.
-    batch = batches[step]
-    note = describe(step, batch) if describe else {}
-    state, metrics = train_step(step)(state, put_batch(batch))
-    done = step + 1
-    waiting.append((done, note, metrics))
+  done = int(state.step)
+  stream = prefetch(
+    batches, start=done, stop=num_steps, num_threads=num_threads
+  )
+  stops = sorted({*evaluate_at, *checkpoint_at, num_steps})
+  while done < num_steps:
+    # One step, or several if nothing comes between them.
+    step = done
+    number = several.number if several is not None else 1
+    if (
+      several is not None
+      and next(stop for stop in stops if stop > step) - step >= number
+      and train_step(step) is train_step(step + number - 1)
+    ):
+      chunk = stack_batches([next(stream) for _ in range(number)])
+      made = [jax.tree.map(lambda x, k=k: x[k], chunk) for k in range(number)]
+      state, metrics = several.steps(step)(state, several.put_batches(chunk))
+    else:
+      made = [next(stream)]
+      state, metrics = train_step(step)(state, put_batch(made[0]))
+    done = step + len(made)
+    notes = [
+      describe(step + k, batch) if describe else {}
+      for k, batch in enumerate(made)
+    ]
+    waiting.append((step, notes, metrics))
 
     # Read the metrics, seldom enough that the device never waits for it.
     last = done == num_steps
     evaluating = evaluate is not None and (last or done in evaluate_at)
     saving = checkpoints is not None and (last or done in checkpoint_at)
-    if len(waiting) >= _FLUSH_EVERY or evaluating or saving or last:
-      records, given_up = _read(waiting)
+    if len(waiting) >= FLUSH_EVERY or evaluating or saving or last:
+      records, given_up = read_metrics(waiting)
       waiting.clear()
       skipped += [r['step'] for r in records if r.get('skipped')]
       if history:
@@ -91,7 +135,7 @@ def fit(
       if on_progress:
         on_progress(records)
       if given_up is not None:
-        raise _errors.DivergedError(_divergence(skipped, given_up))
+        raise _errors.DivergedError(divergence(skipped, given_up))
 
     # Validate, then save with what was found.
     scores = evaluate(state) if evaluate is not None and evaluating else None
@@ -99,28 +143,33 @@ def fit(
       history.append([{'step': done, 'validation': dict(scores)}])
     if checkpoints is not None and saving:
       elapsed = time.perf_counter() - begin
-      checkpoints.save(state, metrics=_numbers(scores), seconds=elapsed)
+      checkpoints.save(state, metrics=numbers(scores), seconds=elapsed)
   jax.block_until_ready(state)
   return state, time.perf_counter() - begin
 
 
-def _read(waiting: list) -> tuple[list[dict[str, Any]], int | None]:
+def read_metrics(
+  waiting: Waiting,
+) -> tuple[list[dict[str, Any]], int | None]:
   """Records of the waiting steps, and the step at which the chain gave up."""
   fetched = jax.device_get([metrics for _, _, metrics in waiting])
   records, given_up = [], None
-  for (done, note, _), metrics in zip(waiting, fetched, strict=True):
-    record: dict[str, Any] = {'step': done, **note}
-    record['loss'] = float(metrics['loss'])
-    record['train_accuracy'] = float(metrics['train_accuracy'])
-    if metrics['skipped']:
-      record |= {'loss': None, 'skipped': True}
-    if metrics['exhausted'] and given_up is None:
-      given_up = done
-    records.append(record)
+  for (step, notes, _), metrics in zip(waiting, fetched, strict=True):
+    columns = {name: np.atleast_1d(value) for name, value in metrics.items()}
+    for k, note in enumerate(notes):
+      record: dict[str, Any] = {'step': step + k + 1, **note}
+      record['loss'] = float(columns['loss'][k])
+      record['train_accuracy'] = float(columns['train_accuracy'][k])
+      if columns['skipped'][k]:
+        record |= {'loss': None, 'skipped': True}
+      if columns['exhausted'][k] and given_up is None:
+        given_up = record['step']
+      records.append(record)
   return records, given_up
 
 
-def _divergence(skipped: list[int], last: int) -> str:
+def divergence(skipped: list[int], last: int) -> str:
+  """What to say when the chain gives up, with the steps that were skipped."""
   first = last
   while first - 1 in skipped:
     first -= 1
@@ -132,9 +181,10 @@ def _divergence(skipped: list[int], last: int) -> str:
   )
 
 
-def _numbers(
+def numbers(
   scores: Mapping[str, float | None] | None,
 ) -> dict[str, float] | None:
+  """The metrics that are defined."""
   if scores is None:
     return None
   return {name: value for name, value in scores.items() if value is not None}

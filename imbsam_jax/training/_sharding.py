@@ -31,16 +31,39 @@ def shard_rows(mesh: jax.sharding.Mesh, tree: Any) -> Any:
   return _put(mesh, tree, 'data')
 
 
-def shard_batch(mesh: jax.sharding.Mesh, batch: TrainBatch) -> TrainBatch:
+def shard_batch(
+  mesh: jax.sharding.Mesh,
+  batch: TrainBatch,
+  *,
+  table: Any = None,
+  stacked: bool = False,
+) -> TrainBatch:
   """A global batch with its rows spread over the devices.
 
   Gradients of a jitted step on it are those of the whole batch, and so is the
   ascent direction, whatever the number of devices.
+
+  Args:
+    mesh: From `data_mesh`.
+    batch: A batch of host arrays.
+    table: Images on the devices already, from `replicate`, for batches whose
+      rows point into them.
+    stacked: Whether the batch is several, from `data.stack_batches`.
+
+  Returns:
+    The batch on the devices.
   """
-  rows = shard_rows(mesh, batch.rows)
-  if isinstance(batch.weights, tuple):
-    return TrainBatch(rows, shard_rows(mesh, batch.weights))
-  return TrainBatch(rows, _put(mesh, batch.weights, None, 'data'))
+  first = (None,) if stacked else ()
+
+  def put_weights(weights):
+    groups = (None,) * (weights.ndim - 1 - len(first))
+    return _put(mesh, weights, *first, *groups, 'data')
+
+  return TrainBatch(
+    _put(mesh, batch.rows, *first, 'data'),
+    jax.tree.map(put_weights, batch.weights),
+    table,
+  )
 
 
 def _put(mesh: jax.sharding.Mesh, tree: Any, *axes: str | None) -> Any:

@@ -42,12 +42,14 @@ def make_train_step(
   example_loss: ExampleLoss,
   preprocess: Callable[[jax.Array], jax.Array],
   *,
+  augment: Callable[[jax.Array, jax.Array], jax.Array] | None = None,
   loss_takes_key: bool = False,
   mix: Callable[..., tuple[jax.Array, losses_lib.MixedLabels]] | None = None,
   example_weights: Callable[..., tuple[jax.Array, Any]] | None = None,
   penalty: Callable[[Any], jax.Array] | None = None,
   ema_decay: float | None = None,
   num_microbatches: int = 1,
+  axis_name: str | None = None,
 ) -> Callable[
   [_state.TrainState, TrainBatch],
   tuple[_state.TrainState, dict[str, Any]],
@@ -60,6 +62,10 @@ def make_train_step(
     example_loss: ``(logits [B, C], labels [B]) -> losses [B]``. Class weights
       are in the weights of the batch, see `data.Reweighting`.
     preprocess: Images of the batch to the model's input.
+    augment: ``augment(key, image [...]) -> image`` of one image as it is
+      stored, before `preprocess`, such as `augment.pad_crop`. Drawn by (seed,
+      step, place of the row in the batch): all passes of a step see the same
+      images, however the rows are cut and spread over devices.
     loss_takes_key: Whether `example_loss` draws, and takes ``key=`` too; the
       clean and the perturbed pass of a step see the same noise.
     mix: ``mix(key, step, batch, partner) -> (images, MixedLabels)``, as in
@@ -75,6 +81,7 @@ def make_train_step(
     ema_decay: Decay of the moving average, where the state keeps one.
     num_microbatches: Parts in which the rows go through, see
       `gradient_oracle`; for models without BatchNorm.
+    axis_name: Axis that sums go over, in a step for `per_device`.
 
   Returns:
     The step. Loss, accuracy and BatchNorm statistics are those of the clean
@@ -87,9 +94,21 @@ def make_train_step(
       jax.random.wrap_key_data(state.key_data), state.step
     )
     mix_key, loss_key = jax.random.split(jax.random.fold_in(key, 1))
+    augment_key = jax.random.fold_in(key, 2)
+
+    def look_up(rows):
+      images = rows['image']
+      if batch.table is not None:
+        images = batch.table[images]
+      if augment is not None:
+        keys = jax.vmap(lambda place: jax.random.fold_in(augment_key, place))(
+          rows['place']
+        )
+        images = jax.vmap(augment)(keys, images)
+      return rows | {'image': preprocess(images)}
 
     def forward(params, rows, weights):
-      images, labels = preprocess(rows['image']), rows['label']
+      images, labels = rows['image'], rows['label']
       if mix is not None:
         # Pairs, as `paired_batches` lays them out.
         pairs = [(images[k::2], labels[k::2]) for k in (0, 1)]
@@ -111,7 +130,7 @@ def make_train_step(
       hits = jnp.argmax(logits, axis=-1) == terms.labels
       return terms, hits, model_state
 
-    total_weight = sum(jnp.sum(w) for w in jax.tree.leaves(batch.weights))
+    total_weight = _total_weight(batch)
     # Set by the clean pass, the first one, for those that follow.
     clean: list[_Factors] = []
 
@@ -133,17 +152,8 @@ def make_train_step(
       values, loss_state = example_weights(losses, state.step, state.loss_state)
       return _Factors(jax.lax.stop_gradient(values), loss_state)
 
-    oracle: Any = (
-      oracles.split_gradient_oracle
-      if isinstance(batch.weights, tuple)
-      else oracles.gradient_oracle
-    )
-    _, grads, grad_fn = oracle(
-      loss_fn,
-      state.params,
-      batch.rows,
-      group_weights=batch.weights,
-      num_microbatches=num_microbatches,
+    _, grads, grad_fn = _gradients(
+      loss_fn, state.params, batch, look_up, num_microbatches
     )
     if example_weights is not None:
       clean.append(grad_fn.value[1].factors)
@@ -152,7 +162,7 @@ def make_train_step(
       grads, state.opt_state, state.params, grad_fn=grad_fn
     )
     loss, aux = grad_fn.value
-    passes = aux if isinstance(batch.weights, tuple) else (aux,)
+    passes = aux if batch.layout == 'split' else (aux,)
     finite = opt_state.consecutive == 0
 
     def keep_if_skipped(new, old):
@@ -168,15 +178,24 @@ def make_train_step(
     # Models whose statistics depend on the rows do not split them: there is one
     # state to keep. Without statistics it is empty.
     changed = passes[0].model_state
+    if axis_name is not None:
+      changed = jax.lax.pmean(changed, axis_name)
     model_state = state.model_state | keep_if_skipped(
       changed, {name: state.model_state[name] for name in changed}
     )
     loss_state = keep_if_skipped(passes[0].factors.loss_state, state.loss_state)
+    # Micro-batches bring one number each.
+    totals = (
+      loss,
+      sum(jnp.sum(p.num_correct) for p in passes),
+      sum(jnp.sum(p.num_rows) for p in passes),
+    )
+    if axis_name is not None:
+      totals = jax.lax.psum(totals, axis_name)
+    loss, num_correct, num_rows = totals
     metrics: dict[str, Any] = {
       'loss': loss,
-      # Micro-batches bring one number each.
-      'train_accuracy': sum(jnp.sum(p.num_correct) for p in passes)
-      / sum(jnp.sum(p.num_rows) for p in passes),
+      'train_accuracy': num_correct / num_rows,
       'skipped': ~finite,
       'exhausted': opt_state.exhausted,
     }
@@ -190,6 +209,43 @@ def make_train_step(
     ), metrics
 
   return train_step
+
+
+def _gradients(
+  loss_fn: Callable[..., tuple[jax.Array, _Aux]],
+  params: Any,
+  batch: TrainBatch,
+  look_up: Callable[[dict[str, jax.Array]], dict[str, jax.Array]],
+  num_microbatches: int,
+) -> Any:
+  """What the oracle of the batch's layout gives."""
+  if batch.layout == 'tail_only':
+    return oracles.tail_only_gradient_oracle(
+      loss_fn,
+      params,
+      *map(look_up, batch.rows),
+      group_weights=batch.weights[0],
+      tail_weights=batch.weights[1],
+      num_microbatches=num_microbatches,
+    )
+  split = batch.layout == 'split'
+  oracle: Any = (
+    oracles.split_gradient_oracle if split else oracles.gradient_oracle
+  )
+  return oracle(
+    loss_fn,
+    params,
+    tuple(map(look_up, batch.rows)) if split else look_up(batch.rows),
+    group_weights=batch.weights,
+    num_microbatches=num_microbatches,
+  )
+
+
+def _total_weight(batch: TrainBatch) -> jax.Array:
+  """Of all rows, each counted once."""
+  if batch.layout == 'tail_only':
+    return jnp.sum(batch.weights[0])
+  return sum(map(jnp.sum, jax.tree.leaves(batch.weights)), jnp.zeros([]))
 
 
 def _fingerprint(labels: jax.Array) -> jax.Array:
@@ -234,6 +290,7 @@ def make_predict_step(
   preprocess: Callable[[jax.Array], jax.Array],
   *,
   logit_scale: float = 1.0,
+  flip: bool = False,
 ) -> Callable[[dict[str, Any], jax.Array], tuple[jax.Array, jax.Array]]:
   """Builds ``predict(variables, images) -> (classes [B], confidences [B])``.
 
@@ -242,13 +299,19 @@ def make_predict_step(
     preprocess: Images of the batch to the model's input.
     logit_scale: Factor of the logits before the softmax, that of the loss where
       the model gives cosines.
+    flip: Adds the logits of the mirrored images ``[B, H, W, channels]`` and
+      halves the sum, as the evaluation of some published numbers does.
 
   Returns:
     The prediction, not yet jitted: classes and largest probabilities.
   """
 
   def predict_step(variables, images):
-    logits: Any = model.apply(variables, preprocess(images), train=False)
+    inputs = preprocess(images)
+    logits: Any = model.apply(variables, inputs, train=False)
+    if flip:
+      mirrored = jnp.flip(inputs, axis=-2)
+      logits = (logits + model.apply(variables, mirrored, train=False)) / 2
     probabilities = jax.nn.softmax(logit_scale * logits.astype(jnp.float32))
     return jnp.argmax(logits, axis=-1), jnp.max(probabilities, axis=-1)
 

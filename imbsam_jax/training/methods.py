@@ -135,12 +135,17 @@ def focal_sam(
 def step_cost(stage: Stage, batch: TrainBatch, *, batch_size: int) -> float:
   """Cost of a step in SGD steps, rows of padding included.
 
-  Rows of a group of their own count once, or twice if the group is perturbed.
+  Rows of a group of their own count once, or twice if the group is perturbed;
+  with the layout 'tail_only' in addition to all rows.
   For joint rows a forward pass counts 1 and a backward pass 2: one of both at
   w, a backward pass for the clean gradient of each group that is taken apart,
   and one of both for each perturbed group.
   """
-  if isinstance(batch.weights, tuple):
+  if batch.layout == 'tail_only':
+    head_twice, tail_twice = stage.perturbed
+    num_tail = len(batch.weights[1]) * (tail_twice * 2 or head_twice)
+    return 1 + head_twice + num_tail / batch_size
+  if batch.layout == 'split':
     rows = [len(weights) for weights in batch.weights]
     twice = sum(n for n, p in zip(rows, stage.perturbed, strict=True) if p)
     return (sum(rows) + twice) / batch_size

@@ -1,0 +1,65 @@
+# Copyright 2026 The imbsam_jax Authors.
+# SPDX-License-Identifier: Apache-2.0
+"""Ascent directions by device: the SAM paper's m-sharpness."""
+
+from collections.abc import Callable
+from typing import Any
+
+import jax
+import optax
+
+from imbsam_jax.data import TrainBatch
+from imbsam_jax.training import _state
+
+Step = Callable[..., tuple[_state.TrainState, dict[str, Any]]]
+
+
+def per_device_link(
+  link: optax.GradientTransformation, *, axis_name: str = 'data'
+) -> optax.GradientTransformationExtraArgs:
+  """A link whose gradients are summed over devices after its perturbation.
+
+  Args:
+    link: The sharpness-aware link, which then sees the rows of one device.
+    axis_name: Axis of `jax.shard_map` or `jax.pmap`.
+
+  Returns:
+    The link, for `make_optimizer`.
+  """
+  return optax.chain(
+    link, optax.stateless(lambda updates, _: jax.lax.psum(updates, axis_name))
+  )
+
+
+def per_device(train_step: Step, mesh: jax.sharding.Mesh) -> Step:
+  """A step in which every device ascends on its own rows.
+
+  Foret et al., ICLR 2021, section 4.1: m-sharpness, with m rows per device, so
+  that results depend on the number of devices, which they do not otherwise.
+  BatchNorm sees the rows of a device, too.
+
+  Args:
+    train_step: From `make_train_step` with ``axis_name='data'``, its chain with
+      `per_device_link`; not jitted.
+    mesh: From `data_mesh`.
+
+  Returns:
+    The step for batches of `shard_batch`, not yet jitted.
+  """
+  rows, whole = jax.P('data'), jax.P()
+
+  def step(state, batch):
+    weights = jax.tree.map(
+      lambda w: jax.P(*(None,) * (w.ndim - 1), 'data'), batch.weights
+    )
+    table = None if batch.table is None else whole
+    # Gradients are to stay those of a device until the link sums them.
+    return jax.shard_map(
+      train_step,
+      mesh=mesh,
+      in_specs=(whole, TrainBatch(rows, weights, table)),
+      out_specs=whole,
+      check_vma=False,
+    )(state, batch)
+
+  return step

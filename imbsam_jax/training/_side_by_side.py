@@ -1,0 +1,123 @@
+# Copyright 2026 The imbsam_jax Authors.
+# SPDX-License-Identifier: Apache-2.0
+"""Training of several runs of a small model in one program."""
+
+from collections.abc import Callable
+from collections.abc import Collection
+from collections.abc import Mapping
+from collections.abc import Sequence
+import time
+from typing import Any
+
+import jax
+import jax.numpy as jnp
+
+from imbsam_jax.data import prefetch
+from imbsam_jax.data import stack_batches
+from imbsam_jax.data import TrainBatch
+from imbsam_jax.training import _checkpoint
+from imbsam_jax.training import _errors
+from imbsam_jax.training import _loop
+from imbsam_jax.training import _state
+from imbsam_jax.training import _writers
+
+
+def fit_side_by_side(
+  states: Sequence[_state.TrainState],
+  train_step: Callable[[int], Any],
+  batches: Sequence[Any],
+  *,
+  num_steps: int,
+  put_batches: Callable[[TrainBatch], TrainBatch],
+  parameters: Sequence[jax.Array] = (),
+  describe: Callable[[int, TrainBatch], Mapping[str, float]] | None = None,
+  evaluate: Callable[[_state.TrainState], Mapping[str, float | None]]
+  | None = None,
+  evaluate_at: Collection[int] = (),
+  checkpoints: Sequence[_checkpoint.Checkpoints] | None = None,
+  checkpoint_at: Collection[int] = (),
+  histories: Sequence[_writers.History] | None = None,
+  on_progress: Callable[[list[dict[str, Any]]], None] | None = None,
+) -> tuple[list[_state.TrainState], float]:
+  """Trains runs from their beginning to `num_steps`, a step of each at a time.
+
+  Runs may differ in seed, order and `parameters`. Each becomes what `fit` makes
+  of it alone, to rounding: rows of weight 0 fill groups up to those of the run
+  with the most.
+
+  Args:
+    states: Initial state of each run.
+    train_step: ``train_step(step)`` is the jitted `side_by_side` of that
+      moment.
+    batches: ``batches[run][step]`` is a `TrainBatch`.
+    num_steps: Steps of the runs.
+    put_batches: Moves stacked batches to the devices.
+    parameters: Further arguments of the step, one entry per run in each.
+    describe: As for `fit`; the batch is that of one run.
+    evaluate: As for `fit`.
+    evaluate_at: As for `fit`.
+    checkpoints: Where to save each run.
+    checkpoint_at: As for `fit`.
+    histories: Where to note the steps of each run.
+    on_progress: Called with the records of the first run.
+
+  Returns:
+    The final states, and the time that all took together.
+
+  Raises:
+    DivergedError: More non-finite updates in a row, in one of the runs, than
+      the chain accepts.
+  """
+  begin = time.perf_counter()
+  num_runs = len(states)
+  stacked: Any = jax.tree.map(lambda *leaves: jnp.stack(leaves), *states)
+  streams = [prefetch(b, start=0, stop=num_steps) for b in batches]
+  waiting: list[_loop.Waiting] = [[] for _ in states]
+  skipped: list[list[int]] = [[] for _ in states]
+  for step in range(num_steps):
+    chunk = stack_batches([next(stream) for stream in streams])
+    stacked, metrics = train_step(step)(
+      stacked, put_batches(chunk), *parameters
+    )
+    for run in range(num_runs):
+      own = _entry(chunk, run)
+      note = describe(step, own) if describe else {}
+      waiting[run].append((step, [note], _entry(metrics, run)))
+
+    done = step + 1
+    last = done == num_steps
+    evaluating = evaluate is not None and (last or done in evaluate_at)
+    saving = checkpoints is not None and (last or done in checkpoint_at)
+    if len(waiting[0]) < _loop.FLUSH_EVERY and not (
+      evaluating or saving or last
+    ):
+      continue
+    for run in range(num_runs):
+      records, given_up = _loop.read_metrics(waiting[run])
+      waiting[run].clear()
+      skipped[run] += [r['step'] for r in records if r.get('skipped')]
+      if histories:
+        histories[run].append(records)
+      if on_progress and run == 0:
+        on_progress(records)
+      if given_up is not None:
+        raise _errors.DivergedError(_loop.divergence(skipped[run], given_up))
+      if not (evaluating or saving):
+        continue
+      state = _entry(stacked, run)
+      scores = evaluate(state) if evaluate and evaluating else None
+      if scores is not None and histories:
+        histories[run].append([{'step': done, 'validation': dict(scores)}])
+      if checkpoints is not None and saving:
+        checkpoints[run].save(
+          state,
+          metrics=_loop.numbers(scores),
+          seconds=(time.perf_counter() - begin) / num_runs,
+        )
+  jax.block_until_ready(stacked)
+  seconds = time.perf_counter() - begin
+  return [_entry(stacked, run) for run in range(num_runs)], seconds
+
+
+def _entry(tree: Any, index: int) -> Any:
+  return jax.tree.map(lambda x: x[index], tree)
