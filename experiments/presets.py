@@ -27,8 +27,9 @@ def saddle_longtail(name: str) -> dict[str, dict[str, Any]]:
 
   Rangwani et al., NeurIPS 2022, from the run script of the authors' repository
   (val-iisc/Saddle-LongTail), imbalance factor 100 for CIFAR. No value was
-  released for the VS loss; it gets that of CE-DRW here. The large sets have no
-  configuration file yet; their weight decay is 2e-4 (ImageNet-LT) and 1e-4.
+  released for the VS loss; it gets that of CE-DRW here. For the large sets none
+  was released for SAM alone, which keeps the radius of its paper; their steps
+  are of 90 epochs.
 
   Args:
     name: 'cifar10', 'cifar100', 'imagenet_lt' or 'i_naturalist2018'.

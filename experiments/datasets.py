@@ -1,0 +1,116 @@
+# Copyright 2026 The imbsam_jax Authors.
+# SPDX-License-Identifier: Apache-2.0
+"""Data sets by name: sources of the three splits, and the long tail."""
+
+from collections.abc import Sequence
+import os
+from typing import Any
+
+from imbsam_jax import data as data_lib
+
+
+def load(config: Any) -> data_lib.LongTailedData:
+  """Reads the data set and cuts the long-tailed subset out of it.
+
+  Folders and lists of test and validation images share the classes of the
+  training images: they may lack some, but not have others.
+
+  Args:
+    config: A `config.Data`.
+
+  Raises:
+    DataError: The data are missing or do not give what is asked for.
+    ValueError: Choices that do not fit one another.
+  """
+  train_split, validation_split, test_split = config.splits
+  if not train_split or not test_split:
+    raise ValueError(
+      'a run needs a training and a test split; only the validation split can '
+      f'be None. --config.data.splits is {config.splits!r}.'
+    )
+  train = _source(config, train_split)
+  names = train.class_names
+  validation = None
+  if validation_split is not None:
+    validation = _source(config, validation_split, names)
+  natural = config.profile == 'natural' or config.class_counts
+  return data_lib.long_tailed(
+    train,
+    _source(config, test_split, names),
+    validation=validation,
+    imbalance_factor=None if natural else config.imbalance_factor,
+    profile=config.profile,
+    max_count=config.max_count,
+    class_counts=config.class_counts,
+    validation_per_class=config.validation_per_class,
+    seed=config.subset_seed if config.subset == 'shuffled' else None,
+  )
+
+
+def same_examples(one: Any, two: Any) -> bool:
+  """Whether two `config.Data` choose the same examples, in whatever order."""
+  chosen = (
+    'name', 'data_dir', 'splits', 'image_size', 'imbalance_factor',
+    'profile', 'max_count', 'class_counts', 'subset', 'subset_seed',
+    'validation_per_class',
+  )  # fmt: skip
+  return all(getattr(one, name) == getattr(two, name) for name in chosen)
+
+
+def _source(
+  config: Any, split: str, class_names: Sequence[str] | None = None
+) -> data_lib.Source:
+  """One split.
+
+  Args:
+    config: A `config.Data`.
+    split: As its `splits`; of a TFDS set also SPLIT@LIST, the examples that a
+      list names by position (see `data.SubsetSource`).
+    class_names: Those of the training split, for the others.
+  """
+  size = {'image_size': config.image_size}
+  match config.name:
+    case 'image_folder':
+      folder = os.path.join(_location(config), split)
+      _check_there(folder, 'folder of images', os.path.isdir(folder))
+      return data_lib.FolderSource(folder, class_names=class_names, **size)
+    case 'image_list':
+      folder = _location(config)
+      _check_there(split, 'list of images', os.path.isfile(split))
+      _check_there(folder, 'folder of images', os.path.isdir(folder))
+      return data_lib.ListSource(split, folder, class_names=class_names, **size)
+    case 'npz':
+      if config.image_size is not None:
+        raise ValueError(
+          'the images of an .npz file have their size. Leave '
+          '--config.data.image_size=None.'
+        )
+      return data_lib.NpzSource(_location(config), split)
+  split, _, positions = split.partition('@')
+  if positions:
+    _check_there(positions, 'list of positions', os.path.isfile(positions))
+  source = data_lib.TfdsSource(
+    config.name, split, data_dir=config.data_dir, **size
+  )
+  return data_lib.SubsetSource(source, positions) if positions else source
+
+
+def _location(config: Any) -> str:
+  if config.data_dir is None:
+    what = 'the .npz file' if config.name == 'npz' else 'the folder of images'
+    raise ValueError(
+      f'--config.data.name={config.name} needs {what}: pass '
+      '--config.data.data_dir=PATH.'
+    )
+  return os.path.expanduser(config.data_dir)
+
+
+def _check_there(path: str, what: str, there: bool) -> None:
+  if not there:
+    raise data_lib.DataError(
+      f'there is no {what} {path}. Pass the folder with '
+      '--config.data.data_dir=PATH, and what is read with '
+      "--config.data.splits=\"('TRAIN', None, 'TEST')\": folders in that "
+      'folder for an image_folder, files for an image_list, SPLIT@FILE for a '
+      'part of a TFDS set.'
+    )
