@@ -2,28 +2,50 @@
 # SPDX-License-Identifier: Apache-2.0
 """From a configuration to the parts of an experiment."""
 
+from collections.abc import Sequence
+from concurrent import futures
 import dataclasses
-import functools
 import math
+import os
 from typing import Any
+from typing import NamedTuple
 
-import grain
 import jax
 import jax.numpy as jnp
 import numpy as np
 
 from experiments import app
-from experiments import class_weights
+from experiments import augmentation
+from experiments import batches as batches_lib
 from experiments import compatibility
 from experiments import config as config_lib
+from experiments import datasets
 from experiments import mixing as mixing_lib
 from experiments import objective as objective_lib
-from experiments import samplers
+from experiments import preprocessing
+from experiments import steps as steps_lib
 from experiments import timeline
 from experiments import update_rule
 from imbsam_jax import data as data_lib
 from imbsam_jax import models
 from imbsam_jax import training
+
+# On accelerators, of images that stay there.
+_STEPS_PER_CALL = 10
+# Larger sets stay on the host.
+_MAX_TABLE_BYTES = 2**32
+
+
+class Program(NamedTuple):
+  """What a compiled step is for.
+
+  Attributes:
+    stage: Number of the method's stage.
+    shapes: Of the weights of its batch.
+  """
+
+  stage: int
+  shapes: tuple[tuple[int, ...], ...]
 
 
 @dataclasses.dataclass(frozen=True, kw_only=True)
@@ -36,14 +58,18 @@ class Experiment:
     method: Class groups and update rules.
     objective: What is minimised.
     head: The head of the model.
-    split: Whether head and tail rows go through passes of their own.
+    layout: Which rows go through the model together.
     num_steps: Steps of a run.
     mesh: The devices.
     train_steps: One jitted step per stage of the method.
+    several_steps: The same for several steps in one call.
+    side_by_side_steps: The same for a step of several runs, with their radii.
+    steps_per_call: Steps in one call where nothing comes between them.
     predict_step: The jitted prediction of one batch.
     feature_step: The jitted features and logits of one batch.
     init: ``init(seed)`` is the state at step 0.
-    batches: ``batches(seed)[step]`` is a batch.
+    batches: ``batches(seed)[step]`` is a batch, see `batches.Batches`.
+    table: Training images on the devices, if they stay there.
   """
 
   config: config_lib.Config
@@ -51,14 +77,18 @@ class Experiment:
   method: training.Method
   objective: objective_lib.Objective
   head: str
-  split: bool
+  layout: data_lib.Layout
   num_steps: int
   mesh: jax.sharding.Mesh
   train_steps: tuple[Any, ...]
+  several_steps: tuple[Any, ...]
+  side_by_side_steps: tuple[Any, ...]
+  steps_per_call: int
   predict_step: Any
   feature_step: Any
   init: Any
   batches: Any
+  table: Any
 
   @property
   def num_train(self) -> int:
@@ -70,28 +100,78 @@ class Experiment:
     batch_size = self.config.data.batch_size
     return max(_steps(epochs, self.num_train, batch_size), 1)
 
+  def stage(self, step: int) -> int:
+    """The number of a step's stage."""
+    return self.method.stages.index(self.method.stage(step))
+
   def train_step(self, step: int) -> Any:
     """The jitted step of a stage, by the number of the step."""
-    stage = self.method.stages.index(self.method.stage(step))
-    return self.train_steps[stage]
+    return self.train_steps[self.stage(step)]
 
-  def compile_ahead(self, *, samples: int = 200) -> None:
-    """Compiles what a run needs into the compilation cache.
+  @property
+  def several(self) -> training.SeveralSteps | None:
+    """Several steps in one call, on devices where that pays."""
+    if self.steps_per_call == 1:
+      return None
+    return training.SeveralSteps(
+      self.steps_per_call,
+      lambda step: self.several_steps[self.stage(step)],
+      self.put_stacked,
+    )
 
-    Batches of other shapes than those of `samples` steps spread over the run
-    are compiled when they come.
+  @property
+  def num_threads(self) -> int:
+    """Threads that decode images."""
+    in_memory = isinstance(self.data.train.images, np.ndarray)
+    return 0 if in_memory else self.config.data.workers
+
+  def put(self, batch: data_lib.TrainBatch) -> data_lib.TrainBatch:
+    """A batch on the devices."""
+    return training.shard_batch(self.mesh, batch, table=self.table)
+
+  def put_stacked(self, batches: data_lib.TrainBatch) -> data_lib.TrainBatch:
+    """Batches from `data.stack_batches` on the devices."""
+    return training.shard_batch(
+      self.mesh, batches, table=self.table, stacked=True
+    )
+
+  def program(self, step: int, batch: data_lib.TrainBatch) -> Program:
+    """What steps have in common that share a compiled program."""
+    return Program(self.stage(step), _shapes(batch))
+
+  def programs(self) -> dict[Program, int]:
+    """The programs of a run, each with a step of seed 0 that has its rows.
+
+    A batch with more tail rows than any that was looked at is one more.
     """
-    state, batches = self.init(0), self.batches(0)
-    done = set()
-    for step in np.unique(
-      np.linspace(0, self.num_steps - 1, samples).astype(int)
-    ):
-      train_step, batch = self.train_step(int(step)), batches[int(step)]
-      shapes = tuple(x.shape for x in jax.tree.leaves(batch))
-      if (train_step, shapes) not in done:
-        done.add((train_step, shapes))
-        batch = training.shard_batch(self.mesh, batch)
-        train_step.lower(state, batch).compile()
+    batches = self.batches(0, decode=False)
+    shapes = {_shapes(batches[step]): step for step in self.batches.one_of_each}
+    return {
+      Program(stage, shape): step
+      for stage in range(len(self.method.stages))
+      for shape, step in shapes.items()
+    }
+
+
+def compile_ahead(experiments: Sequence[Experiment]) -> None:
+  """Compiles the programs of runs into the compilation cache.
+
+  XLA compiles a program on one core, so several at once.
+  """
+
+  def compile_one(experiment, program, step):
+    batch = experiment.put(experiment.batches(0)[step])
+    state = experiment.init(0)
+    experiment.train_steps[program.stage].lower(state, batch).compile()
+
+  with futures.ThreadPoolExecutor(os.cpu_count()) as pool:
+    waiting = [
+      pool.submit(compile_one, experiment, program, step)
+      for experiment in experiments
+      for program, step in experiment.programs().items()
+    ]
+    for one in waiting:
+      one.result()
 
 
 def check(config: config_lib.Config) -> None:
@@ -108,13 +188,19 @@ def check(config: config_lib.Config) -> None:
 
 
 def build(
-  config: config_lib.Config, *, data: data_lib.LongTailedData | None = None
+  config: config_lib.Config,
+  *,
+  data: data_lib.LongTailedData | None = None,
+  steps_per_call: int | None = None,
 ) -> Experiment:
   """Builds an experiment.
 
   Args:
     config: The configuration.
-    data: What `load_data` gave for it; None reads it.
+    data: What `datasets.load` gave for it; None reads it.
+    steps_per_call: Steps in one call of the device; None is several for small
+      images on accelerators, which wait for the call otherwise, and 1 on CPUs,
+      where XLA runs convolutions within a loop ten times slower.
 
   Returns:
     The experiment.
@@ -125,33 +211,18 @@ def build(
   """
   check(config)
   try:
-    return _build(config, load_data(config.data) if data is None else data)
+    data = datasets.load(config.data) if data is None else data
+    return _build(config, data, steps_per_call)
   except data_lib.DataError:
     raise
   except (ValueError, TypeError) as error:
     raise app.UsageError(str(error)) from error
 
 
-def load_data(config: Any) -> data_lib.LongTailedData:
-  """Reads the data set and cuts the long-tailed subset out of it."""
-  source = functools.partial(
-    data_lib.TfdsSource, config.name, data_dir=config.data_dir
-  )
-  natural = config.profile == 'natural' or config.class_counts
-  return data_lib.long_tailed(
-    source(split='train'),
-    source(split='test'),
-    imbalance_factor=None if natural else config.imbalance_factor,
-    profile=config.profile,
-    max_count=config.max_count,
-    class_counts=config.class_counts,
-    validation_per_class=config.validation_per_class,
-    seed=config.subset_seed if config.subset == 'shuffled' else None,
-  )
-
-
 def _build(
-  config: config_lib.Config, data: data_lib.LongTailedData
+  config: config_lib.Config,
+  data: data_lib.LongTailedData,
+  steps_per_call: int | None,
 ) -> Experiment:
   mesh = training.data_mesh()
   batch_size = config.data.batch_size
@@ -173,183 +244,116 @@ def _build(
     num_classes=len(data.class_names),
     norm=chosen.norm,
     head=head,
+    dtype=jnp.dtype(chosen.dtype),
   )
   num_train = len(data.train.labels)
   num_steps = max(_steps(config.epochs, num_train, batch_size), 1)
   # SSE-SAM counts whole epochs; the excess is rounding of the product.
   switch_epochs = math.ceil(config.optimizer.switch * config.epochs - 1e-9)
-  make_method = functools.partial(
-    update_rule.make_method,
-    config.optimizer,
-    data.class_counts,
-    _steps(switch_epochs, num_train, batch_size),
-    num_steps,
-  )
+
+  def make_method(key, rho=None):
+    return update_rule.make_method(
+      config.optimizer
+      if rho is None
+      else dataclasses.replace(config.optimizer, rho=rho),
+      data.class_counts,
+      _steps(switch_epochs, num_train, batch_size),
+      num_steps,
+      key,
+    )
+
   method = make_method(jax.random.key(0))
   coupled = objective.coupled or mixing is not None
-  split = _splits_rows(config, method, coupled)
-  preprocess = _standardization(data.train.images)
-  make_tx = functools.partial(
-    update_rule.make_chain,
+  layout = batches_lib.choose_layout(config, method, coupled)
+  images = data.train.images
+  in_memory = isinstance(images, np.ndarray)
+  if not in_memory and config.data.augment != 'none':
+    raise ValueError(
+      f'--config.data.augment={config.data.augment} is for images in memory; '
+      'with --config.data.image_size they get random crops and flips as they '
+      'are decoded. Leave one of the two out.'
+    )
+  augment = augmentation.make_augmentation(
+    config.data.augment, image_shape=images.shape[1:], dtype=images.dtype
+  )
+  preprocess = preprocessing.standardization(images)
+
+  if config.optimizer.ascent == 'per_device' and coupled:
+    raise ValueError(
+      '--config.optimizer.ascent=per_device is not possible where the loss of '
+      'a row depends on others, as for arb, absgd and mixing. Leave '
+      '--config.optimizer.ascent=global.'
+    )
+  steps = steps_lib.Steps(
     config.optimizer,
-    num_steps,
-    _steps(config.optimizer.warmup_epochs, num_train, batch_size),
+    model,
+    make_method,
+    objective,
+    preprocess,
+    augment=augment,
+    mixing=mixing,
+    num_steps=num_steps,
+    warmup_steps=_steps(config.optimizer.warmup_epochs, num_train, batch_size),
+    sample=jax.ShapeDtypeStruct((1, *images.shape[1:]), images.dtype),
+    mesh=mesh,
   )
-  train_steps = tuple(
-    jax.jit(
-      training.make_train_step(
-        model,
-        make_tx(stage.link),
-        objective.example_loss,
-        preprocess,
-        loss_takes_key=objective.takes_key,
-        mix=None if mixing is None else mixing.mix,
-        example_weights=objective.example_weights,
-        penalty=objective.penalty,
-        ema_decay=config.optimizer.ema_decay,
-        num_microbatches=config.optimizer.num_microbatches,
-      ),
-      donate_argnums=0,
-    )
-    for stage in method.stages
+  # Batches of images that stay on the devices say which.
+  stay = in_memory and images.nbytes <= _MAX_TABLE_BYTES
+  batches = batches_lib.Batches(
+    config,
+    batches_lib.indexed(data.train) if stay else data.train,
+    time,
+    method,
+    mixing,
+    layout=layout,
+    num_steps=num_steps,
+    row_multiple=num_parts,
   )
-
-  @jax.jit
-  def init_state(key):
-    init_key, noise_key = jax.random.split(key)
-    first = make_method(noise_key).stages[0]
-    sample = preprocess(jnp.asarray(data.train.images[:1]))
-    return training.create_train_state(
-      model,
-      make_tx(first.link),
-      init_key,
-      sample,
-      ema=config.optimizer.ema_decay is not None,
-      loss_state=objective.state,
-    )
-
-  def batches(seed):
-    return _batches(config, data, time, method, mixing, split, num_parts, seed)
-
   # Here, so that what does not fit is said at once.
-  batches(config.seed)[0]
-  jax.eval_shape(init_state, jax.random.key(0))
+  batches(config.seed, decode=False)[0]
+  jax.eval_shape(steps.init, jax.random.key(0))
+  stages = range(len(method.stages))
   return Experiment(
     config=config,
     data=data,
     method=method,
     objective=objective,
     head=head,
-    split=split,
+    layout=layout,
     num_steps=num_steps,
     mesh=mesh,
-    train_steps=train_steps,
+    train_steps=tuple(steps.train(k) for k in stages),
+    several_steps=tuple(steps.several(k) for k in stages),
+    side_by_side_steps=tuple(steps.side_by_side(k) for k in stages),
+    steps_per_call=(
+      _steps_per_call(mesh, stay) if steps_per_call is None else steps_per_call
+    ),
     predict_step=jax.jit(
       training.make_predict_step(
-        model, preprocess, logit_scale=objective.logit_scale
+        model,
+        preprocess,
+        logit_scale=objective.logit_scale,
+        flip=config.flip_test,
       )
     ),
     feature_step=jax.jit(training.make_feature_step(model, preprocess)),
     init=lambda seed: training.replicate(
-      mesh, init_state(jax.random.key(seed))
+      mesh, steps.init(jax.random.key(seed))
     ),
     batches=batches,
+    table=training.replicate(mesh, images) if stay else None,
   )
+
+
+def _shapes(batch: data_lib.TrainBatch) -> tuple[tuple[int, ...], ...]:
+  return tuple(np.shape(x) for x in jax.tree.leaves(batch.weights))
+
+
+def _steps_per_call(mesh: jax.sharding.Mesh, stay: bool) -> int:
+  on_cpu = mesh.devices.flat[0].platform == 'cpu'
+  return _STEPS_PER_CALL if stay and not on_cpu else 1
 
 
 def _steps(epochs: float, num_train: int, batch_size: int) -> int:
   """Steps that see every training image `epochs` times."""
   return math.ceil(epochs * num_train / batch_size)
-
-
-def _batches(
-  config: config_lib.Config,
-  data: data_lib.LongTailedData,
-  time: timeline.Timeline,
-  method: training.Method,
-  mixing: mixing_lib.Mixing | None,
-  split: bool,
-  row_multiple: int,
-  seed: int,
-) -> grain.MapDataset:
-  labels = data.train.labels
-  is_tail = data.class_counts < config.optimizer.threshold
-  order = samplers.make_order(
-    config.data.sampler,
-    time,
-    labels,
-    is_tail=is_tail if config.data.stratify else None,
-    seed=seed,
-  )
-  reweighting = class_weights.make_reweighting(config.objective.weights, time)
-  shared = {'reweighting': reweighting}
-  if mixing is not None:
-    partners = mixing_lib.make_partner_order(
-      mixing, order, time, labels, seed=seed
-    )
-    return data_lib.paired_batches(
-      order, partners, data.train, method.class_weights, **shared
-    )
-  if not split:
-    return data_lib.joint_batches(
-      order, data.train, method.class_weights, **shared
-    )
-  return data_lib.split_batches(
-    order,
-    data.train,
-    method.class_weights,
-    pad=not config.data.stratify,
-    row_multiple=row_multiple,
-    **shared,
-  )
-
-
-def _splits_rows(
-  config: config_lib.Config, method: training.Method, coupled: bool
-) -> bool:
-  """Whether head and tail rows go through passes of their own."""
-  batch_norm = config.model.norm == 'batch'
-  rows = config.optimizer.rows
-  if batch_norm and config.optimizer.num_microbatches > 1:
-    raise ValueError(
-      '--config.optimizer.num_microbatches would change what BatchNorm sees. '
-      'Pass --config.model.norm=group, or leave it.'
-    )
-  if rows == 'split' and not method.exclusive:
-    raise ValueError(
-      '--config.optimizer.rows=split needs the groups head and tail, which '
-      f'{config.optimizer.method} has not. Use imbsam or sse_sam, or leave it.'
-    )
-  if rows == 'split' and batch_norm:
-    raise ValueError(
-      '--config.optimizer.rows=split is not exact with BatchNorm, whose '
-      'statistics tie the rows of a batch together. Pass '
-      '--config.model.norm=group, or leave it.'
-    )
-  if rows == 'split' and coupled:
-    raise ValueError(
-      '--config.optimizer.rows=split is not exact where the loss of a row '
-      'depends on others, as for arb, absgd and mixing. Leave '
-      '--config.optimizer.rows=auto.'
-    )
-  if coupled and config.optimizer.num_microbatches > 1:
-    raise ValueError(
-      '--config.optimizer.num_microbatches would change what a loss sees that '
-      'looks at the whole batch, such as arb and absgd. Leave it at 1.'
-    )
-  return rows != 'joint' and method.exclusive and not batch_norm and not coupled
-
-
-def _standardization(images: np.ndarray) -> Any:
-  """Zero mean and unit variance per channel of the training images."""
-  scale = 255.0 if images.dtype == np.uint8 else 1.0
-  axes = tuple(range(images.ndim - 1))
-  mean = images.mean(axis=axes, dtype=np.float64, keepdims=True) / scale
-  std = images.std(axis=axes, dtype=np.float64, keepdims=True) / scale
-  mean = jnp.asarray(mean, jnp.float32)
-  std = jnp.asarray(np.where(std > 0, std, 1.0), jnp.float32)
-
-  def preprocess(batch):
-    return (batch.astype(jnp.float32) / scale - mean) / std
-
-  return preprocess

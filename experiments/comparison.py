@@ -4,11 +4,8 @@
 
 from collections.abc import Mapping
 from collections.abc import Sequence
-from concurrent import futures
-import dataclasses
 import datetime
 import json
-import os
 import pathlib
 import subprocess
 import sys
@@ -19,8 +16,10 @@ import jax
 from experiments import build
 from experiments import config as config_lib
 from experiments import console
+from experiments import datasets
 from experiments import report
 from experiments import run
+from experiments import side_by_side as side_by_side_lib
 from imbsam_jax import metrics
 from imbsam_jax import training
 
@@ -42,6 +41,7 @@ def compare(
   workdir: pathlib.Path,
   *,
   links: Sequence[str] = (),
+  side_by_side: bool | None = None,
 ) -> dict[str, Any]:
   """Trains every method on every seed, writes and prints the comparison.
 
@@ -52,6 +52,9 @@ def compare(
       ``comparison.md`` and ``accuracy_by_frequency.png`` what came out.
     links: Update rules, where the words are ``<rule>+<method>``: one column
       each, methods in rows.
+    side_by_side: Whether runs that differ in seed and radius alone go through
+      one program together; None does so on accelerators, for images that stay
+      there.
 
   Returns:
     The content of ``comparison.json``.
@@ -66,7 +69,16 @@ def compare(
   width = max(map(len, words))
   for first in range(0, len(words), _AT_ONCE):
     part = {word: configs[word] for word in words[first : first + _AT_ONCE]}
-    runs |= _runs(part, num_seeds, workdir, like=experiment, width=width)
+    runs |= _runs(
+      part,
+      num_seeds,
+      workdir,
+      like=experiment,
+      width=width,
+      side_by_side=experiment.steps_per_call > 1
+      if side_by_side is None
+      else side_by_side,
+    )
     # Compiled programs of many methods are more than a process may map.
     jax.clear_caches()
   summaries = {
@@ -79,14 +91,17 @@ def compare(
     }
   }
   training.write_json(workdir / 'comparison.json', content)
-  first = next(iter(configs.values()))
+  first_config = configs[words[0]]
   shown = table_by_link(content, links) if links else table(content)
   text = f'{shown}\n\n{finding(content)}\n'
+  if run.reporting(first_config) != 'last step':
+    text += f'\nReported are: {run.reporting(first_config)}.\n'
   training.write_text(
-    workdir / 'comparison.md', f'# {first.data.name}\n\n{text}\n{_origin()}\n'
+    workdir / 'comparison.md',
+    f'# {first_config.data.name}\n\n{text}\n{_origin()}\n',
   )
   curves = {word: runs[word] for word in _best(content)}
-  _plot(first, curves, workdir / 'accuracy_by_frequency.png')
+  _plot(first_config, curves, workdir / 'accuracy_by_frequency.png')
   print(
     f'\n{text}\nfiles in {workdir}: comparison.json, comparison.md, '
     'accuracy_by_frequency.png, and a folder for each run'
@@ -192,6 +207,7 @@ def _runs(
   *,
   like: build.Experiment,
   width: int,
+  side_by_side: bool,
 ) -> dict[str, list[pathlib.Path]]:
   """Folders of the runs of some methods; what is missing is trained."""
   experiments = {
@@ -200,20 +216,25 @@ def _runs(
     else build.build(
       config,
       data=like.data
-      if _examples(config.data) == _examples(like.config.data)
+      if datasets.same_examples(config.data, like.config.data)
       else None,
     )
     for word, config in configs.items()
   }
-  # XLA compiles a program on one core: several at once, and before the first
-  # run, whose time would otherwise be mostly this.
-  incomplete = [
-    experiment
-    for word, experiment in experiments.items()
-    if not all(_is_complete(workdir, word, s) for s in range(num_seeds))
-  ]
-  with futures.ThreadPoolExecutor(os.cpu_count()) as pool:
-    list(pool.map(build.Experiment.compile_ahead, incomplete))
+  if side_by_side:
+    for group in _groups(experiments, num_seeds, workdir):
+      title = f'{len(group)} runs side by side'
+      progress = console.Progress(group[0].experiment.num_steps, title)
+      side_by_side_lib.run_side_by_side(group, progress=progress)
+      progress.close()
+  # Before the first run, whose time would otherwise be mostly this.
+  build.compile_ahead(
+    [
+      experiment
+      for word, experiment in experiments.items()
+      if not all(_is_complete(workdir, word, s) for s in range(num_seeds))
+    ]
+  )
   return {
     word: [
       _run(word.ljust(width), experiment, seed, _folder(workdir, word, seed))
@@ -223,9 +244,26 @@ def _runs(
   }
 
 
-def _examples(data: Any) -> Any:
-  """The fields that say which examples there are, not in which order."""
-  return dataclasses.replace(data, sampler='', stratify=False, batch_size=0)
+def _groups(
+  experiments: Mapping[str, build.Experiment],
+  num_seeds: int,
+  workdir: pathlib.Path,
+) -> list[list[side_by_side_lib.Member]]:
+  """Runs that can go side by side, none of them begun."""
+  groups: list[list[side_by_side_lib.Member]] = []
+  for word, experiment in experiments.items():
+    members = [
+      side_by_side_lib.Member(experiment, seed, folder)
+      for seed in range(num_seeds)
+      if not (folder := _folder(workdir, word, seed)).exists()
+    ]
+    for group in groups:
+      if side_by_side_lib.fits(group[0].experiment, experiment):
+        group += members
+        break
+    else:
+      groups.append(members)
+  return [group for group in groups if len(group) > 1]
 
 
 def _folder(workdir: pathlib.Path, word: str, seed: int) -> pathlib.Path:

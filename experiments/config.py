@@ -18,8 +18,20 @@ class Data:
   """Which examples.
 
   Attributes:
-    name: TFDS name, or 'digits'.
-    data_dir: Folder of prepared TFDS data sets; None is TFDS's default.
+    name: TFDS name, or 'digits'; or of one's own 'image_folder', 'image_list',
+      'npz'.
+    data_dir: Folder of prepared TFDS data sets, None is TFDS's default; folder
+      of images; or the .npz file.
+    splits: Train, validation, test: TFDS splits ('SPLIT@LIST' keeps the
+      positions that a list file names), folders of an 'image_folder', list
+      files of an 'image_list'. Without a validation split there is
+      `validation_per_class`.
+    image_size: Height and width to which images are decoded when a batch needs
+      them; None keeps all in memory at their own size.
+    augment: Of images in memory, joined by '+': 'pad_crop(padding=4)', 'flip',
+      'cutout(size=16)', 'rand_augment(num_ops=2, magnitude=10)'; 'none'.
+      Others get random crops and flips.
+    workers: Threads that decode images.
     imbalance_factor: Largest over smallest class count.
     profile: 'exp' or 'step', or 'natural' for the data set's own distribution.
     max_count: Images of the most frequent class; None is as many as there are.
@@ -37,6 +49,10 @@ class Data:
 
   name: str = 'digits'
   data_dir: str | None = None
+  splits: tuple[str | None, ...] = ('train', None, 'test')
+  image_size: int | None = None
+  augment: str = 'none'
+  workers: int = 16
   imbalance_factor: float = 20.0
   profile: str = 'exp'
   max_count: int | None = None
@@ -54,15 +70,19 @@ class Model:
   """Which network.
 
   Attributes:
-    name: 'mlp', 'small_conv_net', 'resnet20', 'resnet32' or 'resnet34'.
+    name: 'mlp', 'small_conv_net', 'strided_conv_net', 'resnet20', 'resnet32' or
+      'resnet34'; for images of about 224x224 'resnet50' or 'resnext50'.
     norm: 'group', 'batch', or 'none' (not for the ResNets).
     head: 'auto' is what the loss needs, 'linear' or 'cosine'; or fixed class
       vectors: 'etf', 'prototypes'.
+    dtype: 'float32' or 'bfloat16', of the computation up to the features.
+      Parameters, perturbations and logits are float32.
   """
 
   name: str = 'small_conv_net'
   norm: str = 'group'
   head: str = 'auto'
+  dtype: str = 'float32'
 
 
 @dataclasses.dataclass(kw_only=True)
@@ -108,7 +128,10 @@ class Optimizer:
     focal_lam: Share of the perturbed part (focal_sam).
     adaptive: Perturbs in proportion to the size of each weight.
     rows: 'split' gives head and tail passes of their own, 'joint' sends all
-      rows through each; 'auto' splits where that is exact.
+      rows through each; 'auto' splits where that is exact. 'tail_only', for
+      BatchNorm, is an approximation: perturbed passes of the tail by itself.
+    ascent: 'global', or 'per_device': each device takes the direction of its
+      own rows, and results depend on their number.
     num_microbatches: Parts of a batch that go through one after the other.
     learning_rate: At its largest.
     schedule: 'cosine', 'step', 'ldam' or 'constant'.
@@ -131,6 +154,7 @@ class Optimizer:
   focal_lam: float = 0.8
   adaptive: bool = False
   rows: str = 'auto'
+  ascent: str = 'global'
   num_microbatches: int = 1
   learning_rate: float = 0.1
   schedule: str = 'cosine'
@@ -156,6 +180,11 @@ class Config:
     save_every: Epochs between checkpoints, and validations where images are
       set aside; the end is always saved.
     final_split: 'test', or 'validation' while anything is still being chosen.
+    flip_test: Adds the logits of the mirrored image in every evaluation, as
+      the code of ImbSAM does. Marks the result.
+    best_on_test: Reports the checkpoint that is best on the test set, as the
+      codes of ImbSAM and SSE-SAM do; its accuracy is no estimate of accuracy on
+      new images. Marks the result.
     many_above: Classes with more training images are 'many'.
     few_below: Classes with fewer training images are 'few'.
   """
@@ -168,6 +197,8 @@ class Config:
   seed: int = 0
   save_every: float = 20.0
   final_split: str = 'test'
+  flip_test: bool = False
+  best_on_test: bool = False
   many_above: int = 100
   few_below: int = 20
 
@@ -175,9 +206,11 @@ class Config:
 _CHOICES = {
   'data.profile': ('exp', 'step', 'natural'),
   'data.subset': ('shuffled', 'first'),
+  'model.dtype': ('float32', 'bfloat16'),
   'model.norm': ('group', 'batch', 'none'),
   'model.head': ('auto', 'linear', 'cosine', 'etf', 'prototypes'),
-  'optimizer.rows': ('auto', 'split', 'joint'),
+  'optimizer.rows': ('auto', 'split', 'joint', 'tail_only'),
+  'optimizer.ascent': ('global', 'per_device'),
   'optimizer.schedule': ('cosine', 'step', 'ldam', 'constant'),
   'optimizer.decay': ('kernels', 'all'),
   'final_split': ('test', 'validation'),
@@ -186,6 +219,8 @@ _CHOICES = {
 _ALMOST_ONE = 1 - 1e-9
 _RANGES = {
   'data.batch_size': (1, 2**31),
+  'data.image_size': (1, 2**14),
+  'data.workers': (1, 2**10),
   'data.validation_per_class': (0, 2**31),
   'optimizer.rho': (0, 1e6),
   'optimizer.head_rho': (0, 1e6),
@@ -213,6 +248,11 @@ def check(config: Config) -> None:
     ValueError: Names the field, the value, and what it can be.
   """
   fields = flatten(config)
+  if len(config.data.splits) != 3:
+    raise ValueError(
+      "--config.data.splits must be like ('train', None, 'test'), got "
+      f'{config.data.splits!r}.'
+    )
   for name, choices in _CHOICES.items():
     if fields[name] not in choices:
       raise ValueError(
@@ -231,11 +271,18 @@ def check(config: Config) -> None:
       f'{config.many_above} and {config.few_below}.'
     )
   if (
-    config.final_split == 'validation' and not config.data.validation_per_class
+    config.final_split == 'validation'
+    and not config.data.validation_per_class
+    and not config.data.splits[1]
   ):
     raise ValueError(
       '--config.final_split=validation needs images to be set aside: pass '
       '--config.data.validation_per_class=20 as well.'
+    )
+  if config.best_on_test and config.final_split != 'test':
+    raise ValueError(
+      '--config.best_on_test reports the test set. Leave '
+      '--config.final_split=test.'
     )
 
 
@@ -312,6 +359,7 @@ def from_json(path: pathlib.Path) -> Config:
       changes |= {f'{name}.{k}': v for k, v in value.items()}
     else:
       changes[name] = value
-  counts = changes.get('data.class_counts')
-  changes['data.class_counts'] = None if counts is None else tuple(counts)
+  for name in ('data.class_counts', 'data.splits'):
+    if changes.get(name) is not None:
+      changes[name] = tuple(changes[name])
   return replace(Config(), changes)

@@ -54,7 +54,7 @@ def dry_run(experiment: build.Experiment) -> str:
 
 def _steps(experiment, state, batches):
   for step in range(2):
-    batch = training.shard_batch(experiment.mesh, batches[step])
+    batch = experiment.put(batches[step])
     state, _ = experiment.train_step(step)(state, batch)
   return jax.block_until_ready(state)
 

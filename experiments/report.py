@@ -15,6 +15,11 @@ from experiments import methods
 from experiments import run
 from imbsam_jax import metrics
 
+_LAYOUTS = {
+  'joint': 'all rows joint',
+  'split': 'head and tail rows apart',
+  'tail_only': 'perturbed passes of the tail alone (an approximation)',
+}
 # Metrics of a table, with the headings of their columns.
 COLUMNS = {
   'top1': 'top-1',
@@ -57,8 +62,8 @@ def header(experiment: build.Experiment) -> str:
       'model': f'{config.model.name}, {config.model.norm} norm, '
       f'{experiment.head} head, {num_params:,} parameters',
       'method': f'{methods.describe(config)}, '
-      f'{"head and tail rows apart" if experiment.split else "all rows joint"}'
-      f', expected cost {run.expected_cost(experiment):.2f} SGD steps',
+      f'{_LAYOUTS[experiment.layout]}, expected cost '
+      f'{run.expected_cost(experiment):.2f} SGD steps',
       'run': f'{config.epochs:g} epochs, {experiment.num_steps} steps of '
       f'{config.data.batch_size} on {experiment.mesh.size} '
       f'{experiment.mesh.devices.flat[0].platform} device(s), '

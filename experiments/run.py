@@ -10,6 +10,7 @@ import json
 import pathlib
 import platform
 from typing import Any
+from typing import NamedTuple
 
 import numpy as np
 
@@ -50,13 +51,16 @@ def run(
   claim_workdir(workdir, config)
   state = experiment.init(seed)
   seconds = 0.0
-  validates = experiment.data.validation is not None
-  marks = {
-    experiment.steps(config.save_every * k)
-    for k in range(1, int(config.epochs / config.save_every) + 1)
-  }
+  chooser = choose_by(experiment)
+  marks = evaluation_marks(experiment)
+  first_seen: dict[build.Program, int] = {}
+
+  def describe(step, batch):
+    first_seen.setdefault(experiment.program(step, batch), step)
+    return {'cost': cost(experiment, step, batch)}
+
   with training.Checkpoints(
-    workdir / 'checkpoints', best_metric='balanced' if validates else None
+    workdir / 'checkpoints', best_metric=chooser.metric if chooser else None
   ) as checkpoints:
     if checkpoints.latest_step is not None:
       state, seconds = checkpoints.restore(state)
@@ -72,11 +76,11 @@ def run(
       experiment.train_step,
       experiment.batches(seed),
       num_steps=experiment.num_steps,
-      put_batch=lambda batch: training.shard_batch(experiment.mesh, batch),
-      describe=lambda step, batch: {'cost': cost(experiment, step, batch)},
-      evaluate=(lambda s: evaluate(experiment, s, 'validation')[0])
-      if validates
-      else None,
+      put_batch=experiment.put,
+      several=experiment.several,
+      num_threads=experiment.num_threads,
+      describe=describe,
+      evaluate=chooser.evaluate if chooser else None,
       evaluate_at=marks,
       checkpoints=checkpoints,
       checkpoint_at=marks,
@@ -84,8 +88,74 @@ def run(
       on_progress=progress,
       seconds=seconds,
     )
-  scores, classes = evaluate(experiment, state, config.final_split)
-  summary = _summary(experiment, state, scores, history.records, seconds, seed)
+    if config.best_on_test:
+      state, _ = checkpoints.restore(state, checkpoints.best_step)
+  planned = experiment.programs()
+  first_epoch = experiment.steps(1)
+  late = [
+    program
+    for program, step in first_seen.items()
+    if step >= first_epoch and program not in planned
+  ]
+  return finish(
+    experiment,
+    state,
+    history.records,
+    workdir,
+    seed=seed,
+    seconds=seconds,
+    extra={
+      'step_programs': len(first_seen),
+      'step_programs_after_first_epoch': len(late),
+    },
+  )
+
+
+class Chooser(NamedTuple):
+  """What the best checkpoint is chosen by.
+
+  Attributes:
+    metric: The larger, the better.
+    evaluate: Metrics of a state.
+  """
+
+  metric: str
+  evaluate: Callable[[training.TrainState], dict[str, float | None]]
+
+
+def choose_by(experiment: build.Experiment) -> Chooser | None:
+  """The validation set, or with `best_on_test` the test set, or nothing."""
+  if experiment.config.best_on_test:
+    return Chooser('top1', lambda s: evaluate(experiment, s, 'test')[0])
+  if experiment.data.validation is not None:
+    return Chooser(
+      'balanced', lambda s: evaluate(experiment, s, 'validation')[0]
+    )
+  return None
+
+
+def evaluation_marks(experiment: build.Experiment) -> set[int]:
+  """Numbers of completed steps after which to validate and save."""
+  config = experiment.config
+  return {
+    experiment.steps(config.save_every * k)
+    for k in range(1, int(config.epochs / config.save_every) + 1)
+  }
+
+
+def finish(
+  experiment: build.Experiment,
+  state: training.TrainState,
+  records: list[dict[str, Any]],
+  workdir: pathlib.Path,
+  *,
+  seed: int,
+  seconds: float,
+  extra: dict[str, Any],
+) -> dict[str, Any]:
+  """Evaluates the state to report, writes and returns the summary."""
+  scores, classes = evaluate(experiment, state, experiment.config.final_split)
+  summary = _summary(experiment, state, scores, records, seconds, seed) | extra
   training.write_csv(workdir / 'per_class.csv', classes)
   # Last: a folder with a summary is complete.
   training.write_json(workdir / 'summary.json', summary)
@@ -109,6 +179,7 @@ def evaluate(
     examples,
     batch_size=config.data.batch_size,
     mesh=experiment.mesh,
+    num_threads=experiment.num_threads,
   )
   if not np.isfinite(confidences).all():
     raise training.DivergedError(
@@ -153,7 +224,7 @@ def plot(experiment: build.Experiment, workdir: pathlib.Path) -> None:
 
 def expected_cost(experiment: build.Experiment, *, samples: int = 50) -> float:
   """Mean cost of a step of the run, from batches spread over it."""
-  batches = experiment.batches(0)
+  batches = experiment.batches(0, decode=False)
   steps = np.unique(
     np.linspace(0, experiment.num_steps - 1, samples).astype(int)
   )
@@ -202,6 +273,16 @@ def read_summary(
   return json.loads((workdir / 'summary.json').read_text())
 
 
+def reporting(config: config_lib.Config) -> str:
+  """How numbers are reported, if not as those of the last step."""
+  marks = []
+  if config.flip_test:
+    marks.append('test images and their mirror images')
+  if config.best_on_test:
+    marks.append('best checkpoint on the test set')
+  return ', '.join(marks) or 'last step'
+
+
 def _summary(
   experiment: build.Experiment,
   state: training.TrainState,
@@ -224,6 +305,8 @@ def _summary(
     'method': methods.describe(experiment.config),
     'seed': seed,
     'split': experiment.config.final_split,
+    'reporting': reporting(experiment.config),
+    'reported_step': int(state.step),
     'params_sha256': training.params_sha256(state.params),
     'device': experiment.mesh.devices.flat[0].device_kind,
     'versions': {'python': platform.python_version(), **_versions()},

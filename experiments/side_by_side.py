@@ -1,0 +1,113 @@
+# Copyright 2026 The imbsam_jax Authors.
+# SPDX-License-Identifier: Apache-2.0
+"""Runs that differ in seed and radius, side by side in one program."""
+
+from collections.abc import Callable
+from collections.abc import Sequence
+import contextlib
+import dataclasses
+import pathlib
+from typing import Any
+from typing import NamedTuple
+
+import jax.numpy as jnp
+
+from experiments import build
+from experiments import run
+from imbsam_jax import training
+
+
+class Member(NamedTuple):
+  """One of the runs.
+
+  Attributes:
+    experiment: Its experiment; those of members differ in the radius only.
+    seed: Of parameters, order and noise.
+    workdir: Folder of the run.
+  """
+
+  experiment: build.Experiment
+  seed: int
+  workdir: pathlib.Path
+
+
+def fits(one: build.Experiment, other: build.Experiment) -> bool:
+  """Whether runs of two experiments can go side by side."""
+  first, second = one.config, other.config
+  if one is other:
+    return True
+  radii = (first.optimizer.rho, second.optimizer.rho)
+  optimizer = dataclasses.replace(second.optimizer, rho=radii[0])
+  # A constant radius of 0 leaves out a pass.
+  return min(radii) > 0 and first == dataclasses.replace(
+    second, optimizer=optimizer
+  )
+
+
+def run_side_by_side(
+  members: Sequence[Member],
+  *,
+  progress: Callable[[list[dict[str, Any]]], None] | None = None,
+) -> list[dict[str, Any]]:
+  """Trains runs from their beginning, and leaves their folders.
+
+  Args:
+    members: Runs whose experiments fit together, none of them begun.
+    progress: Called with the records of new steps of the first.
+
+  Returns:
+    The content of each ``summary.json``; `seconds` is a run's share.
+  """
+  first = members[0].experiment
+  chooser = run.choose_by(first)
+  marks = run.evaluation_marks(first)
+  for member in members:
+    config = dataclasses.replace(member.experiment.config, seed=member.seed)
+    run.claim_workdir(member.workdir, config)
+  histories = [
+    training.History(member.workdir / 'metrics.jsonl') for member in members
+  ]
+  with contextlib.ExitStack() as stack:
+    checkpoints = [
+      stack.enter_context(
+        training.Checkpoints(
+          member.workdir / 'checkpoints',
+          best_metric=chooser.metric if chooser else None,
+        )
+      )
+      for member in members
+    ]
+    states, seconds = training.fit_side_by_side(
+      [member.experiment.init(member.seed) for member in members],
+      lambda step: first.side_by_side_steps[first.stage(step)],
+      [member.experiment.batches(member.seed) for member in members],
+      num_steps=first.num_steps,
+      put_batches=first.put_stacked,
+      parameters=(
+        jnp.array([m.experiment.config.optimizer.rho for m in members]),
+      ),
+      describe=lambda step, batch: {'cost': run.cost(first, step, batch)},
+      evaluate=chooser.evaluate if chooser else None,
+      evaluate_at=marks,
+      checkpoints=checkpoints,
+      checkpoint_at=marks,
+      histories=histories,
+      on_progress=progress,
+    )
+    if first.config.best_on_test:
+      states = [
+        saved.restore(state, saved.best_step)[0]
+        for saved, state in zip(checkpoints, states, strict=True)
+      ]
+  return [
+    run.finish(
+      member.experiment,
+      state,
+      history.records,
+      member.workdir,
+      seed=member.seed,
+      seconds=seconds / len(members),
+      extra={'side_by_side': len(members)},
+    )
+    for member, state, history in zip(members, states, histories, strict=True)
+  ]

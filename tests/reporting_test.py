@@ -1,0 +1,160 @@
+# Copyright 2026 The imbsam_jax Authors.
+# SPDX-License-Identifier: Apache-2.0
+"""How results are reported, and runs that share a program or a call."""
+
+import json
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+import pytest
+
+from experiments import build
+from experiments import comparison
+from experiments import config as config_lib
+from experiments import run
+from experiments.configs import digits_lt
+from imbsam_jax import training
+
+
+class _Linear:
+  """Stands for a model: logits that a mirror image changes."""
+
+  def apply(self, variables, images, *, train):
+    assert not train
+    return images.reshape(len(images), -1) @ variables['w']
+
+
+def _config(tfds_dir, word='imbsam', **changes):
+  small = {
+    'model.name': 'mlp',
+    'epochs': 3.0,
+    'save_every': 1.0,
+    'data.batch_size': 32,
+    'data.data_dir': tfds_dir,
+  }
+  changes = {name.replace('__', '.'): value for name, value in changes.items()}
+  return config_lib.replace(digits_lt.get_config(word), small | changes)
+
+
+def test_flip_adds_the_logits_of_the_mirror_image():
+  rng = np.random.RandomState(0)
+  images = rng.randn(5, 4, 3, 2).astype(np.float32)
+  variables = {'w': rng.randn(24, 3).astype(np.float32)}
+  predict = training.make_predict_step(_Linear(), jnp.asarray, flip=True)
+  classes, confidences = predict(variables, images)
+  flat = [
+    x.reshape(5, -1) @ variables['w'] for x in (images, images[:, :, ::-1])
+  ]
+  logits = (flat[0] + flat[1]) / 2
+  probabilities = np.exp(logits) / np.exp(logits).sum(1, keepdims=True)
+  np.testing.assert_array_equal(classes, logits.argmax(1))
+  np.testing.assert_allclose(confidences, probabilities.max(1), rtol=1e-5)
+  assert (np.asarray(classes) != flat[0].argmax(1)).any()
+
+
+def test_best_on_test_reports_the_best_and_says_so(tfds_dir, tmp_path):
+  config = _config(
+    tfds_dir, best_on_test=True, flip_test=True, optimizer__learning_rate=0.5
+  )
+  summary = run.run(build.build(config), 0, tmp_path)
+  assert 'best checkpoint on the test set' in summary['reporting']
+  assert 'mirror images' in summary['reporting']
+  lines = (tmp_path / 'metrics.jsonl').read_text().splitlines()
+  scores = {
+    record['step']: record['validation']['top1']
+    for record in map(json.loads, lines)
+    if 'validation' in record
+  }
+  assert len(scores) == 3
+  assert summary['top1'] == max(scores.values())
+  assert scores[summary['reported_step']] == summary['top1']
+
+
+def test_usual_report_is_the_last_step(tfds_dir, tmp_path):
+  experiment = build.build(_config(tfds_dir))
+  summary = run.run(experiment, 0, tmp_path)
+  assert summary['reporting'] == 'last step'
+  assert summary['reported_step'] == experiment.num_steps == summary['steps']
+  assert summary['step_programs'] == 1  # Stratified.
+  assert summary['step_programs_after_first_epoch'] == 0
+
+
+def test_best_on_test_is_not_validation(tfds_dir):
+  with pytest.raises(ValueError, match='best_on_test reports the test set'):
+    config_lib.check(
+      _config(tfds_dir, best_on_test=True, final_split='validation')
+    )
+
+
+def test_programs_of_shuffled_batches_are_known_ahead(tfds_dir, tmp_path):
+  config = _config(tfds_dir, data__stratify=False)
+  experiment = build.build(config)
+  summary = run.run(experiment, 0, tmp_path)
+  assert 1 < summary['step_programs'] <= len(experiment.programs())
+  assert summary['step_programs_after_first_epoch'] == 0
+
+
+def test_several_steps_in_a_call(tfds_dir, tmp_path):
+  config = _config(tfds_dir)
+  summaries = [
+    run.run(build.build(config, steps_per_call=n), 0, tmp_path / str(n))
+    for n in (1, 4)
+  ]
+  for name in ('top1', 'tail', 'cost_sgd_steps', 'steps'):
+    assert summaries[0][name] == pytest.approx(summaries[1][name], abs=0.01)
+  assert summaries[0]['train_loss'] == pytest.approx(
+    summaries[1]['train_loss'], rel=1e-4
+  )
+
+
+def test_runs_side_by_side_are_the_runs(tfds_dir, tmp_path):
+  configs = {
+    f'imbsam@{rho}': _config(tfds_dir, optimizer__rho=rho) for rho in (0.1, 0.3)
+  } | {'sgd': _config(tfds_dir, 'sgd')}
+  found = {}
+  for name in (True, False):
+    folder = tmp_path / str(name)
+    comparison.compare(configs, 2, folder, side_by_side=name)
+    found[name] = {
+      path.parent.relative_to(folder): json.loads(path.read_text())
+      for path in folder.glob('*/*/summary.json')
+    }
+  assert len(found[True]) == len(found[False]) == 6
+  for folder, alone in found[False].items():
+    together = found[True][folder]
+    # Four of ImbSAM in one program, two of SGD in another.
+    assert together['side_by_side'] == (2 if folder.parts[0] == 'sgd' else 4)
+    assert together['train_loss'] == pytest.approx(
+      alone['train_loss'], rel=1e-4
+    )
+    assert together['top1'] == pytest.approx(alone['top1'], abs=0.01)
+    assert together['seed'] == alone['seed']
+  losses = {found[True][f]['train_loss'] for f in found[True]}
+  assert len(losses) == 6
+
+
+@pytest.mark.parametrize('layout', ['bfloat16', 'per_device', 'tail_only'])
+def test_other_ways_to_train(tfds_dir, tmp_path, layout):
+  changes = {
+    'bfloat16': {'model__dtype': 'bfloat16'},
+    'per_device': {'optimizer__ascent': 'per_device'},
+    'tail_only': {'optimizer__rows': 'tail_only', 'model__norm': 'batch'},
+  }[layout]
+  config = _config(
+    tfds_dir, model__name='small_conv_net', epochs=1.0, **changes
+  )
+  experiment = build.build(config)
+  state = experiment.init(0)
+  before = jax.device_get(state.params)
+  batches = experiment.batches(0)
+  for step in range(2):
+    train_step = experiment.train_step(step)
+    state, metrics = train_step(state, experiment.put(batches[step]))
+  assert np.isfinite(metrics['loss'])
+  assert not metrics['skipped']
+  for old, new in zip(
+    jax.tree.leaves(before), jax.tree.leaves(state.params), strict=True
+  ):
+    assert new.dtype == jnp.float32
+    assert (old != np.asarray(new)).any()
