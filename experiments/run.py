@@ -88,8 +88,7 @@ def run(
       on_progress=progress,
       seconds=seconds,
     )
-    if config.best_on_test:
-      state, _ = checkpoints.restore(state, checkpoints.best_step)
+  state = state_to_report(experiment, state, workdir)
   planned = experiment.programs()
   first_epoch = experiment.steps(1)
   late = [
@@ -141,6 +140,24 @@ def evaluation_marks(experiment: build.Experiment) -> set[int]:
     experiment.steps(config.save_every * k)
     for k in range(1, int(config.epochs / config.save_every) + 1)
   }
+
+
+def state_to_report(
+  experiment: build.Experiment,
+  state: training.TrainState,
+  workdir: pathlib.Path,
+) -> training.TrainState:
+  """The last state, or with `best_on_test` that of the best checkpoint.
+
+  Call it when the checkpoints are closed, and so complete.
+  """
+  chooser = choose_by(experiment)
+  if chooser is None or not experiment.config.best_on_test:
+    return state
+  with training.Checkpoints(
+    workdir / 'checkpoints', best_metric=chooser.metric, read_only=True
+  ) as checkpoints:
+    return checkpoints.restore(state, checkpoints.best_step)[0]
 
 
 def finish(

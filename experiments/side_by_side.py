@@ -94,15 +94,10 @@ def run_side_by_side(
       histories=histories,
       on_progress=progress,
     )
-    if first.config.best_on_test:
-      states = [
-        saved.restore(state, saved.best_step)[0]
-        for saved, state in zip(checkpoints, states, strict=True)
-      ]
   return [
     run.finish(
       member.experiment,
-      state,
+      run.state_to_report(member.experiment, state, member.workdir),
       history.records,
       member.workdir,
       seed=member.seed,

@@ -9,12 +9,14 @@ is left. Expected cost of an ImbSAM step in SGD steps, for 64 rows of which
 the bound is 1.028 and 1.187:
 
 =============================================== ===== =====
-multiples of B/16 (the default of this module)  1.107 1.272
-4 sizes of `choose_tail_sizes`                  1.058 1.308
-6 sizes of `choose_tail_sizes`                  1.037 1.246
-8 sizes of `choose_tail_sizes`                  1.029 1.221
+multiples of B/16, the default                  1.093 1.257
+4 sizes of `choose_tail_sizes`                  1.048 1.269
+6 sizes of `choose_tail_sizes`                  1.031 1.230
+8 sizes of `choose_tail_sizes`                  1.028 1.213
 `stratified_order`, one size, another order     1.031 1.188
 =============================================== ===== =====
+
+(4,096 binomial draws to choose by, 20,000 others to count.)
 
 One pass over the rows that may be either, with two backward passes, would save
 a third of what is left, for a third program in each step: not done.
