@@ -70,11 +70,14 @@ class Program:
     analysis: Any = self._compiled.cost_analysis()
     return (analysis[0] if isinstance(analysis, list) else analysis)['flops']
 
-  def seconds(self, num_steps: int) -> float:
-    """Time of some steps."""
+  def seconds(
+    self, num_steps: int, next_batch: Callable[[int], Any] | None = None
+  ) -> float:
+    """Time of some steps, on its own batch or on those of a pipeline."""
     begin = time.perf_counter()
-    for _ in range(num_steps):
-      self._state, _ = self._compiled(self._state, self._batch)
+    for step in range(num_steps):
+      batch = next_batch(step) if next_batch else self._batch
+      self._state, _ = self._compiled(self._state, batch)
     jax.block_until_ready(self._state)
     return time.perf_counter() - begin
 
@@ -358,21 +361,13 @@ def pipeline_row(model: str, *, pairs: int, num_steps: int) -> Row:
   sgd = training.methods.sgd(workload.class_counts)
   batches = workload.batches(sgd, layout='joint')
   program = workload.program(sgd, batches[0])
-  compiled, fixed = program._compiled, program._batch  # noqa: SLF001
-  state = workload.state(sgd)
 
-  def seconds(next_batch):
-    nonlocal state
-    begin = time.perf_counter()
-    for step in range(num_steps):
-      state, _ = compiled(state, next_batch(step))
-    jax.block_until_ready(state)
-    return time.perf_counter() - begin
+  def next_batch(step):
+    return workload.put(batches[step])
 
-  seconds(lambda step: fixed)
+  program.seconds(1)
   found = [
-    seconds(lambda step: workload.put(batches[step]))
-    / seconds(lambda step: fixed)
+    program.seconds(num_steps, next_batch) / program.seconds(num_steps)
     for _ in range(pairs)
   ]
   return Row(

@@ -3,6 +3,10 @@
 """How results are reported, and runs that share a program or a call."""
 
 import json
+import os
+import pathlib
+import subprocess
+import sys
 
 import jax
 import jax.numpy as jnp
@@ -157,3 +161,33 @@ def test_other_ways_to_train(tfds_dir, tmp_path, layout):
   ):
     assert new.dtype == jnp.float32
     assert (old != np.asarray(new)).any()
+
+
+def test_benchmark_counts_what_the_methods_must_reach(tmp_path):
+  # In a process of its own, with one device.
+  path = tmp_path / 'benchmark.json'
+  arguments = '--model=strided_conv_net --rows=steps --pairs=1 --steps=1'
+  environment = dict(os.environ)
+  environment.pop('XLA_FLAGS', None)
+  done = subprocess.run(
+    [sys.executable, '-m', 'experiments.benchmark', *arguments.split()]
+    + [f'--json={path}'],
+    cwd=pathlib.Path(__file__).parents[1],
+    capture_output=True,
+    text=True,
+    env=environment,
+    check=True,
+  )
+  rows = json.loads(path.read_text())['rows']
+  flops = {row['name']: row['flops'] for row in rows}
+  for part, most in (
+    ('tail 12/64', 1.20),
+    ('threshold 20', 1.06),
+    ('SSE-SAM', 1.85),
+    ('RSAM', 1.05),
+    ('exact BatchNorm', 2.7),
+    ('tail_only', 1.42),
+  ):
+    (value,) = [flops[name] for name in flops if part in name]
+    assert 1 <= value <= most, (part, value)
+    assert part in done.stdout
