@@ -52,8 +52,14 @@ def main(argv: Sequence[str]) -> None:
     raise app.UsageError(
       f'--rows knows {", ".join(kinds)}, got {", ".join(unknown)}.'
     )
-  rows = [row for name in _ROWS.value for row in kinds[name]()]
+  rows = []
+  for name in _ROWS.value:
+    for row in kinds[name]():
+      rows.append(row)
+      # At once: the rest may take minutes.
+      print(f'{row.name}: {_number(row.time) or row.note}', flush=True)
   device = jax.devices()[0].device_kind
+  print()
   print(
     console.markdown_table(
       ['in steps of SGD', 'FLOPs', 'time', 'aim, time', 'note'],

@@ -7,6 +7,7 @@ so that whatever else the machine does hits both.
 """
 
 from collections.abc import Callable
+from collections.abc import Iterator
 from collections.abc import Sequence
 from concurrent import futures
 import os
@@ -42,7 +43,6 @@ class Row(NamedTuple):
     flops: Ratio of compiled FLOPs, or None.
     time: Ratio of times, or None.
     target: What the time is to reach, or None.
-    flops_target: What the FLOPs are to reach, or None.
     note: What else there is to know.
   """
 
@@ -50,7 +50,6 @@ class Row(NamedTuple):
   flops: float | None = None
   time: float | None = None
   target: float | None = None
-  flops_target: float | None = None
   note: str = ''
 
 
@@ -181,8 +180,8 @@ class Workload:
     return training.make_optimizer(method.stages[stage].link, 0.01)
 
 
-def step_rows(model: str, *, pairs: int, num_steps: int) -> list[Row]:
-  """Steps of the methods against steps of SGD."""
+def step_rows(model: str, *, pairs: int, num_steps: int) -> Iterator[Row]:
+  """Steps of the methods against steps of SGD, as they are measured."""
   group, batch = Workload(model, 'group'), Workload(model, 'batch')
   counts = group.class_counts
   methods = training.methods
@@ -238,44 +237,38 @@ def step_rows(model: str, *, pairs: int, num_steps: int) -> list[Row]:
       sum(weight * cost[k] for weight, cost in found) for k in (0, 1)
     )
 
-  whole = f'{_BATCH_SIZE} rows'
+  yield Row('SAM', *costs('sam'))
   imbsam_costs = costs('imbsam')
-  sse_costs = costs('sse')
-  return [
-    Row('SAM', *costs('sam')),
-    Row(
-      f'ImbSAM, split rows, tail {_NUM_TAIL}/{_BATCH_SIZE}',
-      *imbsam_costs,
-      target=1.30,
-      flops_target=1.20,
-      note='GroupNorm',
-    ),
-    Row(
-      'ImbSAM, CIFAR-100-LT IF 100, threshold 20, an epoch',
-      *mean(frequency.items()),
-      target=1.12,
-      note=f'{whole}, {len(epoch)} sizes, shuffled',
-    ),
-    Row(
-      'SSE-SAM, threshold 100, switch at 0.7, a run',
-      *(
-        0.7 * x + 0.3 * y for x, y in zip(sse_costs, imbsam_costs, strict=True)
-      ),
-      target=1.85,
-      note='stratified; released code: 4.0',
-    ),
-    Row('RSAM', *costs('rsam'), target=1.05),
-    Row(
-      'ImbSAM, exact BatchNorm',
-      *costs('imbsam_bn', 'sgd_bn'),
-      target=2.7,
-      note='released code: 2.67',
-    ),
-    Row(
-      'ImbSAM, BatchNorm, tail_only (approximation)',
-      *costs('tail_only_bn', 'sgd_bn'),
-    ),
-  ]
+  yield Row(
+    f'ImbSAM, split rows, tail {_NUM_TAIL}/{_BATCH_SIZE}',
+    *imbsam_costs,
+    target=1.30,
+    note='GroupNorm',
+  )
+  yield Row(
+    'ImbSAM, CIFAR-100-LT IF 100, threshold 20, an epoch',
+    *mean(frequency.items()),
+    target=1.12,
+    note=f'{_BATCH_SIZE} rows, {len(epoch)} sizes, shuffled',
+  )
+  pairs_of_costs = zip(costs('sse'), imbsam_costs, strict=True)
+  yield Row(
+    'SSE-SAM, threshold 100, switch at 0.7, a run',
+    *(0.7 * first + 0.3 * second for first, second in pairs_of_costs),
+    target=1.85,
+    note='stratified; released code: 4.0',
+  )
+  yield Row('RSAM', *costs('rsam'), target=1.05)
+  yield Row(
+    'ImbSAM, exact BatchNorm',
+    *costs('imbsam_bn', 'sgd_bn'),
+    target=2.7,
+    note='released code: 2.67',
+  )
+  yield Row(
+    'ImbSAM, BatchNorm, tail_only (approximation)',
+    *costs('tail_only_bn', 'sgd_bn'),
+  )
 
 
 def _epoch_of_rare_tails(
