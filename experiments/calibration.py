@@ -326,6 +326,7 @@ def _outputs(
     examples,
     batch_size=experiment.config.data.batch_size,
     mesh=experiment.mesh,
+    num_threads=experiment.num_threads,
   )
   scale = np.float32(experiment.objective.logit_scale)
   return Outputs(features, scale * logits, examples.labels)
