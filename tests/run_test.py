@@ -5,6 +5,7 @@
 import json
 import pathlib
 import tempfile
+import time
 
 from absl.testing import absltest
 from absl.testing import parameterized
@@ -217,6 +218,10 @@ class CheckpointsTest(absltest.TestCase):
       self.assertEqual(checkpoints.latest_step, 0)
     self.assertTrue(unfinished.exists())
     with training.Checkpoints(self.folder):
+      # Orbax cleans up in a thread of its own.
+      deadline = time.monotonic() + 60
+      while unfinished.exists() and time.monotonic() < deadline:
+        time.sleep(0.05)
       self.assertFalse(unfinished.exists())
     with self.assertRaisesRegex(training.CheckpointError, 'no folder'):
       training.Checkpoints(self.folder + '/none', read_only=True)
