@@ -110,7 +110,7 @@ def fit(
       and train_step(step) is train_step(step + number - 1)
     ):
       chunk = stack_batches([next(stream) for _ in range(number)])
-      made = [jax.tree.map(lambda x, k=k: x[k], chunk) for k in range(number)]
+      made = [entry(chunk, k) for k in range(number)]
       state, metrics = several.steps(step)(state, several.put_batches(chunk))
     else:
       made = [next(stream)]
@@ -127,15 +127,7 @@ def fit(
     evaluating = evaluate is not None and (last or done in evaluate_at)
     saving = checkpoints is not None and (last or done in checkpoint_at)
     if len(waiting) >= FLUSH_EVERY or evaluating or saving or last:
-      records, given_up = read_metrics(waiting)
-      waiting.clear()
-      skipped += [r['step'] for r in records if r.get('skipped')]
-      if history:
-        history.append(records)
-      if on_progress:
-        on_progress(records)
-      if given_up is not None:
-        raise _errors.DivergedError(divergence(skipped, given_up))
+      flush(waiting, skipped, history=history, on_progress=on_progress)
 
     # Validate, then save with what was found.
     scores = evaluate(state) if evaluate is not None and evaluating else None
@@ -148,7 +140,41 @@ def fit(
   return state, time.perf_counter() - begin
 
 
-def read_metrics(
+def flush(
+  waiting: Waiting,
+  skipped: list[int],
+  *,
+  history: _writers.History | None,
+  on_progress: Callable[[list[dict[str, Any]]], None] | None,
+) -> None:
+  """Reads the metrics that wait, notes them, and empties `waiting`.
+
+  Args:
+    waiting: Calls whose metrics are still on the device.
+    skipped: Steps that were skipped before; new ones are added.
+    history: Where to note every step.
+    on_progress: Called with the new records.
+
+  Raises:
+    DivergedError: The chain gave up.
+  """
+  records, given_up = _read(waiting)
+  waiting.clear()
+  skipped += [r['step'] for r in records if r.get('skipped')]
+  if history:
+    history.append(records)
+  if on_progress:
+    on_progress(records)
+  if given_up is not None:
+    raise _errors.DivergedError(_divergence(skipped, given_up))
+
+
+def entry(tree: Any, index: int) -> Any:
+  """One of the things that were stacked."""
+  return jax.tree.map(lambda x: x[index], tree)
+
+
+def _read(
   waiting: Waiting,
 ) -> tuple[list[dict[str, Any]], int | None]:
   """Records of the waiting steps, and the step at which the chain gave up."""
@@ -168,8 +194,7 @@ def read_metrics(
   return records, given_up
 
 
-def divergence(skipped: list[int], last: int) -> str:
-  """What to say when the chain gives up, with the steps that were skipped."""
+def _divergence(skipped: list[int], last: int) -> str:
   first = last
   while first - 1 in skipped:
     first -= 1

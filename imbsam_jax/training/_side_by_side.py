@@ -16,7 +16,6 @@ from imbsam_jax.data import prefetch
 from imbsam_jax.data import stack_batches
 from imbsam_jax.data import TrainBatch
 from imbsam_jax.training import _checkpoint
-from imbsam_jax.training import _errors
 from imbsam_jax.training import _loop
 from imbsam_jax.training import _state
 from imbsam_jax.training import _writers
@@ -80,9 +79,9 @@ def fit_side_by_side(
       stacked, put_batches(chunk), *parameters
     )
     for run in range(num_runs):
-      own = _entry(chunk, run)
+      own = _loop.entry(chunk, run)
       note = describe(step, own) if describe else {}
-      waiting[run].append((step, [note], _entry(metrics, run)))
+      waiting[run].append((step, [note], _loop.entry(metrics, run)))
 
     done = step + 1
     last = done == num_steps
@@ -93,18 +92,15 @@ def fit_side_by_side(
     ):
       continue
     for run in range(num_runs):
-      records, given_up = _loop.read_metrics(waiting[run])
-      waiting[run].clear()
-      skipped[run] += [r['step'] for r in records if r.get('skipped')]
-      if histories:
-        histories[run].append(records)
-      if on_progress and run == 0:
-        on_progress(records)
-      if given_up is not None:
-        raise _errors.DivergedError(_loop.divergence(skipped[run], given_up))
+      _loop.flush(
+        waiting[run],
+        skipped[run],
+        history=histories[run] if histories else None,
+        on_progress=on_progress if run == 0 else None,
+      )
       if not (evaluating or saving):
         continue
-      state = _entry(stacked, run)
+      state = _loop.entry(stacked, run)
       scores = evaluate(state) if evaluate and evaluating else None
       if scores is not None and histories:
         histories[run].append([{'step': done, 'validation': dict(scores)}])
@@ -116,8 +112,4 @@ def fit_side_by_side(
         )
   jax.block_until_ready(stacked)
   seconds = time.perf_counter() - begin
-  return [_entry(stacked, run) for run in range(num_runs)], seconds
-
-
-def _entry(tree: Any, index: int) -> Any:
-  return jax.tree.map(lambda x: x[index], tree)
+  return [_loop.entry(stacked, run) for run in range(num_runs)], seconds
