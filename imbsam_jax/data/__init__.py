@@ -1,7 +1,11 @@
 # Copyright 2026 The imbsam_jax Authors.
 # SPDX-License-Identifier: Apache-2.0
-"""Sources, long-tailed subsets and training batches."""
+"""Sources, long-tailed subsets, tables with anomalies, training batches."""
 
+from imbsam_jax.data._anomaly_splits import adbench_split
+from imbsam_jax.data._anomaly_splits import AnomalySplit
+from imbsam_jax.data._anomaly_splits import deep_sad_split
+from imbsam_jax.data._anomaly_splits import validation_table
 from imbsam_jax.data._batches import joint_batches
 from imbsam_jax.data._batches import Layout
 from imbsam_jax.data._batches import paired_batches
@@ -34,8 +38,13 @@ from imbsam_jax.data._split_batches import stack_batches
 from imbsam_jax.data._split_batches import tail_only_batches
 from imbsam_jax.data._splits import long_tailed
 from imbsam_jax.data._splits import LongTailedData
+from imbsam_jax.data._tables import make_table
+from imbsam_jax.data._tables import odds_table
+from imbsam_jax.data._tables import read_table
+from imbsam_jax.data._tables import Table
 
 __all__ = [
+  'AnomalySplit',
   'ArraySource',
   'DataError',
   'EncodedImages',
@@ -50,17 +59,23 @@ __all__ = [
   'RowChoice',
   'Source',
   'SubsetSource',
+  'Table',
   'TfdsSource',
   'TrainBatch',
+  'adbench_split',
   'choose_tail_sizes',
   'class_aware_order',
+  'deep_sad_split',
   'joint_batches',
   'long_tail_class_counts',
   'long_tail_indices',
   'long_tailed',
+  'make_table',
+  'odds_table',
   'paired_batches',
   'permuted_order',
   'prefetch',
+  'read_table',
   'sampled_order',
   'split_batches',
   'split_sizes',
@@ -68,4 +83,5 @@ __all__ = [
   'stack_batches',
   'stratified_order',
   'tail_only_batches',
+  'validation_table',
 ]
