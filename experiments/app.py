@@ -6,11 +6,14 @@ Exit codes: 0 done, 2 usage, 3 data, 4 diverged, 5 checkpoint.
 """
 
 from collections.abc import Callable
+from collections.abc import Mapping
 from collections.abc import Sequence
+import dataclasses
 import os
 import pathlib
 import runpy
 import sys
+from types import MappingProxyType
 from typing import Any
 from typing import NoReturn
 import warnings
@@ -36,8 +39,19 @@ class UsageError(Exception):
   """Something that the user can type differently."""
 
 
-def run(main: Callable[[Sequence[str]], None]) -> None:
-  """Runs a program; a user's mistake ends in a message, not a traceback."""
+def run(
+  main: Callable[[Sequence[str]], None],
+  *,
+  kind: type = config_lib.Config,
+  words: Callable[[], str] = methods.help_text,
+) -> None:
+  """Runs a program; a user's mistake ends in a message, not a traceback.
+
+  Args:
+    main: Takes what is left of the command line.
+    kind: Class of its configuration.
+    words: What ``--config=FILE:help`` prints.
+  """
   # Orbax tells the story of every file that it writes.
   logging.set_verbosity(logging.WARNING)
   warnings.showwarning = _show_warning
@@ -46,18 +60,21 @@ def run(main: Callable[[Sequence[str]], None]) -> None:
     sys.argv[1:], key=lambda argument: not argument.startswith('--config=')
   )
   if any(_asks_for_words(argument) for argument in sys.argv[1:]):
-    _print_words()
+    _print_words(words())
     return
-  app.run(lambda argv: _guarded(main, argv), flags_parser=_parse)
+  app.run(
+    lambda argv: _guarded(main, argv),
+    flags_parser=lambda argv: _parse(argv, kind),
+  )
 
 
 def _asks_for_words(argument: str) -> bool:
   return argument.startswith('--config=') and argument.endswith(':help')
 
 
-def _print_words() -> None:
+def _print_words(text: str) -> None:
   try:
-    print(methods.help_text(), flush=True)
+    print(text, flush=True)
   except BrokenPipeError:  # The reader of `... | head` has seen enough.
     os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
 
@@ -77,18 +94,37 @@ def cache_compilations() -> None:
   jax.config.update('jax_persistent_cache_min_entry_size_bytes', 0)
 
 
-def read_config(holder: flags.FlagHolder) -> config_lib.Config:
-  """The configuration of a ``--config`` flag, checked."""
+def read_config(
+  holder: flags.FlagHolder, kind: type = config_lib.Config
+) -> Any:
+  """The configuration of a ``--config`` flag, which has to be of a class."""
   if holder.value is None:
     raise UsageError(_NO_CONFIG)
   # A file that could not be loaded answers with an OSError only when used.
-  if type(holder.value) is not config_lib.Config:
+  if not dataclasses.is_dataclass(holder.value):
     raise UsageError(_unreadable(sys.argv))
+  if type(holder.value) is not kind:
+    raise UsageError(
+      f'{sys.argv[0]} takes configurations of {kind.__module__}, got one of '
+      f'{type(holder.value).__module__}.'
+    )
   return holder.value
 
 
-def config_of_word(holder: flags.FlagHolder, word: str) -> config_lib.Config:
-  """The configuration of another method word, with the same overrides."""
+def config_of_word(
+  holder: flags.FlagHolder,
+  word: str,
+  reserved: Mapping[str, str] = MappingProxyType(
+    {'optimizer.method': 'methods', 'seed': 'seeds'}
+  ),
+) -> Any:
+  """The configuration of another method word, with the same overrides.
+
+  Args:
+    holder: The ``--config`` flag.
+    word: Method words.
+    reserved: Fields that other flags set here.
+  """
   flag = flags.FLAGS[holder.name]
   filename = config_flags.get_config_filename(flag)
   if ':' in filename:
@@ -98,7 +134,7 @@ def config_of_word(holder: flags.FlagHolder, word: str) -> config_lib.Config:
   try:
     config = runpy.run_path(filename)['get_config'](word)
     changes = config_flags.get_override_values(flag)
-    for name, instead in (('optimizer.method', 'methods'), ('seed', 'seeds')):
+    for name, instead in reserved.items():
       if name in changes:
         raise UsageError(f'--config.{name} is set by --{instead} here.')
     return config_lib.replace(config, changes)
@@ -125,12 +161,12 @@ def _show_warning(message: Warning | str, *args: Any, **kwargs: Any) -> None:
   print(f'warning: {message}', file=sys.stderr)
 
 
-def _parse(argv: Sequence[str]) -> list[str]:
+def _parse(argv: Sequence[str], kind: type) -> list[str]:
   try:
     return flags.FLAGS(argv)
   except KeyError as error:
     # ml_collections names the field without its path.
-    _fail(_unknown_field(argv, error), 2)
+    _fail(_unknown_field(argv, error, kind), 2)
   except OSError:
     _fail(_unreadable(argv), 2)
   except (flags.Error, ValueError, TypeError, AttributeError) as error:
@@ -152,13 +188,13 @@ def _unreadable(argv: Sequence[str]) -> str:
   return f'{given} cannot be read. {_NO_CONFIG}'
 
 
-def _unknown_field(argv: Sequence[str], error: KeyError) -> str:
-  known = config_lib.flatten(config_lib.Config())
+def _unknown_field(argv: Sequence[str], error: KeyError, kind: type) -> str:
+  known = config_lib.flatten(kind())
   for argument in argv[1:]:
     name = argument.lstrip('-').split('=')[0]
     if name.startswith('config.') and name[len('config.') :] not in known:
       name = name[len('config.') :]
-      return config_lib.unknown_field(name, config_lib.Config())
+      return config_lib.unknown_field(name, kind())
   return str(error)
 
 

@@ -4,11 +4,8 @@
 
 from collections.abc import Mapping
 from collections.abc import Sequence
-import datetime
 import json
 import pathlib
-import subprocess
-import sys
 from typing import Any
 
 import jax
@@ -20,6 +17,7 @@ from experiments import datasets
 from experiments import report
 from experiments import run
 from experiments import side_by_side as side_by_side_lib
+from experiments import workdir as workdir_lib
 from imbsam_jax import metrics
 from imbsam_jax import training
 
@@ -98,7 +96,8 @@ def compare(
     text += f'\nReported are: {run.reporting(first_config)}.\n'
   training.write_text(
     workdir / 'comparison.md',
-    f'# {first_config.data.name}\n\n{text}\n{_origin()}\n',
+    f'# {first_config.data.name}\n\n{text}\n'
+    f'{report.origin("experiments.compare")}\n',
   )
   curves = {word: runs[word] for word in _best(content)}
   _plot(first_config, curves, workdir / 'accuracy_by_frequency.png')
@@ -278,7 +277,7 @@ def _run(
   title: str, experiment: build.Experiment, seed: int, workdir: pathlib.Path
 ) -> pathlib.Path:
   config = config_lib.replace(experiment.config, {'seed': seed})
-  summary = run.read_summary(workdir, config)
+  summary = workdir_lib.read_summary(workdir, config)
   done = ' (complete before)' if summary else ''
   if summary is None:
     progress = console.Progress(experiment.num_steps, f'{title} seed {seed}')
@@ -313,20 +312,4 @@ def _plot(
     tail_below=config.optimizer.threshold,
     title=f'{config.data.name}: accuracy on the {config.final_split} set, '
     f'{len(next(iter(runs.values())))} seeds',
-  )
-
-
-def _origin() -> str:
-  """Command, date, commit and hardware, for whoever reads the numbers."""
-  command = 'python -m experiments.compare ' + ' '.join(sys.argv[1:])
-  commit = subprocess.run(
-    ['git', 'describe', '--always', '--dirty'],
-    capture_output=True,
-    text=True,
-    check=False,
-  ).stdout.strip()
-  device = jax.devices()[0].device_kind
-  return (
-    f'`{command}`, {datetime.date.today().isoformat()}, commit '
-    f'{commit or "unknown"}, {jax.device_count()} x {device}.'
   )

@@ -298,7 +298,7 @@ def flatten(config: Any) -> dict[str, Any]:
   return fields
 
 
-def replace(config: Config, changes: dict[str, Any]) -> Config:
+def replace(config: Any, changes: dict[str, Any]) -> Any:
   """A copy with some fields, by dotted name, changed.
 
   Raises:
@@ -320,10 +320,10 @@ def replace(config: Config, changes: dict[str, Any]) -> Config:
     else values[field.name]
     for field in dataclasses.fields(config)
   }
-  return Config(**parts)
+  return type(config)(**parts)
 
 
-def unknown_field(name: str, config: Config) -> str:
+def unknown_field(name: str, config: Any) -> str:
   """What to say about a field that does not exist."""
   fields = list(flatten(config))
   last = name.rsplit('.', 1)[-1]
@@ -336,12 +336,12 @@ def unknown_field(name: str, config: Config) -> str:
   return f'there is no field {name!r} in the configuration.{hint}'
 
 
-def to_json(config: Config) -> dict[str, Any]:
+def to_json(config: Any) -> dict[str, Any]:
   """The configuration as nested dictionaries, for ``config.json``."""
   return json.loads(json.dumps(dataclasses.asdict(config)))
 
 
-def from_json(path: pathlib.Path) -> Config:
+def from_json(path: pathlib.Path, kind: type = Config) -> Any:
   """The configuration that a run wrote.
 
   Raises:
@@ -359,7 +359,9 @@ def from_json(path: pathlib.Path) -> Config:
       changes |= {f'{name}.{k}': v for k, v in value.items()}
     else:
       changes[name] = value
-  for name in ('data.class_counts', 'data.splits'):
-    if changes.get(name) is not None:
-      changes[name] = tuple(changes[name])
-  return replace(Config(), changes)
+  # JSON knows no tuples, and no field is a list.
+  changes = {
+    name: tuple(value) if isinstance(value, list) else value
+    for name, value in changes.items()
+  }
+  return replace(kind(), changes)

@@ -4,7 +4,10 @@
 
 from collections.abc import Mapping
 from collections.abc import Sequence
+import datetime
 import statistics as statistics_lib
+import subprocess
+import sys
 from typing import Any
 
 import jax
@@ -102,3 +105,19 @@ def mean_std(found: Mapping[str, Any]) -> str:
   if found['mean'] is None:
     return 'n/a'
   return f'{100 * found["mean"]:.1f} +- {100 * found["std"]:.1f}'
+
+
+def origin(program: str) -> str:
+  """Command, date, commit and hardware, for whoever reads the numbers."""
+  command = f'python -m {program} ' + ' '.join(sys.argv[1:])
+  commit = subprocess.run(
+    ['git', 'describe', '--always', '--dirty'],
+    capture_output=True,
+    text=True,
+    check=False,
+  ).stdout.strip()
+  device = jax.devices()[0].device_kind
+  return (
+    f'`{command}`, {datetime.date.today().isoformat()}, commit '
+    f'{commit or "unknown"}, {jax.device_count()} x {device}.'
+  )

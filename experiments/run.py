@@ -6,7 +6,6 @@ from collections.abc import Callable
 import contextlib
 import dataclasses
 import importlib.metadata
-import json
 import pathlib
 import platform
 from typing import Any
@@ -18,6 +17,7 @@ from experiments import app
 from experiments import build
 from experiments import config as config_lib
 from experiments import methods
+from experiments import workdir as workdir_lib
 from imbsam_jax import metrics
 from imbsam_jax import training
 
@@ -48,7 +48,7 @@ def run(
     CheckpointError: A checkpoint cannot be read.
   """
   config = dataclasses.replace(experiment.config, seed=seed)
-  claim_workdir(workdir, config)
+  workdir_lib.claim(workdir, config)
   state = experiment.init(seed)
   seconds = 0.0
   chooser = choose_by(experiment)
@@ -248,46 +248,6 @@ def expected_cost(experiment: build.Experiment, *, samples: int = 50) -> float:
   return float(
     np.mean([cost(experiment, int(s), batches[int(s)]) for s in steps])
   )
-
-
-def claim_workdir(workdir: pathlib.Path, config: config_lib.Config) -> None:
-  """Writes ``config.json``, or checks that the one there is the same.
-
-  Raises:
-    UsageError: The folder holds a run of another configuration.
-  """
-  path = workdir / 'config.json'
-  begun = (workdir / 'summary.json', workdir / 'checkpoints')
-  if path.exists() and any(part.exists() for part in begun):
-    try:
-      theirs = config_lib.flatten(config_lib.from_json(path))
-    except ValueError as error:
-      raise app.UsageError(str(error)) from error
-    ours = config_lib.flatten(config)
-    lines = [
-      f'  {name}: {theirs[name]!r} there, {ours[name]!r} now'
-      for name in ours
-      if ours[name] != theirs[name]
-    ]
-    if lines:
-      raise app.UsageError(
-        f'{workdir} holds a run of another configuration:\n'
-        + '\n'.join(lines)
-        + '\nPass another --workdir, or remove this folder.'
-      )
-    return
-  workdir.mkdir(parents=True, exist_ok=True)
-  training.write_json(path, config_lib.to_json(config))
-
-
-def read_summary(
-  workdir: pathlib.Path, config: config_lib.Config
-) -> dict[str, Any] | None:
-  """The summary of a complete run of this configuration, or None."""
-  if not (workdir / 'summary.json').exists():
-    return None
-  claim_workdir(workdir, config)
-  return json.loads((workdir / 'summary.json').read_text())
 
 
 def reporting(config: config_lib.Config) -> str:

@@ -14,6 +14,7 @@ import jax.numpy as jnp
 
 from experiments import build
 from experiments import run
+from experiments import workdir as workdir_lib
 from imbsam_jax import training
 
 
@@ -63,7 +64,7 @@ def run_side_by_side(
   marks = run.evaluation_marks(first)
   for member in members:
     config = dataclasses.replace(member.experiment.config, seed=member.seed)
-    run.claim_workdir(member.workdir, config)
+    workdir_lib.claim(member.workdir, config)
   histories = [
     training.History(member.workdir / 'metrics.jsonl') for member in members
   ]

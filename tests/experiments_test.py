@@ -21,6 +21,7 @@ from experiments import methods
 from experiments import report
 from experiments import restore
 from experiments import run
+from experiments import workdir as workdir_lib
 from experiments.configs import digits_lt
 from imbsam_jax import training
 from tests import tiny_training as tiny
@@ -184,7 +185,7 @@ def test_failed_start_does_not_claim_the_folder(tmp_path, tfds_dir):
   workdir.mkdir()
   other = _config(tfds_dir, 'sam')
   training.write_json(workdir / 'config.json', config_lib.to_json(other))
-  run.claim_workdir(workdir, _config(tfds_dir, 'imbsam'))
+  workdir_lib.claim(workdir, _config(tfds_dir, 'imbsam'))
   found = config_lib.from_json(workdir / 'config.json')
   assert found.optimizer.method == 'imbsam'
 

@@ -2,10 +2,10 @@
 # SPDX-License-Identifier: Apache-2.0
 """A small trainer: state, step, devices, checkpoints, loop."""
 
+from imbsam_jax._errors import DivergedError
 from imbsam_jax.training import methods
 from imbsam_jax.training._checkpoint import Checkpoints
 from imbsam_jax.training._errors import CheckpointError
-from imbsam_jax.training._errors import DivergedError
 from imbsam_jax.training._evaluate import over_examples
 from imbsam_jax.training._evaluate import predict
 from imbsam_jax.training._loop import fit

@@ -1,10 +1,6 @@
 # Copyright 2026 The imbsam_jax Authors.
 # SPDX-License-Identifier: Apache-2.0
-"""Ways in which a training run ends early."""
-
-
-class DivergedError(RuntimeError):
-  """Too many updates in a row were not finite."""
+"""What is wrong with a folder of runs says so by type."""
 
 
 class CheckpointError(RuntimeError):

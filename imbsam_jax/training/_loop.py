@@ -12,11 +12,11 @@ from typing import NamedTuple
 import jax
 import numpy as np
 
+from imbsam_jax import _errors
 from imbsam_jax.data import prefetch
 from imbsam_jax.data import stack_batches
 from imbsam_jax.data import TrainBatch
 from imbsam_jax.training import _checkpoint
-from imbsam_jax.training import _errors
 from imbsam_jax.training import _state
 from imbsam_jax.training import _writers
 
