@@ -107,7 +107,7 @@ def center_of(embeddings: ArrayLike, *, min_abs: float = 0.1) -> jax.Array:
     Float32 ``[E]``.
 
   Raises:
-    ValueError: No rows.
+    ValueError: No rows, or a negative `min_abs`.
 
   .. note::
     The released code leaves an entry of exactly 0 where it is; here it becomes
@@ -119,6 +119,8 @@ def center_of(embeddings: ArrayLike, *, min_abs: float = 0.1) -> jax.Array:
       '`embeddings` must have the shape [N, E] with at least one row, got '
       f'{embeddings.shape}.'
     )
+  if isinstance(min_abs, numbers.Real) and not min_abs >= 0:
+    raise ValueError(f'`min_abs` must be >= 0, got {min_abs!r}.')
   mean = jnp.mean(embeddings, axis=0)
   return jnp.where(
     jnp.abs(mean) < min_abs, jnp.where(mean < 0, -min_abs, min_abs), mean

@@ -38,13 +38,15 @@ class Fitted(NamedTuple):
   """What fitting gives.
 
   Attributes:
-    variables: Parameters and BatchNorm statistics of the encoder, NumPy.
+    encoder: The network.
+    variables: Its parameters and BatchNorm statistics, NumPy.
     center: Float32 ``[E]``.
     minimum: Float64 ``[D]``, of the rows that it was fitted to.
     extent: Float64 ``[D]``, maximum - minimum, 1 for constant features.
     threshold: Score above which `DeepSAD.predict` calls a row an anomaly.
   """
 
+  encoder: _networks.Encoder
   variables: _training.Variables
   center: np.ndarray
   minimum: np.ndarray
@@ -224,8 +226,7 @@ class DeepSAD(base.BaseEstimator):
     with np.errstate(over='ignore'):
       rows = (rows - fitted.minimum) / fitted.extent
     rows = np.clip(rows, -_FAR, _FAR).astype(np.float32)
-    encoder = self._recipe(rows.shape[1]).encoder
-    return _score(encoder, fitted.variables, fitted.center, rows)
+    return _score(fitted.encoder, fitted.variables, fitted.center, rows)
 
   def score(self, x: ArrayLike, y: Any = None) -> np.ndarray:
     """The same as `decision_function`; `y` is not read."""
@@ -241,7 +242,11 @@ class DeepSAD(base.BaseEstimator):
     """Writes hyper-parameters and everything fitted into one ``.npz`` file."""
     fitted = self._get_fitted()
     _inputs.check_hyperparameters(self.get_params())
-    header = {'format': _FORMAT, 'parameters': self.get_params()}
+    header = {
+      'format': _FORMAT,
+      'parameters': self.get_params(),
+      'encoder': {name: getattr(fitted.encoder, name) for name in _SETTINGS},
+    }
     # NumPy's numbers become Python's.
     text = json.dumps(header, default=lambda value: value.item())
     arrays: dict[str, Any] = {'header': np.array(text)}
@@ -265,9 +270,10 @@ class DeepSAD(base.BaseEstimator):
       header = json.loads(str(arrays['header']))
       if header['format'] != _FORMAT:
         raise ValueError(f'format {header["format"]!r}, not {_FORMAT}')
-      detector = cls(**header['parameters'])
+      detector = cls(**_with_tuples(header['parameters']))
       variables = _unflatten('variables', arrays)
       detector.fitted_ = Fitted(
+        _networks.Encoder(**_with_tuples(header['encoder'])),
         _training.Variables(
           variables['params'], variables.get('batch_stats', {})
         ),
@@ -316,6 +322,7 @@ class DeepSAD(base.BaseEstimator):
     )
 
 
+_SETTINGS = ('hidden_sizes', 'embedding_size', 'norm')
 _ARRAYS = ('center', 'minimum', 'extent', 'threshold')
 
 
@@ -421,6 +428,7 @@ def fit_side_by_side(
   _check_finite(scores, detectors, 'training', 'learning_rate')
   for i, detector in enumerate(detectors):
     detector.fitted_ = Fitted(
+      recipe.encoder,
       singles[i],
       np.asarray(centers[i]),
       minima[i],
@@ -532,6 +540,14 @@ def _score(
     distances = np.asarray(_deep_sad.squared_distances(embeddings, center))
     scores.append(distances[: len(part) - padding])
   return np.concatenate(scores)
+
+
+def _with_tuples(parameters: Mapping[str, Any]) -> dict[str, Any]:
+  """JSON knows no tuples."""
+  return {
+    name: tuple(value) if isinstance(value, list) else value
+    for name, value in parameters.items()
+  }
 
 
 def _flatten(prefix: str, tree: Any) -> dict[str, np.ndarray]:
