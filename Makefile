@@ -21,7 +21,7 @@ endif
 BIN := $(VENV)/bin
 INSTALLED := $(VENV)/installed
 
-.PHONY: install train test lint types format clean
+.PHONY: install train test soak lint types format clean
 
 train: $(INSTALLED)
 	@$(BIN)/python -m experiments.compare \
@@ -30,6 +30,13 @@ train: $(INSTALLED)
 
 test: lint types
 	$(BIN)/python -m pytest -n 2 --dist worksteal -q
+
+# Kills a run fifty times at random moments; a failure names its seed, and
+# `make soak SEED=7` repeats it.
+SEED ?= $(shell date +%s)
+soak: $(INSTALLED)
+	IMBSAM_SOAK_KILLS=50 IMBSAM_SOAK_SEED=$(SEED) \
+	  $(BIN)/python -m pytest -q -s tests/kill_test.py
 
 lint: $(INSTALLED)
 	$(BIN)/ruff check .

@@ -2,7 +2,8 @@
 # SPDX-License-Identifier: Apache-2.0
 """What the programs share at their edge: flags, errors, exit codes.
 
-Exit codes: 0 done, 2 usage, 3 data, 4 diverged, 5 checkpoint.
+Exit codes: 0 done, 2 usage, 3 data, 4 diverged, 5 checkpoint, 143 stopped by
+SIGTERM or SIGINT with everything saved.
 """
 
 from collections.abc import Callable
@@ -25,6 +26,7 @@ from ml_collections import config_flags
 
 from experiments import config as config_lib
 from experiments import methods
+from experiments import signals
 
 _DEBUG = flags.DEFINE_bool('debug', False, 'Shows the traceback of errors.')
 
@@ -33,6 +35,9 @@ _NO_CONFIG = (
   '--config=experiments/configs/digits_lt.py:imbsam (without the method word '
   'for compare).'
 )
+
+
+_AGAIN = 'The same command again goes on from there.'
 
 
 class UsageError(Exception):
@@ -44,6 +49,7 @@ def run(
   *,
   kind: type = config_lib.Config,
   words: Callable[[], str] = methods.help_text,
+  positional: bool = False,
 ) -> None:
   """Runs a program; a user's mistake ends in a message, not a traceback.
 
@@ -51,6 +57,7 @@ def run(
     main: Takes what is left of the command line.
     kind: Class of its configuration.
     words: What ``--config=FILE:help`` prints.
+    positional: Whether the program takes arguments that are no flags.
   """
   # Orbax tells the story of every file that it writes.
   logging.set_verbosity(logging.WARNING)
@@ -63,7 +70,7 @@ def run(
     _print_words(words())
     return
   app.run(
-    lambda argv: _guarded(main, argv),
+    lambda argv: _guarded(main, argv, positional),
     flags_parser=lambda argv: _parse(argv, kind),
   )
 
@@ -143,16 +150,23 @@ def config_of_word(
 
 
 def _guarded(
-  main: Callable[[Sequence[str]], None], argv: Sequence[str]
+  main: Callable[[Sequence[str]], None],
+  argv: Sequence[str],
+  positional: bool,
 ) -> None:
   try:
-    if len(argv) > 1:
+    if len(argv) > 1 and not positional:
       raise UsageError(f'unexpected argument {argv[1]!r}; flags begin with --')
-    main(argv)
+    # Where there is something to save, `signals.deferred` takes its place.
+    with signals.leaving(_AGAIN):
+      main(argv)
   except Exception as error:
     code = _exit_code(error)
     if code is None or _DEBUG.value:
       raise
+    if code == signals.EXIT_CODE:
+      print(f'{error} {_AGAIN}', file=sys.stderr)
+      sys.exit(code)
     _fail(str(error), code)
 
 
@@ -211,6 +225,7 @@ def _exit_code(error: Exception) -> int | None:
     data.DataError: 3,
     training.DivergedError: 4,
     training.CheckpointError: 5,
+    training.PreemptedError: signals.EXIT_CODE,
   }
   return next((c for kind, c in codes.items() if isinstance(error, kind)), None)
 

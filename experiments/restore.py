@@ -37,7 +37,7 @@ def restore(
   ) as checkpoints:
     match checkpoint:
       case 'last':
-        step = checkpoints.latest_step
+        step = None
       case 'best':
         step = checkpoints.best_step
         if step is None:

@@ -17,9 +17,14 @@ from experiments import app
 from experiments import build
 from experiments import config as config_lib
 from experiments import methods
+from experiments import signals
 from experiments import workdir as workdir_lib
+from imbsam_jax import data as data_lib
 from imbsam_jax import metrics
 from imbsam_jax import training
+
+# One more than is needed, should the last be damaged.
+KEEP_LAST = 2
 
 _PACKAGES = ('imbsam_jax', 'jax', 'jaxlib', 'flax', 'optax', 'numpy')
 
@@ -45,10 +50,21 @@ def run(
   Raises:
     UsageError: The folder belongs to another configuration.
     DivergedError: Training was given up.
-    CheckpointError: A checkpoint cannot be read.
+    PreemptedError: SIGTERM or SIGINT came; everything is saved.
+    CheckpointError: No checkpoint can be read, or another process is at it.
   """
+  with training.WorkdirLock(workdir):
+    return _run(experiment, seed, workdir, progress)
+
+
+def _run(
+  experiment: build.Experiment,
+  seed: int,
+  workdir: pathlib.Path,
+  progress: Callable[[list[dict[str, Any]]], None] | None,
+) -> dict[str, Any]:
   config = dataclasses.replace(experiment.config, seed=seed)
-  workdir_lib.claim(workdir, config)
+  workdir_lib.claim(workdir, config, data_lib.fingerprint(experiment.data))
   state = experiment.init(seed)
   seconds = 0.0
   chooser = choose_by(experiment)
@@ -59,9 +75,14 @@ def run(
     first_seen.setdefault(experiment.program(step, batch), step)
     return {'cost': cost(experiment, step, batch)}
 
-  with training.Checkpoints(
-    workdir / 'checkpoints', best_metric=chooser.metric if chooser else None
-  ) as checkpoints:
+  with (
+    signals.deferred() as stop,
+    training.Checkpoints(
+      workdir / 'checkpoints',
+      best_metric=chooser.metric if chooser else None,
+      keep_last=KEEP_LAST,
+    ) as checkpoints,
+  ):
     if checkpoints.latest_step is not None:
       state, seconds = checkpoints.restore(state)
     history = training.History(workdir / 'metrics.jsonl', start=int(state.step))
@@ -86,8 +107,11 @@ def run(
       checkpoint_at=marks,
       history=history,
       on_progress=progress,
+      stop=stop,
       seconds=seconds,
     )
+  if stop():
+    raise training.PreemptedError('stopped after the last step.')
   state = state_to_report(experiment, state, workdir)
   planned = experiment.programs()
   first_epoch = experiment.steps(1)

@@ -15,6 +15,7 @@ import jax.numpy as jnp
 from experiments import build
 from experiments import run
 from experiments import workdir as workdir_lib
+from imbsam_jax import data
 from imbsam_jax import training
 
 
@@ -59,12 +60,24 @@ def run_side_by_side(
   Returns:
     The content of each ``summary.json``; `seconds` is a run's share.
   """
+  with contextlib.ExitStack() as locks:
+    for member in members:
+      locks.enter_context(training.WorkdirLock(member.workdir))
+    return _run_side_by_side(members, progress)
+
+
+def _run_side_by_side(
+  members: Sequence[Member],
+  progress: Callable[[list[dict[str, Any]]], None] | None,
+) -> list[dict[str, Any]]:
   first = members[0].experiment
   chooser = run.choose_by(first)
   marks = run.evaluation_marks(first)
+  # Members that go together have the same data.
+  fingerprint = data.fingerprint(first.data)
   for member in members:
     config = dataclasses.replace(member.experiment.config, seed=member.seed)
-    workdir_lib.claim(member.workdir, config)
+    workdir_lib.claim(member.workdir, config, fingerprint)
   histories = [
     training.History(member.workdir / 'metrics.jsonl') for member in members
   ]
@@ -74,6 +87,7 @@ def run_side_by_side(
         training.Checkpoints(
           member.workdir / 'checkpoints',
           best_metric=chooser.metric if chooser else None,
+          keep_last=run.KEEP_LAST,
         )
       )
       for member in members

@@ -5,7 +5,6 @@
 import json
 import pathlib
 import tempfile
-import time
 
 from absl.testing import absltest
 from absl.testing import parameterized
@@ -138,7 +137,8 @@ class ResumeTest(parameterized.TestCase):
       folder, self.parts, self.batches, checkpoint_at=(2, 6, 7)
     )
     self.assertEqual(steps, (9, 6))
-    kept = sorted(int(p.name) for p in (folder / 'checkpoints').iterdir())
+    found = (folder / 'checkpoints').iterdir()
+    kept = sorted(int(p.name) for p in found if p.is_dir())
     self.assertEqual(kept, [6, 9])
 
 
@@ -218,10 +218,6 @@ class CheckpointsTest(absltest.TestCase):
       self.assertEqual(checkpoints.latest_step, 0)
     self.assertTrue(unfinished.exists())
     with training.Checkpoints(self.folder):
-      # Orbax cleans up in a thread of its own.
-      deadline = time.monotonic() + 60
-      while unfinished.exists() and time.monotonic() < deadline:
-        time.sleep(0.05)
       self.assertFalse(unfinished.exists())
     with self.assertRaisesRegex(training.CheckpointError, 'no folder'):
       training.Checkpoints(self.folder + '/none', read_only=True)

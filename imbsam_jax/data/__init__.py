@@ -13,6 +13,7 @@ from imbsam_jax.data._batches import Reweighting
 from imbsam_jax.data._batches import TrainBatch
 from imbsam_jax.data._encoded_images import EncodedImages
 from imbsam_jax.data._errors import DataError
+from imbsam_jax.data._fingerprint import fingerprint
 from imbsam_jax.data._image_files import FolderSource
 from imbsam_jax.data._image_files import ListSource
 from imbsam_jax.data._image_files import SubsetSource
@@ -66,6 +67,7 @@ __all__ = [
   'choose_tail_sizes',
   'class_aware_order',
   'deep_sad_split',
+  'fingerprint',
   'joint_batches',
   'long_tail_class_counts',
   'long_tail_indices',

@@ -116,6 +116,10 @@ class EncodedImages:
       row[...] = self._load(int(i), self._evaluation_box)
     return images
 
+  def names(self) -> Iterator[str]:
+    """What each image is called in errors, in order."""
+    return (self._describe(int(i)) for i in self._indices)
+
   def subset(self, indices: Any) -> 'EncodedImages':
     """The images at `indices`, in that order, still encoded."""
     return EncodedImages(

@@ -3,13 +3,17 @@
 """A small trainer: state, step, devices, checkpoints, loop."""
 
 from imbsam_jax._errors import DivergedError
+from imbsam_jax._errors import PreemptedError
 from imbsam_jax.training import methods
 from imbsam_jax.training._checkpoint import Checkpoints
 from imbsam_jax.training._errors import CheckpointError
 from imbsam_jax.training._evaluate import over_examples
 from imbsam_jax.training._evaluate import predict
+from imbsam_jax.training._lock import WorkdirLock
 from imbsam_jax.training._loop import fit
 from imbsam_jax.training._loop import SeveralSteps
+from imbsam_jax.training._manifest import inspect_checkpoints
+from imbsam_jax.training._manifest import StepReport
 from imbsam_jax.training._optimizer import learning_rate_schedule
 from imbsam_jax.training._optimizer import make_optimizer
 from imbsam_jax.training._per_device import per_device
@@ -43,13 +47,17 @@ __all__ = [
   'DivergedError',
   'History',
   'Method',
+  'PreemptedError',
   'SeveralSteps',
   'Stage',
+  'StepReport',
   'TrainState',
+  'WorkdirLock',
   'create_train_state',
   'data_mesh',
   'fit',
   'fit_side_by_side',
+  'inspect_checkpoints',
   'learning_rate_schedule',
   'make_feature_step',
   'make_optimizer',

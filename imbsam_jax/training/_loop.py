@@ -63,6 +63,7 @@ def fit(
   checkpoint_at: Collection[int] = (),
   history: _writers.History | None = None,
   on_progress: Callable[[list[dict[str, Any]]], None] | None = None,
+  stop: Callable[[], bool] | None = None,
   seconds: float = 0.0,
 ) -> tuple[_state.TrainState, float]:
   """Trains from ``state.step`` to `num_steps`.
@@ -84,6 +85,8 @@ def fit(
       validation metrics of that moment. The end is always saved.
     history: Where to note every step.
     on_progress: Called with the records of the steps since the last call.
+    stop: Whether to stop, such as after a signal. Asked after every call of a
+      step; then that step is saved, and nothing else is begun.
     seconds: Training time before this call.
 
   Returns:
@@ -91,6 +94,8 @@ def fit(
 
   Raises:
     DivergedError: More non-finite updates in a row than the chain accepts.
+    PreemptedError: `stop` said so before the end. What was trained is being
+      saved; close `checkpoints` to wait for it.
   """
   begin = time.perf_counter() - seconds
   waiting: Waiting = []
@@ -126,16 +131,19 @@ def fit(
     last = done == num_steps
     evaluating = evaluate is not None and (last or done in evaluate_at)
     saving = checkpoints is not None and (last or done in checkpoint_at)
-    if len(waiting) >= FLUSH_EVERY or evaluating or saving or last:
+    stopping = stop is not None and stop() and not last
+    if len(waiting) >= FLUSH_EVERY or evaluating or saving or last or stopping:
       flush(waiting, skipped, history=history, on_progress=on_progress)
 
     # Validate, then save with what was found.
     scores = evaluate(state) if evaluate is not None and evaluating else None
     if scores is not None and history:
       history.append([{'step': done, 'validation': dict(scores)}])
-    if checkpoints is not None and saving:
+    if checkpoints is not None and (saving or stopping):
       elapsed = time.perf_counter() - begin
       checkpoints.save(state, metrics=numbers(scores), seconds=elapsed)
+    if stopping:
+      raise _errors.PreemptedError(f'stopped after step {done} of {num_steps}.')
   jax.block_until_ready(state)
   return state, time.perf_counter() - begin
 

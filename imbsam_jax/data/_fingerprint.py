@@ -1,0 +1,45 @@
+# Copyright 2026 The imbsam_jax Authors.
+# SPDX-License-Identifier: Apache-2.0
+"""Whether data are still what they were."""
+
+import hashlib
+
+import numpy as np
+
+from imbsam_jax.data import _encoded_images
+from imbsam_jax.data import _sources
+from imbsam_jax.data import _splits
+
+
+def fingerprint(data: _splits.LongTailedData) -> dict[str, str]:
+  """Checksums of the data of a run, to be compared when it goes on.
+
+  Args:
+    data: What it runs on.
+
+  Returns:
+    SHA-256, as hexadecimal digits, of 'classes' (their names), 'train',
+    'validation' and 'test': labels and the images' bytes and order. Of images
+    that stay encoded it is their names, not their content, that count: reading
+    all files would take longer than many a run.
+  """
+  parts = {'train': data.train, 'validation': data.validation}
+  parts['test'] = data.test
+  names = '\n'.join(map(str, data.class_names)).encode()
+  found = {'classes': hashlib.sha256(names).hexdigest()}
+  for part, examples in parts.items():
+    if examples is not None:
+      found[part] = _of_examples(examples)
+  return found
+
+
+def _of_examples(examples: _sources.Examples) -> str:
+  digest = hashlib.sha256(np.ascontiguousarray(examples.labels).tobytes())
+  images = examples.images
+  digest.update(f'{images.dtype} {images.shape}'.encode())
+  if isinstance(images, _encoded_images.EncodedImages):
+    for name in images.names():
+      digest.update(f'{name}\n'.encode())
+  else:
+    digest.update(np.ascontiguousarray(images).data)
+  return digest.hexdigest()

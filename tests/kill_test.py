@@ -1,0 +1,66 @@
+# Copyright 2026 The imbsam_jax Authors.
+# SPDX-License-Identifier: Apache-2.0
+"""F1: kill -9 at random moments, and the run ends bit for bit the same.
+
+`make soak` does it fifty times; IMBSAM_SOAK_SEED repeats one of its draws.
+"""
+
+import json
+import os
+import pathlib
+import random
+import signal
+import subprocess
+import sys
+
+from imbsam_jax import training
+from tests import killed_run
+
+_ROOT = pathlib.Path(__file__).parents[1]
+_KILLS = int(os.environ.get('IMBSAM_SOAK_KILLS', '20'))
+_SEED = int(os.environ.get('IMBSAM_SOAK_SEED', '1'))
+# Of the process that finished the run.
+_OWN = ('seconds', 'images_per_second', 'step_programs')
+
+
+def _run(folder, tfds_dir, step=-1, milliseconds=0):
+  environment = os.environ | {'JAX_COMPILATION_CACHE_DIR': '/tmp/imbsam_tests'}
+  environment.pop('XLA_FLAGS', None)
+  command = [sys.executable, '-m', 'tests.killed_run', str(folder), tfds_dir]
+  return subprocess.run(
+    [*command, str(step), str(milliseconds)],
+    cwd=_ROOT,
+    env=environment,
+    capture_output=True,
+    text=True,
+    check=False,
+  )
+
+
+def test_f1_killed_at_random_moments(tmp_path, tfds_dir):
+  whole, killed = tmp_path / 'whole', tmp_path / 'killed'
+  done = _run(whole, tfds_dir)
+  assert done.returncode == 0, done.stderr
+  print(f'IMBSAM_SOAK_SEED={_SEED}')
+  draw = random.Random(_SEED)
+  steps = sorted(draw.choices(range(killed_run.NUM_STEPS), k=_KILLS))
+  num_kills = 0
+  for step in steps:
+    # Long enough to be in the middle of a save, of an evaluation, or later.
+    done = _run(killed, tfds_dir, step, draw.choice([0, 0, 5, 20, 80]))
+    if done.returncode == 0:
+      break  # It was over before.
+    assert done.returncode == -signal.SIGKILL, done.stderr
+    num_kills += 1
+  assert num_kills >= _KILLS // 2
+  done = _run(killed, tfds_dir)
+  assert done.returncode == 0, done.stderr
+  expected = json.loads((whole / 'summary.json').read_text())
+  found = json.loads((killed / 'summary.json').read_text())
+  for name, value in expected.items():
+    assert name in _OWN or found[name] == value, name
+  for name in ('metrics.jsonl', 'per_class.csv'):
+    assert (killed / name).read_bytes() == (whole / name).read_bytes(), name
+  records = training.read_history(killed / 'metrics.jsonl')
+  steps = [record['step'] for record in records if 'loss' in record]
+  assert steps == list(range(1, killed_run.NUM_STEPS + 1))
