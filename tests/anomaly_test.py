@@ -9,6 +9,7 @@ is compared bit for bit is said to be so.
 """
 
 import functools
+import inspect
 import os
 import pickle
 
@@ -27,6 +28,7 @@ import imbsam_jax
 from imbsam_jax import anomaly
 from imbsam_jax import metrics
 from imbsam_jax import training
+from imbsam_jax.anomaly import _recipe
 from imbsam_jax.anomaly import _training
 from tests import anomaly_witness as witness
 from tests import problems
@@ -71,9 +73,15 @@ def _table(seed=0, normal=66, anomalies=6, shift=5.0):
   return rows, labels
 
 
+def _arrays(tree):
+  """Leaves that are numbers: a `Fitted` has its network beside them."""
+  leaves = jax.tree.leaves(tree)
+  return [leaf for leaf in leaves if not isinstance(leaf, anomaly.Encoder)]
+
+
 def _assert_close(found, expected, tolerance=1e-5):
   """Leaf by leaf, relative to the largest entry of the leaf."""
-  found, expected = jax.tree.leaves(found), jax.tree.leaves(expected)
+  found, expected = _arrays(found), _arrays(expected)
   assert len(found) == len(expected)
   for one, two in zip(found, expected, strict=True):
     one, two = np.asarray(one, np.float64), np.asarray(two, np.float64)
@@ -954,7 +962,7 @@ def test_save_and_load(method, table, fitted, tmp_path):
 
 def _train_again(method, seeds, features, **changes):
   """`_training.train` of one encoder for each seed, on 16 scaled rows."""
-  recipe = _detector(method, **changes)._recipe(3)
+  recipe = _recipe.recipe_of(_detector(method, **changes).get_params(), 3)
   variables = anomaly.pretrain_side_by_side(
     [_detector(pretrain_epochs=0)], [_table()[0]]
   ).variables
@@ -1217,13 +1225,14 @@ def test_default_sizes(num_features, hidden, embedding, sizes):
   detector = anomaly.DeepSAD(
     hidden_sizes=hidden, embedding_size=embedding, pretrain_epochs=0
   )
-  encoder = detector._recipe(num_features).encoder
+  encoder = _recipe.recipe_of(detector.get_params(), num_features).encoder
   assert (*encoder.hidden_sizes, encoder.embedding_size) == sizes
   assert encoder.norm == 'batch'
 
 
 def test_eps_is_that_of_the_released_code():
-  assert _detector()._recipe(3).eps == 1e-6
+  for function in (anomaly.deep_sad_losses, anomaly.deep_sad_loss_fn):
+    assert inspect.signature(function).parameters['eps'].default == 1e-6
 
 
 def test_cost():
@@ -1264,7 +1273,7 @@ def test_orders_differ_by_every_word():
 
 
 def _assert_finite(detector, rows):
-  for leaf in jax.tree.leaves(detector.fitted_):
+  for leaf in _arrays(detector.fitted_):
     assert np.isfinite(leaf).all()
   scores = detector.decision_function(rows)
   assert scores.shape == (len(rows),)

@@ -2,7 +2,9 @@
 # SPDX-License-Identifier: Apache-2.0
 """How a detector is trained: every choice, hashable for `jax.jit`."""
 
+from collections.abc import Mapping
 import dataclasses
+from typing import Any
 from typing import Literal
 
 import jax
@@ -34,7 +36,6 @@ class Recipe:
   switch: float
   normalization: _weights.Normalization
   eta: float
-  eps: float
   optimizer: OptimizerName
   learning_rate: float
   weight_decay: float
@@ -131,3 +132,18 @@ def _with_promotion(
       return tx.update(updates, state, params)
 
   return optax.GradientTransformation(tx.init, update)
+
+
+def recipe_of(parameters: Mapping[str, Any], num_features: int) -> Recipe:
+  """The recipe of checked hyper-parameters, for tables of a width."""
+  hidden = parameters['hidden_sizes']
+  if hidden is None:
+    hidden = (128, 64) if num_features >= 100 else (32, 16)
+  size = parameters['embedding_size']
+  if size is None:
+    size = min(hidden[-1] // 2 or 1, 2 ** (num_features.bit_length() - 1))
+  own = {field.name for field in dataclasses.fields(Recipe)} - {'encoder'}
+  return Recipe(
+    encoder=_networks.Encoder(tuple(hidden), size, parameters['norm']),
+    **{name: parameters[name] for name in own},
+  )

@@ -229,11 +229,7 @@ def _train_some(recipe, centers, state, batches, num_steps):
       weights = jnp.sum(weights, axis=0, keepdims=True)
     _, grads, grad_fn = oracles.gradient_oracle(
       _deep_sad.deep_sad_loss_fn(
-        recipe.encoder,
-        variables.batch_stats,
-        center,
-        eta=recipe.eta,
-        eps=recipe.eps,
+        recipe.encoder, variables.batch_stats, center, eta=recipe.eta
       ),
       variables.params,
       {'features': batch.features, 'labels': batch.labels},
