@@ -101,6 +101,15 @@ def cache_compilations() -> None:
   jax.config.update('jax_persistent_cache_min_entry_size_bytes', 0)
 
 
+def set_xla_flags(config: config_lib.Config) -> None:
+  """Hands a configuration's wishes to XLA; call it before JAX is used."""
+  if config.deterministic:
+    flags_before = os.environ.get('XLA_FLAGS', '')
+    os.environ['XLA_FLAGS'] = (
+      f'{flags_before} --xla_gpu_deterministic_ops=true'.strip()
+    )
+
+
 def read_config(
   holder: flags.FlagHolder, kind: type = config_lib.Config
 ) -> Any:

@@ -52,7 +52,7 @@ _WORKDIR = flags.DEFINE_string('workdir', None, 'Folder of all runs.')
 def main(argv: Sequence[str]) -> None:
   """Runs what is missing, then writes and prints the comparison."""
   del argv
-  app.read_config(_CONFIG)
+  app.set_xla_flags(app.read_config(_CONFIG))
   if not _WORKDIR.value:
     raise app.UsageError('pass --workdir=FOLDER for the runs.')
   if not _METHODS.value:

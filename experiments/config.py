@@ -10,6 +10,7 @@ import dataclasses
 import difflib
 import json
 import pathlib
+import typing
 from typing import Any
 
 
@@ -187,6 +188,9 @@ class Config:
       new images. Marks the result.
     many_above: Classes with more training images are 'many'.
     few_below: Classes with fewer training images are 'few'.
+    deterministic: On GPUs, only operations that give the same bits every time
+      (XLA_FLAGS=--xla_gpu_deterministic_ops=true), which are slower. CPUs and
+      TPUs always do.
   """
 
   data: Data = dataclasses.field(default_factory=Data)
@@ -201,6 +205,7 @@ class Config:
   best_on_test: bool = False
   many_above: int = 100
   few_below: int = 20
+  deterministic: bool = False
 
 
 _CHOICES = {
@@ -248,6 +253,11 @@ def check(config: Config) -> None:
     ValueError: Names the field, the value, and what it can be.
   """
   fields = flatten(config)
+  for name, hint in _types(type(config)).items():
+    if not _fits(fields[name], hint):
+      raise ValueError(
+        f'--config.{name} must be {_type_name(hint)}, got {fields[name]!r}.'
+      )
   if len(config.data.splits) != 3:
     raise ValueError(
       "--config.data.splits must be like ('train', None, 'test'), got "
@@ -284,6 +294,35 @@ def check(config: Config) -> None:
       '--config.best_on_test reports the test set. Leave '
       '--config.final_split=test.'
     )
+
+
+def _types(kind: type) -> dict[str, Any]:
+  """Types of the fields, by dotted name."""
+  found: dict[str, Any] = {}
+  for name, hint in typing.get_type_hints(kind).items():
+    if dataclasses.is_dataclass(hint) and isinstance(hint, type):
+      found |= {f'{name}.{k}': v for k, v in _types(hint).items()}
+    else:
+      found[name] = hint
+  return found
+
+
+def _fits(value: Any, hint: Any) -> bool:
+  arguments = typing.get_args(hint)
+  origin = typing.get_origin(hint)
+  if origin is tuple:
+    return isinstance(value, tuple) and all(
+      _fits(entry, arguments[0]) for entry in value
+    )
+  if arguments:  # A union.
+    return any(_fits(value, argument) for argument in arguments)
+  if isinstance(value, bool):
+    return hint is bool
+  return isinstance(value, (int, float) if hint is float else hint)
+
+
+def _type_name(hint: Any) -> str:
+  return str(hint) if typing.get_args(hint) else hint.__name__
 
 
 def flatten(config: Any) -> dict[str, Any]:
@@ -349,10 +388,12 @@ def from_json(path: pathlib.Path, kind: type = Config) -> Any:
   """
   try:
     nested = json.loads(path.read_text())
-  except (OSError, json.JSONDecodeError) as error:
+  except (OSError, ValueError, RecursionError) as error:
     raise ValueError(
       f'{path} is not a readable config.json: {error}'
     ) from error
+  if not isinstance(nested, dict):
+    raise ValueError(f'{path} is not a config.json: it holds no fields.')
   changes = {}
   for name, value in nested.items():
     if isinstance(value, dict):

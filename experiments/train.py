@@ -32,6 +32,7 @@ def main(argv: Sequence[str]) -> None:
   """Builds, trains, prints."""
   del argv
   config = app.read_config(_CONFIG)
+  app.set_xla_flags(config)
   workdir = pathlib.Path(_WORKDIR.value or '').expanduser()
   if not _WORKDIR.value and not _DRY_RUN.value:
     raise app.UsageError('pass --workdir=FOLDER for what the run leaves.')

@@ -95,6 +95,7 @@ def test_train_leaves_its_files(trained):
     'accuracy_by_frequency.png',
     'checkpoints',
     'config.json',
+    'data.json',
     'metrics.jsonl',
     'per_class.csv',
     'summary.json',

@@ -850,11 +850,13 @@ class PackageTest(absltest.TestCase):
     self.assertEqual(
       metrics.__all__,
       [
+        'anomaly_metrics',
         'class_groups',
         'classification_metrics',
         'expected_calibration_error',
         'per_class_metrics',
         'plot_accuracy_by_frequency',
+        'plot_anomaly_scores',
       ],
     )
     for name in metrics.__all__:
