@@ -57,9 +57,9 @@ def compare(
 
   Args:
     configs: A configuration for each method word.
-    tables: Where each table is; everything else comes from `configs`.
+    tables: Path or name of each table; all else comes from `configs`.
     ratios: Shares of labelled anomalies.
-    num_seeds: Seeds 0 .. num_seeds - 1, of parts and detectors; those of one
+    num_seeds: Seeds 0 .. num_seeds - 1, of splits and detectors; those of one
       cell are fitted as one program.
     workdir: ``<table>/<ratio>/<word>/`` hold the numbers of each seed,
       ``comparison.json`` and ``comparison.md`` what came out.
@@ -68,6 +68,7 @@ def compare(
     The content of ``comparison.json``.
   """
   start = time.perf_counter()
+  workdir.mkdir(parents=True, exist_ok=True)
   cells = [
     _cell(configs, name, place, ratio, num_seeds, workdir)
     for name, place in tables.items()
@@ -118,7 +119,7 @@ def _cell(
     else:
       missing[word] = config
   if missing:
-    table = anomaly_run.read(place)
+    table = anomaly_run.read(first.data)
     try:
       starts = _starts(missing.values(), table, seeds)
     except data.DataError as error:
@@ -144,10 +145,7 @@ def _cell(
 def _at(
   config: anomaly_config.Config, place: anomaly_config.Data, ratio: float
 ) -> anomaly_config.Config:
-  changes: dict[str, Any] = {
-    f'data.{name}': getattr(place, name)
-    for name in ('path', 'name', 'data_dir', 'label')
-  }
+  changes: dict[str, Any] = {'data.path': place.path, 'data.name': place.name}
   if config.data.labeled_anomaly_ratio:  # Deep SVDD keeps none.
     changes['data.labeled_anomaly_ratio'] = ratio
   return config_lib.replace(config, changes)

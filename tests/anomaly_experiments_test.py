@@ -245,6 +245,21 @@ def test_comparison_has_every_cell(comparison):
   assert 'python -m experiments.compare_anomaly' in text
 
 
+def test_comparison_reads_tables_as_configured(tmp_path, capsys):
+  # Labels in the first column; those in the last would be refused.
+  lines = ['1,0.5,7', *(f'0,{i}.5,8' for i in range(20)), '1,0.1,9'] * 2
+  (tmp_path / 'table.csv').write_text('\n'.join(lines))
+  config = _config(tmp_path, 'sgd', data__label='0', data__path=None)
+  place = anomaly_config.Data(path=str(tmp_path / 'table.csv'))
+  content = anomaly_comparison.compare(
+    {'sgd': config}, {'table': place}, [0.5], 1, tmp_path / 'runs'
+  )
+  assert content == {'tables': {'table': {'0.5': {'methods': {}}}}}
+  assert 'needs 24 anomalies in the training part, has 2' in (
+    capsys.readouterr().out
+  )
+
+
 def test_comparison_says_where_anomalies_run_short(comparison):
   _, content, workdir = comparison
   assert content['tables']['first']['0.5'] == {'methods': {}}
