@@ -2,6 +2,7 @@
 # SPDX-License-Identifier: Apache-2.0
 """Methods x tables x ratios x seeds: runs, mean +- std, and tables of them."""
 
+from collections.abc import Callable
 from collections.abc import Iterable
 from collections.abc import Mapping
 from collections.abc import Sequence
@@ -69,11 +70,13 @@ def compare(
   """
   start = time.perf_counter()
   workdir.mkdir(parents=True, exist_ok=True)
-  cells = [
-    _cell(configs, name, place, ratio, num_seeds, workdir)
-    for name, place in tables.items()
-    for ratio in ratios
-  ]
+  cells = []
+  for name, place in tables.items():
+    read = _once(anomaly_run.read)
+    cells += [
+      _cell(configs, name, place, ratio, num_seeds, workdir, read)
+      for ratio in ratios
+    ]
   content: dict[str, Any] = {'tables': {}}
   for cell in cells:
     ratios_of = content['tables'].setdefault(cell.table, {})
@@ -102,6 +105,7 @@ def _cell(
   ratio: float,
   num_seeds: int,
   workdir: pathlib.Path,
+  read: Callable[[anomaly_config.Data], data.Table],
 ) -> Cell:
   """What is missing of a cell is fitted."""
   folder = workdir / name / f'{ratio:g}'
@@ -119,7 +123,7 @@ def _cell(
     else:
       missing[word] = config
   if missing:
-    table = anomaly_run.read(first.data)
+    table = read(first.data)
     try:
       starts = _starts(missing.values(), table, seeds)
     except data.DataError as error:
@@ -140,6 +144,20 @@ def _cell(
     ratio,
     {word: report.statistics(done[word]) for word in (FOREST, *configs)},
   )
+
+
+def _once(
+  read: Callable[[anomaly_config.Data], data.Table],
+) -> Callable[[anomaly_config.Data], data.Table]:
+  """Reads when a table is first asked for; all ratios share it."""
+  found: list[data.Table] = []
+
+  def read_once(place):
+    if not found:
+      found.append(read(place))
+    return found[0]
+
+  return read_once
 
 
 def _at(

@@ -14,7 +14,6 @@ import os
 import pathlib
 import runpy
 import sys
-from types import MappingProxyType
 from typing import Any
 from typing import NoReturn
 import warnings
@@ -130,9 +129,7 @@ def read_config(
 def config_of_word(
   holder: flags.FlagHolder,
   word: str,
-  reserved: Mapping[str, str] = MappingProxyType(
-    {'optimizer.method': 'methods', 'seed': 'seeds'}
-  ),
+  reserved: Mapping[str, str],
 ) -> Any:
   """The configuration of another method word, with the same overrides.
 

@@ -5,6 +5,7 @@
 from collections.abc import Sequence
 from concurrent import futures
 import dataclasses
+import functools
 import math
 import os
 from typing import Any
@@ -89,6 +90,11 @@ class Experiment:
   init: Any
   batches: Any
   table: Any
+
+  @functools.cached_property
+  def fingerprint(self) -> dict[str, str]:
+    """Checksums of the data, made once for the runs of all seeds."""
+    return data_lib.fingerprint(self.data)
 
   @property
   def num_train(self) -> int:

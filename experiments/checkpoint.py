@@ -40,7 +40,9 @@ def main(argv: Sequence[str]) -> None:
   if not reports:
     print(f'no checkpoint in {folder} yet')
     return
-  print(console.markdown_table(_COLUMNS, _rows(reports, _METRIC.value)))
+  good = [report for report in reports if report.status == 'good']
+  best = training.best_checkpoints(good, _METRIC.value)[:1]
+  print(console.markdown_table(_COLUMNS, _rows(reports, best)))
   if not verify:
     print('sizes only; `verify` compares checksums')
   damaged = [report for report in reports if report.status == 'damaged']
@@ -55,15 +57,13 @@ def main(argv: Sequence[str]) -> None:
 _COLUMNS = ('step', 'state', 'MiB', 'best', 'what is wrong')
 
 
-def _rows(reports, metric):
-  scored = [r for r in reports if r.status == 'good' and metric in r.metrics]
-  best = max(scored, key=lambda r: r.metrics[metric], default=None)
+def _rows(reports, best):
   return [
     (
       str(report.step),
       report.status,
       f'{report.size / 2**20:.1f}',
-      'best' if report is best else '',
+      'best' if report in best else '',
       report.problem,
     )
     for report in reports

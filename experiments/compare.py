@@ -61,7 +61,10 @@ def main(argv: Sequence[str]) -> None:
     words = methods.combinations(','.join(_METHODS.value), _LINKS.value)
   except ValueError as error:
     raise app.UsageError(str(error)) from error
-  configs = {word: app.config_of_word(_CONFIG, word) for word in words}
+  reserved = {'optimizer.method': 'methods', 'seed': 'seeds'}
+  configs = {
+    word: app.config_of_word(_CONFIG, word, reserved) for word in words
+  }
   if _RHOS.value:
     configs = _with_radii(configs)
   # Imported here: --help must not wait for JAX.

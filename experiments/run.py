@@ -19,7 +19,6 @@ from experiments import config as config_lib
 from experiments import methods
 from experiments import signals
 from experiments import workdir as workdir_lib
-from imbsam_jax import data as data_lib
 from imbsam_jax import metrics
 from imbsam_jax import training
 
@@ -64,7 +63,7 @@ def _run(
   progress: Callable[[list[dict[str, Any]]], None] | None,
 ) -> dict[str, Any]:
   config = dataclasses.replace(experiment.config, seed=seed)
-  workdir_lib.claim(workdir, config, data_lib.fingerprint(experiment.data))
+  workdir_lib.claim(workdir, config, experiment.fingerprint)
   state = experiment.init(seed)
   seconds = 0.0
   chooser = choose_by(experiment)

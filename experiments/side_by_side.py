@@ -15,7 +15,6 @@ import jax.numpy as jnp
 from experiments import build
 from experiments import run
 from experiments import workdir as workdir_lib
-from imbsam_jax import data
 from imbsam_jax import training
 
 
@@ -73,11 +72,9 @@ def _run_side_by_side(
   first = members[0].experiment
   chooser = run.choose_by(first)
   marks = run.evaluation_marks(first)
-  # Members that go together have the same data.
-  fingerprint = data.fingerprint(first.data)
   for member in members:
     config = dataclasses.replace(member.experiment.config, seed=member.seed)
-    workdir_lib.claim(member.workdir, config, fingerprint)
+    workdir_lib.claim(member.workdir, config, first.fingerprint)
   histories = [
     training.History(member.workdir / 'metrics.jsonl') for member in members
   ]

@@ -1,6 +1,6 @@
 # Copyright 2026 The imbsam_jax Authors.
 # SPDX-License-Identifier: Apache-2.0
-"""Errors that more than one sub-package raises."""
+"""Ways in which training and its folders fail."""
 
 
 class DivergedError(RuntimeError):
@@ -9,3 +9,7 @@ class DivergedError(RuntimeError):
 
 class PreemptedError(RuntimeError):
   """Training was asked to stop, and did so between two steps."""
+
+
+class CheckpointError(RuntimeError):
+  """A checkpoint is missing, unreadable, or of another model."""

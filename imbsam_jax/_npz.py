@@ -11,8 +11,8 @@ import zipfile
 
 import numpy as np
 
-# Deflate, the one compression that NumPy writes, gains no more than this.
-_MAX_COMPRESSION = 1032
+# Deflate, the compression of .npz and .mat files, gains no more than this.
+MAX_COMPRESSION = 1032
 
 
 def read(
@@ -70,7 +70,7 @@ class _Unreadable(ValueError):
 
 def _read_array(archive: zipfile.ZipFile, path: object, key: str) -> np.ndarray:
   info = archive.getinfo(f'{key}.npy')
-  if info.file_size > _MAX_COMPRESSION * info.compress_size + 1024 or (
+  if info.file_size > MAX_COMPRESSION * info.compress_size + 1024 or (
     info.compress_type not in (zipfile.ZIP_STORED, zipfile.ZIP_DEFLATED)
   ):
     raise _Unreadable(

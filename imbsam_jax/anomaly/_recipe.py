@@ -4,6 +4,7 @@
 
 from collections.abc import Mapping
 import dataclasses
+import typing
 from typing import Any
 from typing import Literal
 
@@ -18,8 +19,8 @@ from imbsam_jax.anomaly import _weights
 MethodName = Literal['sgd', 'sam', 'imbsam', 'sse_sam', 'rsam']
 OptimizerName = Literal['sgd', 'adam']
 
-METHODS: tuple[MethodName, ...] = ('sgd', 'sam', 'imbsam', 'sse_sam', 'rsam')
-OPTIMIZERS: tuple[OptimizerName, ...] = ('sgd', 'adam')
+METHODS: tuple[MethodName, ...] = typing.get_args(MethodName)
+OPTIMIZERS: tuple[OptimizerName, ...] = typing.get_args(OptimizerName)
 
 # SGD steps: 1 forward and 2 backward make 3; see `training.step_cost`.
 _COSTS = {'sgd': 3, 'sam': 6, 'imbsam': 8, 'sse_sam': 11, 'rsam': 3}

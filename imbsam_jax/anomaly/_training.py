@@ -156,18 +156,16 @@ def _pretrain_some(recipe, state, batches, num_steps):
   return _scan_side_by_side(step, state, batches)
 
 
+@functools.partial(jax.jit, static_argnums=0)
 def embed(
   encoder: nn.Module, variables: Variables, features: np.ndarray
 ) -> jax.Array:
   """Embeddings ``[S, N, E]`` with the running statistics."""
-  return _embed(encoder, variables, features)
 
+  def embed_one(own, rows) -> Any:
+    return encoder.apply(own._asdict(), rows, train=False)
 
-@functools.partial(jax.jit, static_argnums=0)
-def _embed(encoder, variables, features):
-  return jax.vmap(
-    lambda v, rows: encoder.apply(v._asdict(), rows, train=False)
-  )(variables, features)
+  return jax.vmap(embed_one)(variables, features)
 
 
 def train(

@@ -15,6 +15,7 @@ from typing import NamedTuple
 
 import numpy as np
 
+from imbsam_jax import _npz
 from imbsam_jax.data import _errors
 from imbsam_jax.data import _npz_source
 
@@ -31,8 +32,6 @@ _LABEL_NAMES = (
   'is_anomaly',
 )
 _SUFFIXES = ('.npz', '.mat', '.csv')
-# Deflate, the compression of .mat files, gains no more than this.
-_MAX_COMPRESSION = 1032
 _HDF5_MAGIC = b'\x89HDF\r\n\x1a\n'
 _MAT_NUMBERS = (
   *('double', 'single', 'logical'),
@@ -247,7 +246,7 @@ def _check_mat_variables(path: Any, found: dict[str, tuple]) -> None:
       "Save both by save('name.mat', 'X', 'y', '-v7'), or copy the file anew "
       'if it is cut off.'
     )
-  limit = _MAX_COMPRESSION * os.path.getsize(path)
+  limit = _npz.MAX_COMPRESSION * os.path.getsize(path)
   for name in ('X', 'y'):
     shape, kind = found[name]
     if kind not in _MAT_NUMBERS:

@@ -2,16 +2,17 @@
 # SPDX-License-Identifier: Apache-2.0
 """A small trainer: state, step, devices, checkpoints, loop."""
 
+from imbsam_jax._errors import CheckpointError
 from imbsam_jax._errors import DivergedError
 from imbsam_jax._errors import PreemptedError
 from imbsam_jax.training import methods
 from imbsam_jax.training._checkpoint import Checkpoints
-from imbsam_jax.training._errors import CheckpointError
 from imbsam_jax.training._evaluate import over_examples
 from imbsam_jax.training._evaluate import predict
 from imbsam_jax.training._lock import WorkdirLock
 from imbsam_jax.training._loop import fit
 from imbsam_jax.training._loop import SeveralSteps
+from imbsam_jax.training._manifest import best_checkpoints
 from imbsam_jax.training._manifest import inspect_checkpoints
 from imbsam_jax.training._manifest import StepReport
 from imbsam_jax.training._optimizer import learning_rate_schedule
@@ -53,6 +54,7 @@ __all__ = [
   'StepReport',
   'TrainState',
   'WorkdirLock',
+  'best_checkpoints',
   'create_train_state',
   'data_mesh',
   'fit',

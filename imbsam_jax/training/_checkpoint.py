@@ -14,8 +14,7 @@ import jax
 import jax.numpy as jnp
 from orbax.checkpoint import v1 as ocp
 
-from imbsam_jax import _errors as shared_errors
-from imbsam_jax.training import _errors
+from imbsam_jax import _errors
 from imbsam_jax.training import _manifest
 from imbsam_jax.training import _state
 
@@ -90,7 +89,7 @@ class Checkpoints:
     except _errors.CheckpointError as error:
       # Not in the place of the error that ends the block; but who was stopped
       # must not believe that all was saved.
-      if kind is None or issubclass(kind, shared_errors.PreemptedError):
+      if kind is None or issubclass(kind, _errors.PreemptedError):
         raise
       warnings.warn(str(error), stacklevel=2)
 
@@ -115,7 +114,9 @@ class Checkpoints:
     """
     self._wait()
     damaged = []
-    for report in _manifest.best(self._reports(), self._best_metric):
+    for report in _manifest.best_checkpoints(
+      self._reports(), self._best_metric
+    ):
       report = self._checked(report)
       if report is None:
         continue
@@ -278,7 +279,9 @@ class Checkpoints:
     reports = self._reports()
     good = [report for report in reports if report.status == 'good']
     keep = {report.step for report in good[-self._keep_last :]}
-    keep |= {r.step for r in _manifest.best(good, self._best_metric)[:1]}
+    keep |= {
+      r.step for r in _manifest.best_checkpoints(good, self._best_metric)[:1]
+    }
     for report in reports:
       if report.step not in keep and report.step < max(keep):
         self._clear(report)

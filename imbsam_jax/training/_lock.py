@@ -17,7 +17,7 @@ try:
 except ImportError:  # Windows.
   fcntl = None
 
-from imbsam_jax.training import _errors
+from imbsam_jax import _errors
 
 # Errors of file systems that have no locks.
 _NO_LOCKS = (errno.ENOLCK, errno.ENOSYS, errno.EOPNOTSUPP, errno.EINVAL)

@@ -119,7 +119,9 @@ def exists(directory: pathlib.Path, step: int) -> bool:
   return _path(directory, step).exists()
 
 
-def best(reports: Iterable[StepReport], metric: str | None) -> list[StepReport]:
+def best_checkpoints(
+  reports: Iterable[StepReport], metric: str | None
+) -> list[StepReport]:
   """Those that have a metric, the best first, of equal ones the earliest."""
   scored = [
     (report.metrics[metric], report)

@@ -14,7 +14,7 @@ from typing import Any
 import jax
 import numpy as np
 
-from imbsam_jax.training import _errors
+from imbsam_jax import _errors
 
 
 class History:
