@@ -7,6 +7,7 @@ import pathlib
 from experiments import app
 from experiments import build
 from experiments import config as config_lib
+from experiments import run
 from imbsam_jax import training
 
 
@@ -17,7 +18,8 @@ def restore(
 
   Args:
     workdir: Folder of the run.
-    checkpoint: 'last', 'best' on validation, or a number of steps.
+    checkpoint: 'last', 'best' on validation (on the test set with the field
+      `best_on_test`), or a number of steps.
     data_dir: Folder of prepared data sets, if not that of the run.
 
   Raises:
@@ -32,8 +34,11 @@ def restore(
     config = config_lib.replace(config, {'data.data_dir': data_dir})
   app.cache_compilations()
   experiment = build.build(config)
+  chooser = run.choose_by(experiment)
   with training.Checkpoints(
-    workdir / 'checkpoints', best_metric='balanced', read_only=True
+    workdir / 'checkpoints',
+    best_metric=chooser.metric if chooser else None,
+    read_only=True,
   ) as checkpoints:
     match checkpoint:
       case 'last':

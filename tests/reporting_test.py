@@ -7,6 +7,7 @@ import os
 import pathlib
 import subprocess
 import sys
+import types
 
 import jax
 import jax.numpy as jnp
@@ -16,8 +17,10 @@ import pytest
 from experiments import build
 from experiments import comparison
 from experiments import config as config_lib
+from experiments import restore
 from experiments import run
 from experiments.configs import digits_lt
+from imbsam_jax import metrics
 from imbsam_jax import training
 
 
@@ -57,7 +60,17 @@ def test_flip_adds_the_logits_of_the_mirror_image():
   assert (np.asarray(classes) != flat[0].argmax(1)).any()
 
 
-def test_best_on_test_reports_the_best_and_says_so(tfds_dir, tmp_path):
+def test_best_on_test_reports_the_best_and_says_so(
+  tfds_dir, tmp_path, monkeypatch
+):
+  def scores_of(*args, **kwargs):
+    scores = metrics.classification_metrics(*args, **kwargs)
+    # Test images are as many of each class: the same as 'top1' otherwise.
+    return scores | {'balanced': 1 - scores['top1']}
+
+  changed = types.SimpleNamespace(**vars(metrics))
+  changed.classification_metrics = scores_of
+  monkeypatch.setattr(run, 'metrics', changed)
   config = _config(
     tfds_dir, best_on_test=True, flip_test=True, optimizer__learning_rate=0.5
   )
@@ -73,6 +86,8 @@ def test_best_on_test_reports_the_best_and_says_so(tfds_dir, tmp_path):
   assert len(scores) == 3
   assert summary['top1'] == max(scores.values())
   assert scores[summary['reported_step']] == summary['top1']
+  _, state = restore.restore(tmp_path, 'best')
+  assert int(state.step) == summary['reported_step']
 
 
 def test_best_on_test_is_not_validation(tfds_dir):
