@@ -2,8 +2,8 @@
 # SPDX-License-Identifier: Apache-2.0
 """What the programs share at their edge: flags, errors, exit codes.
 
-Exit codes: 0 done, 2 usage, 3 data, 4 diverged, 5 checkpoint, 143 stopped by
-SIGTERM or SIGINT with everything saved.
+Exit codes: 0 done, 1 another process of the run failed, 2 usage, 3 data, 4
+diverged, 5 checkpoint, 143 stopped by SIGTERM or SIGINT with everything saved.
 """
 
 from collections.abc import Callable
@@ -14,6 +14,8 @@ import os
 import pathlib
 import runpy
 import sys
+import time
+import traceback
 from typing import Any
 from typing import NoReturn
 import warnings
@@ -37,6 +39,8 @@ _NO_CONFIG = (
 
 
 _AGAIN = 'The same command again goes on from there.'
+# Of several processes, the others end with the first one: time for their words.
+_LAST_WORDS = 3.0
 
 
 class UsageError(Exception):
@@ -58,8 +62,9 @@ def run(
     words: What ``--config=FILE:help`` prints.
     positional: Whether the program takes arguments that are no flags.
   """
-  # Orbax tells the story of every file that it writes.
   logging.set_verbosity(logging.WARNING)
+  # Orbax tells of its errors with a traceback, and raises them too.
+  logging.get_absl_logger().addFilter(lambda r: 'orbax' not in r.pathname)
   warnings.showwarning = _show_warning
   # ml_collections wants the file before its fields, and reads sys.argv.
   sys.argv[1:] = sorted(
@@ -169,10 +174,13 @@ def _guarded(
   except Exception as error:
     code = _exit_code(error)
     if code is None or _DEBUG.value:
-      raise
+      if not _is_one_of_several():
+        raise
+      traceback.print_exc()
+      _leave(1 if code is None else code)
     if code == signals.EXIT_CODE:
       print(f'{error} {_AGAIN}', file=sys.stderr)
-      sys.exit(code)
+      _leave(code)
     _fail(str(error), code)
 
 
@@ -231,6 +239,7 @@ def _exit_code(error: Exception) -> int | None:
     data.DataError: 3,
     training.DivergedError: 4,
     training.CheckpointError: 5,
+    training.OtherProcessError: 1,
     training.PreemptedError: signals.EXIT_CODE,
   }
   return next((c for kind, c in codes.items() if isinstance(error, kind)), None)
@@ -238,4 +247,25 @@ def _exit_code(error: Exception) -> int | None:
 
 def _fail(message: str, code: int) -> NoReturn:
   print(f'error: {message}', file=sys.stderr)
+  _leave(code)
+
+
+def _is_one_of_several() -> bool:
+  jax = sys.modules.get('jax')
+  return jax is not None and jax.distributed.is_initialized()
+
+
+def _leave(code: int) -> NoReturn:
+  """Ends the process; of several, without waiting for the others as JAX does.
+
+  They may be waiting for this one. JAX ends them when it is missed.
+  """
+  if _is_one_of_several():
+    import jax
+
+    sys.stdout.flush()
+    sys.stderr.flush()
+    if jax.process_index() == 0:
+      time.sleep(_LAST_WORDS)
+    os._exit(code)
   sys.exit(code)

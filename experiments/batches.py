@@ -95,6 +95,7 @@ class Batches:
     layout: From `choose_layout`.
     num_steps: Steps of a run.
     row_multiple: Devices times micro-batches.
+    part: The rows of this process.
 
   Attributes:
     one_of_each: Steps whose batches of seed 0 have all shapes between them.
@@ -111,6 +112,7 @@ class Batches:
     layout: data_lib.Layout,
     num_steps: int,
     row_multiple: int,
+    part: data_lib.Part,
   ):
     self._config = config
     self._examples = examples
@@ -119,6 +121,7 @@ class Batches:
     self._mixing = mixing
     self._layout = layout
     self._row_multiple = row_multiple
+    self._part = part
     self._tail_sizes = None
     self.one_of_each = [0]
     if layout != 'joint':
@@ -153,7 +156,8 @@ class Batches:
     shared: dict[str, Any] = {
       'reweighting': class_weights.make_reweighting(
         self._config.objective.weights, self._time
-      )
+      ),
+      'part': self._part,
     }
     if self._mixing is not None:
       partners = mixing_lib.make_partner_order(

@@ -69,6 +69,7 @@ class Experiment:
     predict_step: The jitted prediction of one batch.
     feature_step: The jitted features and logits of one batch.
     init: ``init(seed)`` is the state at step 0.
+    abstract_state: Shapes, dtypes and shardings of a state.
     batches: ``batches(seed)[step]`` is a batch, see `batches.Batches`.
     table: Training images on the devices, if they stay there.
   """
@@ -88,6 +89,7 @@ class Experiment:
   predict_step: Any
   feature_step: Any
   init: Any
+  abstract_state: training.TrainState
   batches: Any
   table: Any
 
@@ -167,11 +169,12 @@ def compile_ahead(experiments: Sequence[Experiment]) -> None:
 
   def compile_one(experiment, program, step):
     batch = experiment.put(experiment.batches(0)[step])
-    state = experiment.init(0)
-    experiment.train_steps[program.stage].lower(state, batch).compile()
+    train_step = experiment.train_steps[program.stage]
+    train_step.lower(experiment.abstract_state, batch).compile()
 
   with futures.ThreadPoolExecutor(os.cpu_count()) as pool:
-    waiting = [
+    waiting = [pool.submit(experiment.init, 0) for experiment in experiments]
+    waiting += [
       pool.submit(compile_one, experiment, program, step)
       for experiment in experiments
       for program, step in experiment.programs().items()
@@ -314,10 +317,15 @@ def _build(
     layout=layout,
     num_steps=num_steps,
     row_multiple=num_parts,
+    part=data_lib.Part(jax.process_index(), jax.process_count()),
   )
   # Here, so that what does not fit is said at once.
   batches(config.seed, decode=False)[0]
-  jax.eval_shape(steps.init, jax.random.key(0))
+  abstract_state = jax.eval_shape(steps.init, jax.random.key(0))
+  sharding = jax.sharding.NamedSharding(mesh, jax.P())
+  abstract_state = jax.tree.map(
+    lambda x: x.update(sharding=sharding), abstract_state
+  )
   stages = range(len(method.stages))
   return Experiment(
     config=config,
@@ -346,6 +354,7 @@ def _build(
     init=lambda seed: training.replicate(
       mesh, steps.init(jax.random.key(seed))
     ),
+    abstract_state=abstract_state,
     batches=batches,
     table=training.replicate(mesh, images) if stay else None,
   )

@@ -11,6 +11,7 @@ import pathlib
 from absl import flags
 
 from experiments import app
+from experiments import processes
 
 _WORKDIR = flags.DEFINE_string('workdir', None, 'Folder of the run.')
 _SPLIT = flags.DEFINE_enum(
@@ -29,6 +30,7 @@ def main(argv: Sequence[str]) -> None:
   del argv
   if not _WORKDIR.value:
     raise app.UsageError('pass --workdir=FOLDER, the folder of a run.')
+  processes.join()
   # Imported here: --help must not wait for JAX.
   from experiments import report
   from experiments import restore

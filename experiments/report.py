@@ -42,12 +42,12 @@ COLUMNS = {
 def header(experiment: build.Experiment) -> str:
   """What a run is about, on one screen."""
   config, counts = experiment.config, experiment.data.class_counts
-  state = jax.eval_shape(lambda: experiment.init(0))
+  params = experiment.abstract_state.params
   groups = metrics.class_groups(
     counts, many_above=config.many_above, few_below=config.few_below
   )
   tail = counts < config.optimizer.threshold
-  num_params = sum(x.size for x in jax.tree.leaves(state.params))
+  num_params = sum(x.size for x in jax.tree.leaves(params))
   validation = experiment.data.validation
   return console.fields(
     {

@@ -85,12 +85,7 @@ def _run(
     if checkpoints.latest_step is not None:
       state, seconds = checkpoints.restore(state)
     history = training.History(workdir / 'metrics.jsonl', start=int(state.step))
-    if sum('loss' in r for r in history.records) != int(state.step):
-      raise training.CheckpointError(
-        f'{workdir}/metrics.jsonl does not have every step up to the '
-        f'checkpoint of step {int(state.step)}. Put it back, or remove the '
-        'folder and start again.'
-      )
+    training.in_first(lambda: _check_history(history, int(state.step), workdir))
     state, seconds = training.fit(
       state,
       experiment.train_step,
@@ -106,10 +101,10 @@ def _run(
       checkpoint_at=marks,
       history=history,
       on_progress=progress,
-      stop=stop,
+      stop=training.in_any_process(stop),
       seconds=seconds,
     )
-  if stop():
+  if any(training.gather(stop())):
     raise training.PreemptedError('stopped after the last step.')
   state = state_to_report(experiment, state, workdir)
   planned = experiment.programs()
@@ -131,6 +126,16 @@ def _run(
       'step_programs_after_first_epoch': len(late),
     },
   )
+
+
+def _check_history(
+  history: training.History, step: int, workdir: pathlib.Path
+) -> None:
+  if sum('loss' in r for r in history.records) != step:
+    raise training.CheckpointError(
+      f'{workdir}/metrics.jsonl does not have every step up to the checkpoint '
+      f'of step {step}. Put it back, or remove the folder and start again.'
+    )
 
 
 class Chooser(NamedTuple):
@@ -195,11 +200,16 @@ def finish(
 ) -> dict[str, Any]:
   """Evaluates the state to report, writes and returns the summary."""
   scores, classes = evaluate(experiment, state, experiment.config.final_split)
-  summary = _summary(experiment, state, scores, records, seconds, seed) | extra
-  training.write_csv(workdir / 'per_class.csv', classes)
-  # Last: a folder with a summary is complete.
-  training.write_json(workdir / 'summary.json', summary)
-  return summary
+
+  def write():
+    summary = _summary(experiment, state, scores, records, seconds, seed)
+    summary |= extra
+    training.write_csv(workdir / 'per_class.csv', classes)
+    # Last: a folder with a summary is complete.
+    training.write_json(workdir / 'summary.json', summary)
+    return summary
+
+  return training.in_first(write)
 
 
 def evaluate(

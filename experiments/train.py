@@ -16,6 +16,7 @@ from absl import flags
 from ml_collections import config_flags
 
 from experiments import app
+from experiments import processes
 
 _CONFIG = config_flags.DEFINE_config_file(
   'config', None, 'Configuration file and method word, FILE.py:WORD.'
@@ -36,6 +37,7 @@ def main(argv: Sequence[str]) -> None:
   workdir = pathlib.Path(_WORKDIR.value or '').expanduser()
   if not _WORKDIR.value and not _DRY_RUN.value:
     raise app.UsageError('pass --workdir=FOLDER for what the run leaves.')
+  processes.join()
   # Imported here: --help must not wait for JAX.
   from experiments import build
   from experiments import console
@@ -43,6 +45,7 @@ def main(argv: Sequence[str]) -> None:
   from experiments import methods
   from experiments import report
   from experiments import run
+  from imbsam_jax import training
 
   app.cache_compilations()
   experiment = build.build(config)
@@ -51,6 +54,9 @@ def main(argv: Sequence[str]) -> None:
     print(dry_run.dry_run(experiment))
     return
   build.compile_ahead([experiment])
+  if not training.is_first():
+    run.run(experiment, config.seed, workdir)
+    return
   progress = console.Progress(experiment.num_steps, methods.describe(config))
   summary = run.run(experiment, config.seed, workdir, progress=progress)
   progress.close()

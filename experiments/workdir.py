@@ -3,6 +3,7 @@
 """Folders of runs: whose they are, and whether they are complete."""
 
 from collections.abc import Mapping
+from collections.abc import Sequence
 import json
 import pathlib
 from typing import Any
@@ -20,6 +21,8 @@ def claim(
 ) -> None:
   """Writes ``config.json``, or checks that the one there is the same.
 
+  Of several processes, the first does so, and all are to have the same.
+
   Args:
     workdir: Folder of the run.
     config: Its configuration.
@@ -29,52 +32,90 @@ def claim(
     UsageError: The folder holds a run of another configuration.
     DataError: It was made from other data.
   """
-  path = workdir / 'config.json'
+  ours = _texts(config, fingerprint)
+  first, *others = training.gather(ours)
+  for number, theirs in enumerate(others, 1):
+    _compare(
+      first,
+      theirs,
+      ('in process 0', f'in process {number}'),
+      'process 0 of this run has another {}',
+      'Start all processes with the same flags, on the same data.',
+    )
+  training.in_first(lambda: _claim(workdir, config, fingerprint))
+  seen = training.gather((workdir / 'config.json').exists())
+  if not all(seen):
+    raise app.UsageError(
+      f'process {seen.index(False)} does not see the {workdir} of process 0. '
+      'Pass a --workdir on a disk that all processes share.'
+    )
+
+
+def _claim(
+  workdir: pathlib.Path, config: Any, fingerprint: Mapping[str, str] | None
+) -> None:
+  path, data_path = workdir / 'config.json', workdir / 'data.json'
   begun = (workdir / 'summary.json', workdir / 'checkpoints')
-  if path.exists() and any(part.exists() for part in begun):
-    try:
-      theirs = config_lib.flatten(config_lib.from_json(path, type(config)))
-    except ValueError as error:
-      raise app.UsageError(str(error)) from error
-    ours = config_lib.flatten(config)
+  if not path.exists() or not any(part.exists() for part in begun):
+    workdir.mkdir(parents=True, exist_ok=True)
+    training.write_json(path, config_lib.to_json(config))
+    if fingerprint is not None:
+      training.write_json(data_path, dict(fingerprint))
+    return
+  try:
+    their_config = config_lib.from_json(path, type(config))
+  except ValueError as error:
+    raise app.UsageError(str(error)) from error
+  theirs = None
+  # Folders of earlier versions have none.
+  if fingerprint is not None and data_path.exists():
+    theirs = json.loads(data_path.read_text())
+  _compare(
+    _texts(their_config, theirs),
+    _texts(config, fingerprint if theirs is not None else None),
+    ('there', 'now'),
+    f'{workdir} holds a run of another {{}}',
+    'Pass another --workdir, or remove this folder.',
+  )
+
+
+def _texts(
+  config: Any, fingerprint: Mapping[str, str] | None
+) -> tuple[dict[str, str], dict[str, str]]:
+  """What a run is of, to be compared and shown."""
+  values = config_lib.flatten(config)
+  return (
+    {name: repr(value) for name, value in values.items()},
+    {part: sha[:12] for part, sha in (fingerprint or {}).items()},
+  )
+
+
+def _compare(
+  ones: Sequence[Mapping[str, str]],
+  others: Sequence[Mapping[str, str]],
+  places: tuple[str, str],
+  message: str,
+  advice: str,
+) -> None:
+  """Refuses another configuration, or other data."""
+  reasons = (
+    (app.UsageError, 'configuration', ''),
+    (
+      data.DataError,
+      'data set, by its checksums',
+      'A file was changed or removed, labels are others, or it is another '
+      'version of the data set. ',
+    ),
+  )
+  for one, other, (kind, what, why) in zip(ones, others, reasons, strict=True):
     lines = [
-      f'  {name}: {theirs[name]!r} there, {ours[name]!r} now'
-      for name in ours
-      if ours[name] != theirs[name]
+      f'  {name}: {one.get(name, "none")} {places[0]}, '
+      f'{other.get(name, "none")} {places[1]}'
+      for name in dict.fromkeys([*one, *other])
+      if one.get(name) != other.get(name)
     ]
     if lines:
-      raise app.UsageError(
-        f'{workdir} holds a run of another configuration:\n'
-        + '\n'.join(lines)
-        + '\nPass another --workdir, or remove this folder.'
-      )
-    if fingerprint is not None:
-      _check_data(workdir, fingerprint)
-    return
-  workdir.mkdir(parents=True, exist_ok=True)
-  training.write_json(path, config_lib.to_json(config))
-  if fingerprint is not None:
-    training.write_json(workdir / 'data.json', dict(fingerprint))
-
-
-def _check_data(workdir: pathlib.Path, fingerprint: Mapping[str, str]) -> None:
-  path = workdir / 'data.json'
-  if not path.exists():  # Of an earlier version.
-    return
-  theirs = json.loads(path.read_text())
-  lines = [
-    f'  {part}: {theirs.get(part, "none")[:12]} there, '
-    f'{fingerprint.get(part, "none")[:12]} now'
-    for part in sorted({*theirs, *fingerprint})
-    if theirs.get(part) != fingerprint.get(part)
-  ]
-  if lines:
-    raise data.DataError(
-      f'{workdir} holds a run on other data, by their checksums:\n'
-      + '\n'.join(lines)
-      + '\nA file was changed or removed, labels are others, or it is another '
-      'version of the data set. Put the data back, or pass another --workdir.'
-    )
+      raise kind('\n'.join([f'{message.format(what)}:', *lines, why + advice]))
 
 
 def read_summary(workdir: pathlib.Path, config: Any) -> dict[str, Any] | None:

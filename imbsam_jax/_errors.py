@@ -11,5 +11,9 @@ class PreemptedError(RuntimeError):
   """Training was asked to stop, and did so between two steps."""
 
 
+class OtherProcessError(RuntimeError):
+  """Of several processes on one run, another one has failed."""
+
+
 class CheckpointError(RuntimeError):
   """A checkpoint is missing, unreadable, or of another model."""

@@ -26,6 +26,7 @@ from imbsam_jax.data._order import RowChoice
 from imbsam_jax.data._order import sampled_order
 from imbsam_jax.data._order import shuffled_order
 from imbsam_jax.data._order import stratified_order
+from imbsam_jax.data._part import Part
 from imbsam_jax.data._prefetch import prefetch
 from imbsam_jax.data._random_crops import RandomCrops
 from imbsam_jax.data._sources import ArraySource
@@ -55,6 +56,7 @@ __all__ = [
   'ListSource',
   'LongTailedData',
   'NpzSource',
+  'Part',
   'RandomCrops',
   'Reweighting',
   'RowChoice',

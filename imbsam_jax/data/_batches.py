@@ -11,6 +11,7 @@ import grain
 import numpy as np
 
 from imbsam_jax.data import _order
+from imbsam_jax.data import _part
 from imbsam_jax.data import _random_crops
 from imbsam_jax.data import _sources
 
@@ -66,6 +67,7 @@ def joint_batches(
   *,
   reweighting: Reweighting | None = None,
   first_place: int = 0,
+  part: _part.Part = _part.WHOLE,
 ) -> grain.MapDataset:
   """Batches whose rows go through the model together.
 
@@ -77,6 +79,7 @@ def joint_batches(
     reweighting: Weights of classes in the loss; they are in the batch, so that
       they change without recompiling.
     first_place: Place of the first row, where batches are parts of larger ones.
+    part: The rows of this process, of which it decodes the images.
 
   Returns:
     A Grain dataset: ``batches[step]`` is a `TrainBatch`.
@@ -85,8 +88,14 @@ def joint_batches(
   check_reweighting(reweighting, class_weights.shape[1])
 
   def join(step, choice):
-    places = first_place + np.arange(len(choice.indices))
-    rows = take_rows(examples, choice.indices, step=step, places=places)
+    num_rows = len(choice.indices)
+    rows = take_rows(
+      examples,
+      choice.indices,
+      step=step,
+      places=first_place + np.arange(num_rows),
+      own=part.rows(num_rows),
+    )
     shares = row_shares(step, choice, rows['label'], reweighting)
     return TrainBatch(rows, class_weights[:, rows['label']] * shares)
 
@@ -100,6 +109,7 @@ def paired_batches(
   class_weights: np.ndarray,
   *,
   reweighting: Reweighting | None = None,
+  part: _part.Part = _part.WHOLE,
 ) -> grain.MapDataset:
   """Two streams side by side: every row with a partner, for mixing.
 
@@ -114,6 +124,7 @@ def paired_batches(
     examples: Training examples.
     class_weights: As for `joint_batches`.
     reweighting: As for `joint_batches`.
+    part: As for `joint_batches`.
 
   Returns:
     A Grain dataset of `TrainBatch` with ``2 B`` rows.
@@ -126,6 +137,7 @@ def paired_batches(
       class_weights,
       reweighting=reweighting,
       first_place=first_place,
+      part=part,
     )
     for one, first_place in ((order, 0), (partner_order, len(first.indices)))
   ]
@@ -147,13 +159,15 @@ def take_rows(
   *,
   step: int,
   places: np.ndarray,
+  own: Any,
 ) -> dict[str, np.ndarray]:
-  """Rows of a batch, see `TrainBatch`."""
-  images = examples.images
-  if isinstance(images, _random_crops.RandomCrops):
-    images = images.rows(indices, step=step, places=places)
+  """Rows of a batch, see `TrainBatch`; only images of `own` rows are there."""
+  stored = examples.images
+  images = np.zeros((len(indices), *stored.shape[1:]), stored.dtype)
+  if isinstance(stored, _random_crops.RandomCrops):
+    images[own] = stored.rows(indices[own], step=step, places=places[own])
   else:
-    images = images[indices]
+    images[own] = stored[indices[own]]
   return {
     'image': images,
     'label': examples.labels[indices],

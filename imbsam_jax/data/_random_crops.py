@@ -23,6 +23,14 @@ class RandomCrops(NamedTuple):
   images: _encoded_images.EncodedImages
   seed: int
 
+  @property
+  def shape(self) -> tuple[int, ...]:
+    return self.images.shape
+
+  @property
+  def dtype(self) -> np.dtype:
+    return self.images.dtype
+
   def rows(
     self, indices: np.ndarray, *, step: int, places: np.ndarray
   ) -> np.ndarray:

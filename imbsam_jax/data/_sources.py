@@ -206,7 +206,12 @@ def _tfds_builder(name: str, data_dir: str | None) -> Any:
       # TFDS would tell of a download, which this is not.
       tfds.disable_progress_bar()
       with contextlib.redirect_stdout(io.StringIO()):
-        builder.download_and_prepare()
+        try:
+          builder.download_and_prepare()
+        except FileExistsError:  # Another process was faster.
+          builder = _digits.Digits(
+            data_dir=data_dir, file_format='array_record'
+          )
       return builder
     builder = tfds.builder(name, data_dir=data_dir, file_format='array_record')
   except tfds.core.DatasetNotFoundError as error:

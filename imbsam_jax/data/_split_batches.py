@@ -30,6 +30,7 @@ import jax
 import numpy as np
 
 from imbsam_jax.data import _batches
+from imbsam_jax.data import _part
 from imbsam_jax.data import _sources
 
 
@@ -41,6 +42,7 @@ def split_batches(
   reweighting: _batches.Reweighting | None = None,
   tail_sizes: Sequence[int] | None = None,
   row_multiple: int = 1,
+  part: _part.Part = _part.WHOLE,
 ) -> grain.MapDataset:
   """The batches of `joint_batches`, their head and tail rows apart.
 
@@ -54,6 +56,7 @@ def split_batches(
       `choose_tail_sizes` and `split_sizes`; None are multiples of about B/16.
     row_multiple: All sizes are multiples of it, by rows of weight 0: the number
       of devices, times that of micro-batches.
+    part: As for `joint_batches`.
 
   Returns:
     A Grain dataset of `TrainBatch`, with pairs for rows and weights. A batch
@@ -80,6 +83,7 @@ def split_batches(
           choice.indices[mask],
           step=step,
           places=np.flatnonzero(mask),
+          own=part.rows(sizes[group]),
         ),
         weights[group, mask],
       )
@@ -104,6 +108,7 @@ def tail_only_batches(
   reweighting: _batches.Reweighting | None = None,
   tail_sizes: Sequence[int] | None = None,
   row_multiple: int = 1,
+  part: _part.Part = _part.WHOLE,
 ) -> grain.MapDataset:
   """The batches of `joint_batches`, and their tail rows once more.
 
@@ -116,31 +121,44 @@ def tail_only_batches(
     reweighting: As for `split_batches`.
     tail_sizes: As for `split_batches`.
     row_multiple: As for `split_batches`.
+    part: As for `joint_batches`.
 
   Returns:
     A Grain dataset of `TrainBatch`, with pairs for rows and weights: all rows
     with weights ``[2, B]``, and the rows of the tail.
   """
   class_weights = _exclusive(class_weights)
-  joint = _batches.joint_batches(
-    order, examples, class_weights, reweighting=reweighting
-  )
+  _batches.check_reweighting(reweighting, class_weights.shape[1])
 
-  def both(batch):
-    is_tail = class_weights[1, batch.rows['label']] != 0
+  def both(step, choice):
+    labels = examples.labels[choice.indices]
+    is_tail = class_weights[1, labels] != 0
     _, size = split_sizes(
       int(is_tail.sum()),
-      batch_size=len(is_tail),
+      batch_size=len(labels),
       tail_sizes=tail_sizes,
       row_multiple=row_multiple,
     )
-    tail = _batches.TrainBatch(batch.rows, batch.weights[1])
-    tail = jax.tree.map(lambda x: _fill_up(x[is_tail], size), tail)
-    return _batches.TrainBatch(
-      (batch.rows, tail.rows), (batch.weights, tail.weights)
+    # In their own place, and once more in that among the tail.
+    own = np.zeros(len(labels), bool)
+    own[part.rows(len(labels))] = True
+    own[np.flatnonzero(is_tail)[part.rows(size)]] = True
+    rows = _batches.take_rows(
+      examples,
+      choice.indices,
+      step=step,
+      places=np.arange(len(labels)),
+      own=own,
     )
+    shares = _batches.row_shares(step, choice, labels, reweighting)
+    weights = class_weights[:, labels] * shares
+    tail = jax.tree.map(
+      lambda x: _fill_up(x[is_tail], size),
+      _batches.TrainBatch(rows, weights[1]),
+    )
+    return _batches.TrainBatch((rows, tail.rows), (weights, tail.weights))
 
-  return joint.map(both)
+  return order.map_with_index(both)
 
 
 def split_sizes(

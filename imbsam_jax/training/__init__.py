@@ -4,6 +4,7 @@
 
 from imbsam_jax._errors import CheckpointError
 from imbsam_jax._errors import DivergedError
+from imbsam_jax._errors import OtherProcessError
 from imbsam_jax._errors import PreemptedError
 from imbsam_jax.training import methods
 from imbsam_jax.training._checkpoint import Checkpoints
@@ -19,6 +20,10 @@ from imbsam_jax.training._optimizer import learning_rate_schedule
 from imbsam_jax.training._optimizer import make_optimizer
 from imbsam_jax.training._per_device import per_device
 from imbsam_jax.training._per_device import per_device_link
+from imbsam_jax.training._processes import gather
+from imbsam_jax.training._processes import in_any_process
+from imbsam_jax.training._processes import in_first
+from imbsam_jax.training._processes import is_first
 from imbsam_jax.training._several import scan_steps
 from imbsam_jax.training._several import side_by_side
 from imbsam_jax.training._sharding import data_mesh
@@ -48,6 +53,7 @@ __all__ = [
   'DivergedError',
   'History',
   'Method',
+  'OtherProcessError',
   'PreemptedError',
   'SeveralSteps',
   'Stage',
@@ -59,7 +65,11 @@ __all__ = [
   'data_mesh',
   'fit',
   'fit_side_by_side',
+  'gather',
+  'in_any_process',
+  'in_first',
   'inspect_checkpoints',
+  'is_first',
   'learning_rate_schedule',
   'make_feature_step',
   'make_optimizer',

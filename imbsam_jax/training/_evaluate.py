@@ -7,9 +7,11 @@ from typing import Any
 
 import grain
 import jax
+from jax.experimental import multihost_utils
 import numpy as np
 
 from imbsam_jax.data import Examples
+from imbsam_jax.data import Part
 from imbsam_jax.data import prefetch
 from imbsam_jax.training import _sharding
 
@@ -60,7 +62,8 @@ def over_examples(
   """What a step gives for every example of a set.
 
   The last batch is filled up with copies, so that one compiled program serves
-  all; what belongs to copies is cut off.
+  all; what belongs to copies is cut off. Of several processes, each takes the
+  rows of its devices, and all get all outputs.
 
   Args:
     step: A jitted ``step(variables, images)`` with a tuple of arrays of one row
@@ -79,9 +82,14 @@ def over_examples(
   if not num_examples:
     raise ValueError('there are no examples to evaluate.')
 
+  stored = examples.images
+  own = Part(jax.process_index(), jax.process_count()).rows(batch_size)
+
   def take(batch):
-    start = batch * batch_size
-    return examples.images[np.arange(start, start + batch_size) % num_examples]
+    rows = np.arange(batch * batch_size, (batch + 1) * batch_size)
+    images = np.zeros((batch_size, *stored.shape[1:]), stored.dtype)
+    images[own] = stored[rows[own] % num_examples]
+    return images
 
   num_batches = -(-num_examples // batch_size)
   stream = prefetch(
@@ -94,5 +102,9 @@ def over_examples(
   outputs = [
     step(variables, _sharding.shard_rows(mesh, images)) for images in stream
   ]
-  columns = zip(*jax.device_get(outputs), strict=True)
+  if not mesh.is_multi_process:
+    outputs = jax.device_get(outputs)
+  else:
+    outputs = multihost_utils.process_allgather(outputs, tiled=True)
+  columns = zip(*outputs, strict=True)
   return tuple(np.concatenate(column)[:num_examples] for column in columns)

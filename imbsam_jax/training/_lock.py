@@ -18,6 +18,7 @@ except ImportError:  # Windows.
   fcntl = None
 
 from imbsam_jax import _errors
+from imbsam_jax.training import _processes
 
 # Errors of file systems that have no locks.
 _NO_LOCKS = (errno.ENOLCK, errno.ENOSYS, errno.EOPNOTSUPP, errno.EINVAL)
@@ -28,7 +29,8 @@ class WorkdirLock:
 
   The kernel gives the lock back when the process ends in whatever way, so that
   there is nothing to repair after ``kill -9``. The file says who holds it. Does
-  nothing where there is no `fcntl` (Windows).
+  nothing where there is no `fcntl` (Windows). Of several processes on the run,
+  all enter it, and the first holds it for them.
 
   Args:
     folder: Folder of the run; made if there is none.
@@ -44,6 +46,10 @@ class WorkdirLock:
     Raises:
       CheckpointError: Another process holds it.
     """
+    _processes.in_first(self._take)
+    return self
+
+  def _take(self) -> None:
     self._path.parent.mkdir(parents=True, exist_ok=True)
     while fcntl is not None and self._file is None:
       file = os.open(self._path, os.O_RDWR | os.O_CREAT, 0o644)
@@ -56,7 +62,6 @@ class WorkdirLock:
     if self._file is not None:
       os.ftruncate(self._file, 0)
       os.pwrite(self._file, _owner().encode(), 0)
-    return self
 
   def __exit__(self, *exc_info: Any) -> None:
     if self._file is not None:

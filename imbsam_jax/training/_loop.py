@@ -86,7 +86,8 @@ def fit(
     history: Where to note every step.
     on_progress: Called with the records of the steps since the last call.
     stop: Whether to stop, such as after a signal. Asked after every call of a
-      step; then that step is saved, and nothing else is begun.
+      step; then that step is saved, and nothing else is begun. Of several
+      processes, all must be told the same, see `in_any_process`.
     seconds: Training time before this call.
 
   Returns:

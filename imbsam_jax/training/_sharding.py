@@ -12,8 +12,12 @@ from imbsam_jax.data import TrainBatch
 
 
 def data_mesh(devices: Sequence[jax.Device] | None = None) -> jax.sharding.Mesh:
-  """A mesh of all devices (or of `devices`) along the axis 'data'."""
+  """A mesh of all devices (or of `devices`) along the axis 'data'.
+
+  Those of a process are neighbours, so that it has neighbouring rows.
+  """
   devices = jax.devices() if devices is None else devices
+  devices = sorted(devices, key=lambda device: device.process_index)
   return jax.sharding.Mesh(
     np.array(devices), ('data',), axis_types=(jax.sharding.AxisType.Auto,)
   )
@@ -21,9 +25,7 @@ def data_mesh(devices: Sequence[jax.Device] | None = None) -> jax.sharding.Mesh:
 
 def replicate(mesh: jax.sharding.Mesh, tree: Any) -> Any:
   """The whole tree on every device."""
-  return jax.device_put(
-    tree, jax.sharding.NamedSharding(mesh, jax.sharding.PartitionSpec())
-  )
+  return _put(mesh, tree)
 
 
 def shard_rows(mesh: jax.sharding.Mesh, tree: Any) -> Any:
@@ -39,6 +41,9 @@ def shard_batch(
   stacked: bool = False,
 ) -> TrainBatch:
   """A global batch with its rows spread over the devices.
+
+  Of several processes, each passes a batch of this size, in which only the rows
+  of its own devices count.
 
   Gradients of a jitted step on it are those of the whole batch, and so is the
   ascent direction, whatever the number of devices.
@@ -68,4 +73,13 @@ def shard_batch(
 
 def _put(mesh: jax.sharding.Mesh, tree: Any, *axes: str | None) -> Any:
   spec = jax.sharding.PartitionSpec(*axes)
-  return jax.device_put(tree, jax.sharding.NamedSharding(mesh, spec))
+  sharding = jax.sharding.NamedSharding(mesh, spec)
+  if sharding.is_fully_addressable:
+    return jax.device_put(tree, sharding)
+
+  # device_put would compare what the processes have, over the network.
+  def put_own(x):
+    x = np.asarray(x)
+    return jax.make_array_from_callback(x.shape, sharding, lambda at: x[at])
+
+  return jax.tree.map(put_own, tree)

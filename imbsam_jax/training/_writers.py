@@ -15,13 +15,15 @@ import jax
 import numpy as np
 
 from imbsam_jax import _errors
+from imbsam_jax.training import _processes
 
 
 class History:
   """``metrics.jsonl``: one line per step, and per validation.
 
   Holds nothing that two equal runs would not share (no times), so that the
-  history of a resumed run equals that of an uninterrupted one.
+  history of a resumed run equals that of an uninterrupted one. Of several
+  processes, the first has it; the others know of their own steps only.
 
   Args:
     path: File to append to.
@@ -30,15 +32,20 @@ class History:
   """
 
   def __init__(self, path: pathlib.Path, *, start: int = 0):
-    self._path = path
+    self._path = path if _processes.is_first() else None
+    self.records: list[dict[str, Any]] = []
+    _processes.in_first(lambda: self._read(path, start))
+
+  def _read(self, path: pathlib.Path, start: int) -> None:
     self.records = [r for r in read_history(path) if r['step'] <= start]
     write_text(path, ''.join(_line(r) for r in self.records))
 
   def append(self, records: Iterable[Mapping[str, Any]]) -> None:
     """Adds lines, in order."""
     added = [dict(record) for record in records]
-    with self._path.open('a') as file:
-      file.writelines(_line(record) for record in added)
+    if self._path is not None:
+      with self._path.open('a') as file:
+        file.writelines(_line(record) for record in added)
     self.records += added
 
 

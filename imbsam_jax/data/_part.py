@@ -1,0 +1,33 @@
+# Copyright 2026 The imbsam_jax Authors.
+# SPDX-License-Identifier: Apache-2.0
+"""What one of several processes needs of a batch."""
+
+from typing import NamedTuple
+
+
+class Part(NamedTuple):
+  """One of equal parts of a batch: the rows of one process's devices.
+
+  Each process makes every batch, so that all agree on it, but decodes the
+  images of its own rows only; those of others stay 0.
+
+  >>> Part(1, 4).rows(64)
+  slice(16, 32, None)
+
+  Attributes:
+    index: Number of the process, ``jax.process_index()``.
+    count: Number of processes, ``jax.process_count()``.
+  """
+
+  index: int = 0
+  count: int = 1
+
+  def rows(self, number: int) -> slice:
+    """Which of so many rows, a multiple of `count`."""
+    return slice(
+      number * self.index // self.count, number * (self.index + 1) // self.count
+    )
+
+
+# Where there is one process.
+WHOLE = Part()

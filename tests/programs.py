@@ -1,0 +1,56 @@
+# Copyright 2026 The imbsam_jax Authors.
+# SPDX-License-Identifier: Apache-2.0
+"""Programs in processes of their own."""
+
+from collections.abc import Mapping
+import os
+import pathlib
+import subprocess
+import sys
+
+_ROOT = pathlib.Path(__file__).parents[1]
+
+
+def start(
+  module: str,
+  *arguments: str,
+  devices: int | None = None,
+  environment: Mapping[str, str] | None = None,
+) -> subprocess.Popen[str]:
+  """Starts ``python -m module``, with compiled programs shared by all tests.
+
+  Args:
+    module: Its name.
+    *arguments: What is on its command line.
+    devices: Number of CPU devices.
+    environment: Variables besides those of the tests.
+
+  Returns:
+    The process, its outputs piped.
+  """
+  variables = os.environ | {'JAX_COMPILATION_CACHE_DIR': '/tmp/imbsam_tests'}
+  variables.pop('XLA_FLAGS', None)
+  if devices is not None:
+    variables['JAX_NUM_CPU_DEVICES'] = str(devices)
+  return subprocess.Popen(
+    [sys.executable, '-m', module, *arguments],
+    cwd=_ROOT,
+    env=variables | (environment or {}),
+    stdout=subprocess.PIPE,
+    stderr=subprocess.PIPE,
+    text=True,
+  )
+
+
+def run(
+  module: str,
+  *arguments: str,
+  devices: int | None = None,
+  environment: Mapping[str, str] | None = None,
+) -> subprocess.CompletedProcess[str]:
+  """Starts a program as `start` does, and waits for its end."""
+  process = start(module, *arguments, devices=devices, environment=environment)
+  out, error = process.communicate()
+  return subprocess.CompletedProcess(
+    process.args, process.returncode, out, error
+  )

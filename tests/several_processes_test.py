@@ -1,0 +1,268 @@
+# Copyright 2026 The imbsam_jax Authors.
+# SPDX-License-Identifier: Apache-2.0
+"""Two processes on one run: the numbers of one, and nothing lost.
+
+Also F16 and F17, of processes and devices.
+"""
+
+import json
+import os
+import signal
+import socket
+import time
+
+import numpy as np
+import pytest
+
+from imbsam_jax import training
+from tests import programs
+
+pytestmark = pytest.mark.faults
+
+# Six epochs of the digits, with a checkpoint after each.
+_TRAIN = [
+  '--config=experiments/configs/digits_lt.py:imbsam',
+  '--config.model.name=mlp',
+  '--config.epochs=6',
+  '--config.save_every=1.0',
+  '--config.data.batch_size=32',
+  '--config.data.validation_per_class=5',
+]
+_NUM_STEPS = 63
+
+
+def _address():
+  with socket.socket() as free:
+    free.bind(('localhost', 0))
+    return f'localhost:{free.getsockname()[1]}'
+
+
+def _start_two(program, *flags, devices=2):
+  """Starts two processes that are told of each other."""
+  address = _address()
+  return [
+    programs.start(
+      f'experiments.{program}',
+      f'--coordinator={address}',
+      '--num_processes=2',
+      f'--process_id={index}',
+      '--process_timeout=10',
+      *flags,
+      devices=devices,
+    )
+    for index in range(2)
+  ]
+
+
+def _end(started):
+  """Exit codes, and what was printed."""
+  outputs = [process.communicate(timeout=300) for process in started]
+  codes = [process.returncode for process in started]
+  return codes, [out for out, _ in outputs], [error for _, error in outputs]
+
+
+def _assert_well(started):
+  codes, outputs, errors = _end(started)
+  assert codes == [0, 0], errors
+  return outputs, errors
+
+
+def _flags(folder, tfds_dir):
+  return [*_TRAIN, f'--config.data.data_dir={tfds_dir}', f'--workdir={folder}']
+
+
+def _wait_for_checkpoint(folder):
+  """Until the first one is complete, long before the last."""
+  end = time.monotonic() + 200
+  while not list((folder / 'checkpoints').glob('*.manifest.json')):
+    assert time.monotonic() < end
+    time.sleep(0.05)
+
+
+def _summary(folder):
+  return json.loads((folder / 'summary.json').read_text())
+
+
+def _assert_alike(folder, whole):
+  """Files that do not depend on when it was interrupted."""
+  for name in ('metrics.jsonl', 'per_class.csv'):
+    assert (folder / name).read_bytes() == (whole / name).read_bytes(), name
+  sums = [_summary(f)['params_sha256'] for f in (folder, whole)]
+  assert sums[0] == sums[1]
+
+
+def _assert_close(folder, other):
+  """The same to float accuracy: losses, validation and test metrics."""
+  ours, theirs = (
+    training.read_history(f / 'metrics.jsonl') for f in (folder, other)
+  )
+  assert [r['step'] for r in ours] == [r['step'] for r in theirs]
+  assert sum('loss' in r for r in ours) == _NUM_STEPS
+  for one, two in zip(ours, theirs, strict=True):
+    if 'loss' in one:
+      np.testing.assert_allclose(one['loss'], two['loss'], rtol=1e-5)
+    else:
+      assert one['validation'] == pytest.approx(two['validation'], rel=1e-5)
+  one, two = _summary(folder), _summary(other)
+  for name in ('top1', 'balanced', 'tail', 'ece', 'g_mean', 'macro_f1'):
+    assert one[name] == pytest.approx(two[name], rel=1e-5), name
+
+
+@pytest.fixture(scope='module')
+def one(tmp_path_factory, tfds_dir):
+  """The run of one process with one device."""
+  folder = tmp_path_factory.mktemp('one')
+  done = programs.run('experiments.train', *_flags(folder, tfds_dir), devices=1)
+  assert done.returncode == 0, done.stderr
+  return folder
+
+
+@pytest.fixture(scope='module')
+def two(one, tmp_path_factory, tfds_dir):
+  """The same of two processes with two devices each."""
+  del one  # It prepares the data.
+  folder = tmp_path_factory.mktemp('two')
+  (printed, silent), _ = _assert_well(
+    _start_two('train', *_flags(folder, tfds_dir))
+  )
+  assert '32 on 4 cpu device(s)' in printed
+  assert '| top-1' in printed
+  assert not [x for x in silent.splitlines() if not x.startswith('[Gloo]')]
+  return folder
+
+
+def test_two_processes_train_as_one(one, two):
+  _assert_close(two, one)
+
+
+def test_f3_a_signal_to_one_process_stops_both(two, tmp_path, tfds_dir):
+  started = _start_two('train', *_flags(tmp_path, tfds_dir))
+  _wait_for_checkpoint(tmp_path)
+  started[1].send_signal(signal.SIGTERM)
+  codes, _, errors = _end(started)
+  assert codes == [143, 143], errors
+  assert 'finishing the step and saving' in errors[1]
+  stopped = [e.partition('stopped after step ')[2].split()[0] for e in errors]
+  assert stopped[0] == stopped[1]
+  assert (tmp_path / 'checkpoints' / f'{stopped[0]}.manifest.json').exists()
+  assert int(stopped[0]) < _NUM_STEPS
+  _assert_well(_start_two('train', *_flags(tmp_path, tfds_dir)))
+  _assert_alike(tmp_path, two)
+
+
+@pytest.mark.parametrize('killed', [0, 1])
+def test_f1_one_process_is_killed(killed, one, two, tmp_path, tfds_dir):
+  started = _start_two('train', *_flags(tmp_path, tfds_dir))
+  _wait_for_checkpoint(tmp_path)
+  started[killed].kill()
+  # The other does not wait for ever.
+  codes, _, errors = _end(started)
+  assert codes[killed] == -signal.SIGKILL
+  assert codes[1 - killed] not in (0, 143), errors
+  assert not (tmp_path / 'summary.json').exists()
+  if killed:
+    _assert_well(_start_two('train', *_flags(tmp_path, tfds_dir)))
+    _assert_alike(tmp_path, two)
+    return
+  # F17: another number of processes and devices gives the same up to rounding.
+  flags = _flags(tmp_path, tfds_dir)
+  done = programs.run('experiments.train', *flags, devices=8)
+  assert done.returncode == 0, done.stderr
+  _assert_close(tmp_path, one)
+
+
+def test_f16_second_pair_on_one_folder(tmp_path, tfds_dir):
+  with training.WorkdirLock(tmp_path):
+    codes, _, errors = _end(_start_two('train', *_flags(tmp_path, tfds_dir)))
+  assert codes == [5, 1], errors
+  assert f'in use by process {os.getpid()} on' in errors[0]
+  assert 'in use by process' in errors[1]
+  assert not [e for e in errors if 'Traceback' in e]
+
+
+def test_evaluation_under_slurm(two, tfds_dir):
+  """Processes that find each other by the variables of Slurm."""
+  del tfds_dir
+  port = _address().partition(':')[2]
+  slurm = {
+    'SLURM_JOB_ID': '1',
+    'SLURM_STEP_NODELIST': 'localhost',
+    'SLURM_NTASKS': '2',
+    'JAX_COORDINATOR_PORT': port,
+  }
+  started = [
+    programs.start(
+      'experiments.evaluate',
+      '--distributed',
+      f'--workdir={two}',
+      devices=1,
+      environment=slurm | {'SLURM_PROCID': index, 'SLURM_LOCALID': index},
+    )
+    for index in ('0', '1')
+  ]
+  (printed, silent), _ = _assert_well(started)
+  assert f'step {_NUM_STEPS} of {_NUM_STEPS}, test set' in printed
+  assert f'{100 * _summary(two)["top1"]:.1f}' in printed
+  assert '|' not in silent
+
+
+def test_checks_of_two_processes(tmp_path, tfds_dir):
+  """See `two_processes`."""
+  flags = (str(tmp_path), str(tfds_dir), _address())
+  _assert_well(
+    [
+      programs.start('tests.two_processes', *flags, '2', index)
+      for index in ('0', '1')
+    ]
+  )
+  alone = programs.run('tests.two_processes', *flags, '1', '0')
+  assert alone.returncode == 0, alone.stderr
+  first, second, expected = (
+    json.loads((tmp_path / f'{name}.json').read_text())
+    for name in ('0_of_2', '1_of_2', '0_of_1')
+  )
+  assert set(expected) == {
+    *('paired', 'per_device', 'states'),
+    *('joint', 'split', 'tail_only'),
+  }
+  for name, numbers in expected.items():
+    for part in ('losses', 'params'):
+      assert first[name][part] == second[name][part]
+      np.testing.assert_allclose(
+        first[name][part], numbers[part], rtol=1e-5, err_msg=name
+      )
+    assert first[name]['scores'] == second[name]['scores']
+    for metric, value in numbers['scores'].items():
+      if value is not None:
+        value = pytest.approx(value, rel=1e-5)
+      assert first[name]['scores'][metric] == value, (name, metric)
+
+  # Each decodes the images of its own rows; a tail row has two places.
+  for name in ('joint', 'split'):
+    reads = [run[name]['reads'] for run in (first, second, expected)]
+    assert sorted(reads[0] + reads[1]) == sorted(reads[2])
+    assert 0.4 < len(reads[0]) / len(reads[2]) < 0.6
+  reads = [run['tail_only']['reads'] for run in (first, second, expected)]
+  assert len(reads[0] + reads[1]) < 1.2 * len(reads[2])
+
+
+@pytest.mark.parametrize(
+  ('flags', 'message'),
+  [
+    (['--coordinator=localhost:1'], '--num_processes is missing'),
+    (['--num_processes=2', '--process_id=0'], '--coordinator is missing'),
+    (['--distributed'], 'did not find each other'),
+    (
+      ['--coordinator=localhost:1', '--num_processes=2', '--process_id=2'],
+      'process_id < num_processes',
+    ),
+  ],
+)
+def test_what_processes_are_told(flags, message, tmp_path):
+  done = programs.run(
+    'experiments.train', *flags, *_TRAIN, f'--workdir={tmp_path / "run"}'
+  )
+  assert done.returncode == 2
+  assert message in done.stderr
+  assert 'Traceback' not in done.stderr
+  assert not (tmp_path / 'run').exists()
