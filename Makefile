@@ -21,7 +21,7 @@ endif
 BIN := $(VENV)/bin
 INSTALLED := $(VENV)/installed
 
-.PHONY: install train test soak lint types format clean
+.PHONY: install train test soak faults lint types format clean
 
 train: $(INSTALLED)
 	@$(BIN)/python -m experiments.compare \
@@ -37,6 +37,10 @@ SEED ?= $(shell date +%s)
 soak: $(INSTALLED)
 	IMBSAM_SOAK_KILLS=50 IMBSAM_SOAK_SEED=$(SEED) \
 	  $(BIN)/python -m pytest -q -s tests/kill_test.py
+
+# The faults that a run must withstand; `pytest -k f7_` is one of them.
+faults: $(INSTALLED)
+	$(BIN)/python -m pytest -n 2 --dist worksteal -q -m faults
 
 lint: $(INSTALLED)
 	$(BIN)/ruff check .

@@ -2,8 +2,9 @@
 # SPDX-License-Identifier: Apache-2.0
 """What the programs share at their edge: flags, errors, exit codes.
 
-Exit codes: 0 done, 1 another process of the run failed, 2 usage, 3 data, 4
-diverged, 5 checkpoint, 143 stopped by SIGTERM or SIGINT with everything saved.
+Exit codes: 0 done, 2 usage, 3 data, 4 diverged, 5 checkpoint, 143 stopped by
+SIGTERM or SIGINT with everything saved; 1, or 134 from JAX, where another
+process of the run has failed.
 """
 
 from collections.abc import Callable
@@ -41,6 +42,8 @@ _NO_CONFIG = (
 _AGAIN = 'The same command again goes on from there.'
 # Of several processes, the others end with the first one: time for their words.
 _LAST_WORDS = 3.0
+# The number of this process, if there are several.
+_process: int | None = None
 
 
 class UsageError(Exception):
@@ -93,11 +96,15 @@ def _print_words(text: str) -> None:
 def cache_compilations() -> None:
   """Keeps compiled programs on disk: a second run starts at once.
 
-  In ``$JAX_COMPILATION_CACHE_DIR``, or else ``~/.cache/imbsam_jax``. Programs
-  are found by their content, so that methods share what they have in common.
+  In ``$JAX_COMPILATION_CACHE_DIR``, or else, if there is one process,
+  ``~/.cache/imbsam_jax``. Programs are found by their content, so that methods
+  share what they have in common.
   """
   import jax
 
+  # Of several processes only the first writes, for all who see the folder.
+  if _process is not None and 'JAX_COMPILATION_CACHE_DIR' not in os.environ:
+    return
   if 'JAX_COMPILATION_CACHE_DIR' not in os.environ:
     folder = pathlib.Path('~/.cache/imbsam_jax').expanduser()
     jax.config.update('jax_compilation_cache_dir', str(folder))
@@ -174,7 +181,7 @@ def _guarded(
   except Exception as error:
     code = _exit_code(error)
     if code is None or _DEBUG.value:
-      if not _is_one_of_several():
+      if _process is None:
         raise
       traceback.print_exc()
       _leave(1 if code is None else code)
@@ -184,9 +191,25 @@ def _guarded(
     _fail(str(error), code)
 
 
+def one_of_several(process: int) -> None:
+  """Says that this is one of several processes: it leaves and speaks as such.
+
+  Args:
+    process: Its number.
+  """
+  global _process
+  _process = process
+  if process:  # The first one prints for all.
+    sys.stdout = open(os.devnull, 'w')  # noqa: SIM115
+
+
 def _show_warning(message: Warning | str, *args: Any, **kwargs: Any) -> None:
   del args, kwargs
-  print(f'warning: {message}', file=sys.stderr)
+  print(f'{_who()}warning: {message}', file=sys.stderr)
+
+
+def _who() -> str:
+  return '' if _process is None else f'process {_process}: '
 
 
 def _parse(argv: Sequence[str], kind: type) -> list[str]:
@@ -246,13 +269,8 @@ def _exit_code(error: Exception) -> int | None:
 
 
 def _fail(message: str, code: int) -> NoReturn:
-  print(f'error: {message}', file=sys.stderr)
+  print(f'{_who()}error: {message}', file=sys.stderr)
   _leave(code)
-
-
-def _is_one_of_several() -> bool:
-  jax = sys.modules.get('jax')
-  return jax is not None and jax.distributed.is_initialized()
 
 
 def _leave(code: int) -> NoReturn:
@@ -260,12 +278,14 @@ def _leave(code: int) -> NoReturn:
 
   They may be waiting for this one. JAX ends them when it is missed.
   """
-  if _is_one_of_several():
-    import jax
-
+  if _process is None:
+    sys.exit(code)
+  try:
+    # Whoever ends the others for this one's sake shall not hide its code.
+    signals.ignore()
     sys.stdout.flush()
-    sys.stderr.flush()
-    if jax.process_index() == 0:
+    if _process == 0:
       time.sleep(_LAST_WORDS)
-    os._exit(code)
-  sys.exit(code)
+  except OSError:  # Nobody reads any more.
+    pass
+  os._exit(code)

@@ -308,6 +308,13 @@ def _build(
   )
   # Batches of images that stay on the devices say which.
   stay = in_memory and images.nbytes <= _MAX_TABLE_BYTES
+  if steps_per_call is None:
+    steps_per_call = _steps_per_call(mesh, stay)
+  if steps_per_call > 1 and mesh.is_multi_process and not stay:
+    raise ValueError(
+      'several processes make several steps in one call only of images that '
+      'stay on the devices; leave steps_per_call=1.'
+    )
   batches = batches_lib.Batches(
     config,
     batches_lib.indexed(data.train) if stay else data.train,
@@ -317,7 +324,8 @@ def _build(
     layout=layout,
     num_steps=num_steps,
     row_multiple=num_parts,
-    part=data_lib.Part(jax.process_index(), jax.process_count()),
+    # Indices cost nothing, and are stacked for several steps in one call.
+    part=data_lib.WHOLE if stay else training.part_of(mesh),
   )
   # Here, so that what does not fit is said at once.
   batches(config.seed, decode=False)[0]
@@ -339,9 +347,7 @@ def _build(
     train_steps=tuple(steps.train(k) for k in stages),
     several_steps=tuple(steps.several(k) for k in stages),
     side_by_side_steps=tuple(steps.side_by_side(k) for k in stages),
-    steps_per_call=(
-      _steps_per_call(mesh, stay) if steps_per_call is None else steps_per_call
-    ),
+    steps_per_call=steps_per_call,
     predict_step=jax.jit(
       training.make_predict_step(
         model,

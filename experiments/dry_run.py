@@ -11,7 +11,6 @@ import time
 import jax
 import numpy as np
 
-from experiments import app
 from experiments import build
 from experiments import run
 from imbsam_jax import training
@@ -28,13 +27,7 @@ def dry_run(experiment: build.Experiment) -> str:
 
   Raises:
     CheckpointError: The restored state is not the saved one.
-    UsageError: There are several processes.
   """
-  if jax.process_count() > 1:
-    raise app.UsageError(
-      '--dry_run saves on this machine alone; pass it to one process, without '
-      '--distributed or --coordinator.'
-    )
   seed = experiment.config.seed
   state = experiment.init(seed)
   batches = experiment.batches(seed)

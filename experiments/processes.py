@@ -2,7 +2,8 @@
 # SPDX-License-Identifier: Apache-2.0
 r"""Several processes on one run, such as one on each machine of a cluster.
 
-On TPU pods, under Slurm and under Open MPI they find each other:
+One on each machine, or under Slurm and Open MPI one for each GPU. There and on
+TPU pods they find each other:
 
   srun python -m experiments.train --distributed --config=... --workdir=...
 
@@ -11,10 +12,6 @@ Elsewhere each is told its place, and where the first one is:
   python -m experiments.train --coordinator=HOST:PORT --num_processes=2 \
     --process_id=0 --config=... --workdir=...
 """
-
-import os
-import sys
-import warnings
 
 from absl import flags
 
@@ -44,13 +41,18 @@ _TIMEOUT = flags.DEFINE_integer(
 )
 
 
-def join() -> None:
+def join() -> bool:
   """Joins the other processes, if flags say so; call it before JAX is used.
 
-  From then on, only the first process prints what is no error.
+  From then on, only the first process prints, but for warnings and errors.
+
+  JAX ends a process that does not find the others within five minutes.
+
+  Returns:
+    Whether there are others.
 
   Raises:
-    UsageError: Flags do not fit, or the others cannot be found.
+    UsageError: Flags do not fit, or nothing tells who the others are.
   """
   given = {
     'coordinator': _COORDINATOR.value,
@@ -59,7 +61,7 @@ def join() -> None:
   }
   missing = [name for name, value in given.items() if value is None]
   if len(missing) == len(given) and not _DISTRIBUTED.value:
-    return
+    return False
   if missing and len(missing) < len(given):
     raise app.UsageError(
       '--coordinator=HOST:PORT, --num_processes and --process_id go together; '
@@ -82,6 +84,9 @@ def join() -> None:
       'pods, under Slurm and under Open MPI pass --distributed; elsewhere '
       '--coordinator=HOST:PORT, --num_processes and --process_id.'
     ) from error
-  if jax.process_index():
-    sys.stdout = open(os.devnull, 'w')  # noqa: SIM115
-    warnings.showwarning = lambda *args, **kwargs: None
+  app.one_of_several(jax.process_index())
+  # Now, while all are here: later, one may be minutes behind the others.
+  from imbsam_jax import training
+
+  training.from_each_process(None)
+  return True

@@ -4,10 +4,13 @@
 
 import pathlib
 
+import jax
+
 from experiments import app
 from experiments import build
 from experiments import config as config_lib
 from experiments import run
+from experiments import workdir as workdir_lib
 from imbsam_jax import training
 
 
@@ -34,6 +37,8 @@ def restore(
     config = config_lib.replace(config, {'data.data_dir': data_dir})
   app.cache_compilations()
   experiment = build.build(config)
+  if jax.process_count() > 1:
+    workdir_lib.compare_processes(config, experiment.fingerprint)
   chooser = run.choose_by(experiment)
   with training.Checkpoints(
     workdir / 'checkpoints',

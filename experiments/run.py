@@ -84,8 +84,11 @@ def _run(
   ):
     if checkpoints.latest_step is not None:
       state, seconds = checkpoints.restore(state)
+    _check_replicas(state)
     history = training.History(workdir / 'metrics.jsonl', start=int(state.step))
-    training.in_first(lambda: _check_history(history, int(state.step), workdir))
+    training.in_first_process(
+      lambda: _check_history(history, int(state.step), workdir)
+    )
     state, seconds = training.fit(
       state,
       experiment.train_step,
@@ -104,7 +107,7 @@ def _run(
       stop=training.in_any_process(stop),
       seconds=seconds,
     )
-  if any(training.gather(stop())):
+  if any(training.from_each_process(stop())):
     raise training.PreemptedError('stopped after the last step.')
   state = state_to_report(experiment, state, workdir)
   planned = experiment.programs()
@@ -126,6 +129,17 @@ def _run(
       'step_programs_after_first_epoch': len(late),
     },
   )
+
+
+def _check_replicas(state: training.TrainState) -> None:
+  """Refuses processes that begin with other parameters than the first."""
+  sums = training.from_each_process(training.params_sha256(state.params))
+  if len(set(sums)) > 1:
+    raise training.CheckpointError(
+      'processes of this run begin with different parameters: '
+      + ', '.join(x[:12] for x in sums)
+      + '. Run all on the same hardware, with the same versions.'
+    )
 
 
 def _check_history(
@@ -209,7 +223,7 @@ def finish(
     training.write_json(workdir / 'summary.json', summary)
     return summary
 
-  return training.in_first(write)
+  return training.in_first_process(write)
 
 
 def evaluate(

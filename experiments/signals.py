@@ -45,6 +45,12 @@ def leaving(message: str) -> Iterator[None]:
     yield
 
 
+def ignore() -> None:
+  """From now on, for a process that is about to end."""
+  for number in _SIGNALS:
+    signal.signal(number, signal.SIG_IGN)
+
+
 class _Request:
   """The first signal is noted, the second ends the process."""
 

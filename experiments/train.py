@@ -37,7 +37,10 @@ def main(argv: Sequence[str]) -> None:
   workdir = pathlib.Path(_WORKDIR.value or '').expanduser()
   if not _WORKDIR.value and not _DRY_RUN.value:
     raise app.UsageError('pass --workdir=FOLDER for what the run leaves.')
-  processes.join()
+  if processes.join() and _DRY_RUN.value:
+    raise app.UsageError(
+      '--dry_run is for one process: it saves on its machine alone.'
+    )
   # Imported here: --help must not wait for JAX.
   from experiments import build
   from experiments import console
@@ -54,11 +57,12 @@ def main(argv: Sequence[str]) -> None:
     print(dry_run.dry_run(experiment))
     return
   build.compile_ahead([experiment])
-  if not training.is_first():
-    run.run(experiment, config.seed, workdir)
-    return
-  progress = console.Progress(experiment.num_steps, methods.describe(config))
+  progress = None
+  if training.is_first_process():
+    progress = console.Progress(experiment.num_steps, methods.describe(config))
   summary = run.run(experiment, config.seed, workdir, progress=progress)
+  if progress is None:
+    return
   progress.close()
   run.plot(experiment, workdir)
   print(f'\n{report.table(summary)}\n')

@@ -32,8 +32,32 @@ def claim(
     UsageError: The folder holds a run of another configuration.
     DataError: It was made from other data.
   """
+  compare_processes(config, fingerprint)
+  training.in_first_process(lambda: _claim(workdir, config, fingerprint))
+  path = workdir / 'config.json'
+  # Another file of that name, of an earlier run, has another time.
+  first, *others = training.from_each_process(
+    path.stat().st_mtime_ns if path.exists() else None
+  )
+  for number, other in enumerate(others, 1):
+    if other != first:
+      raise app.UsageError(
+        f'process {number} does not see the {workdir} of process 0. Pass a '
+        '--workdir on a disk that all processes share.'
+      )
+
+
+def compare_processes(
+  config: Any, fingerprint: Mapping[str, str] | None
+) -> None:
+  """Refuses processes on one run that have other flags or other data.
+
+  Args:
+    config: The configuration of this process.
+    fingerprint: Checksums of its data.
+  """
   ours = _texts(config, fingerprint)
-  first, *others = training.gather(ours)
+  first, *others = training.from_each_process(ours)
   for number, theirs in enumerate(others, 1):
     _compare(
       first,
@@ -41,13 +65,6 @@ def claim(
       ('in process 0', f'in process {number}'),
       'process 0 of this run has another {}',
       'Start all processes with the same flags, on the same data.',
-    )
-  training.in_first(lambda: _claim(workdir, config, fingerprint))
-  seen = training.gather((workdir / 'config.json').exists())
-  if not all(seen):
-    raise app.UsageError(
-      f'process {seen.index(False)} does not see the {workdir} of process 0. '
-      'Pass a --workdir on a disk that all processes share.'
     )
 
 

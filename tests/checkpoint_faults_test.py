@@ -26,6 +26,7 @@ from absl.testing import parameterized
 import jax.numpy as jnp
 import numpy as np
 from orbax.checkpoint import v1 as ocp
+import pytest
 
 from experiments import build
 from experiments import config as config_lib
@@ -232,6 +233,7 @@ class ManifestTest(_WithSteps):
     self.assertEqual(_on_disk(folder), _names(3, 9))
 
 
+@pytest.mark.faults
 class F2KillTest(_WithSteps):
   """Killed while a checkpoint is written."""
 
@@ -245,7 +247,7 @@ class F2KillTest(_WithSteps):
     self.assertEqual(_on_disk(folder), _names(3, 9), killed)
     return latest, best
 
-  def test_what_orbax_leaves(self):
+  def test_f2_what_orbax_leaves(self):
     for left in (0, 1, 5):
       folder = self.copy(3, 6)
       temporary = folder / '9.orbax-checkpoint-tmp'
@@ -255,7 +257,7 @@ class F2KillTest(_WithSteps):
         path.unlink()
       self.assertEqual(self._go_on(folder, left), (6, 3))
 
-  def test_between_any_two_file_operations(self):
+  def test_f2_between_any_two_file_operations(self):
     self.fast()
     number, seen = 0, set()
     while True:
@@ -279,7 +281,7 @@ class F2KillTest(_WithSteps):
     ):  # fmt: skip
       self.assertIn(moment, seen)
 
-  def test_the_first_save(self):
+  def test_f2_the_first_save(self):
     self.fast()
     for number in range(100):
       folder = self.copy()
@@ -296,7 +298,7 @@ class F2KillTest(_WithSteps):
         break
     self.assertGreater(number, 10)
 
-  def test_in_the_deletion_of_an_old_best(self):
+  def test_f2_in_the_deletion_of_an_old_best(self):
     self.fast()
     for number in range(100):
       folder = self.copy(3)
@@ -313,7 +315,7 @@ class F2KillTest(_WithSteps):
         break
     self.assertEqual(_on_disk(folder), _names(9))
 
-  def test_while_damaged_ones_are_renamed(self):
+  def test_f2_while_damaged_ones_are_renamed(self):
     for number in range(10):
       folder = self.copy(3, 6, 9)
       for step in (6, 9):
@@ -332,7 +334,7 @@ class F2KillTest(_WithSteps):
       _on_disk(folder), sorted([*_names(3), '6.damaged', '9.damaged'])
     )
 
-  def test_while_the_only_damaged_one_is_replaced(self):
+  def test_f2_while_the_only_damaged_one_is_replaced(self):
     self.fast()
     size = _largest(self.template, 9).stat().st_size
     for number in range(100):
@@ -353,7 +355,7 @@ class F2KillTest(_WithSteps):
     ('replace', 'manifest.json', [6, 3]),
     ('rmdir', 'deleted', [9, 3]),
   )
-  def test_kill_9(self, operation, name, expected):
+  def test_f2_kill_9(self, operation, name, expected):
     """A true one, while the folder is locked (F16)."""
     folder = self.copy(3, 6)
     workdir = folder.parent
@@ -408,6 +410,7 @@ def _child(workdir, operation, name):
         checkpoints.close()
 
 
+@pytest.mark.faults
 class F5DamagedFileTest(_WithSteps):
   def _damage(self, kind, folder):
     path = _largest(folder, 9)
@@ -437,7 +440,7 @@ class F5DamagedFileTest(_WithSteps):
   @parameterized.parameters(
     'truncated', 'empty', 'missing', 'longer', 'changed', 'folder', 'manifest'
   )
-  def test_falls_back_and_goes_on(self, kind):
+  def test_f5_falls_back_and_goes_on(self, kind):
     self.fast()
     folder = self.copy(3, 6, 9)
     message = self._damage(kind, folder)
@@ -464,7 +467,7 @@ class F5DamagedFileTest(_WithSteps):
     self.assertEqual(_on_disk(folder), sorted(_names(3, 6, 9) + aside))
     self.assert_restores(folder, 9)
 
-  def test_none_is_good(self):
+  def test_f5_none_is_good(self):
     folder = self.copy(3, 9)
     self._damage('truncated', folder)
     _flip(_largest(folder, 3), 77)
@@ -484,7 +487,7 @@ class F5DamagedFileTest(_WithSteps):
             use(checkpoints)
     self.assertNotIn('9.damaged', _on_disk(folder))
 
-  def test_best_is_damaged(self):
+  def test_f5_best_is_damaged(self):
     folder = self.copy(3, 6, 9)
     self._flip_best(folder)
     with _open(folder) as checkpoints:
@@ -499,7 +502,7 @@ class F5DamagedFileTest(_WithSteps):
   def _flip_best(self, folder):
     _flip(_largest(folder, 3), 12345)
 
-  def test_saved_again_without_restoring(self):
+  def test_f5_saved_again_without_restoring(self):
     self.fast()
     folder = self.copy(6, 9)
     self._damage('truncated', folder)
@@ -507,7 +510,7 @@ class F5DamagedFileTest(_WithSteps):
       _save(checkpoints, 9)
     self.assertEqual(_on_disk(folder), sorted([*_names(9), '9.damaged']))
 
-  def test_without_manifest_is_not_offered(self):
+  def test_f5_without_manifest_is_not_offered(self):
     folder = self.copy(3, 9)
     (folder / '9.manifest.json').unlink()
     with _open(folder) as checkpoints:
@@ -518,7 +521,7 @@ class F5DamagedFileTest(_WithSteps):
       training.inspect_checkpoints(folder)[1].status, 'incomplete'
     )
 
-  def test_deleted_while_it_is_read(self):
+  def test_f5_deleted_while_it_is_read(self):
     folder = self.copy(3, 6)
     digest = _manifest._sha256
 
@@ -535,7 +538,7 @@ class F5DamagedFileTest(_WithSteps):
       with _open(folder, read_only=True) as checkpoints:
         self.assertEqual(checkpoints.latest_step, 9)
 
-  def test_another_model_is_not_damage(self):
+  def test_f5_another_model_is_not_damage(self):
     # F7: refused, and nothing is renamed.
     folder = self.copy(6, 9)
     with _open(folder) as checkpoints:
@@ -546,8 +549,9 @@ class F5DamagedFileTest(_WithSteps):
     self.assertEqual(_on_disk(folder), _names(6, 9))
 
 
+@pytest.mark.faults
 class F6FlippedBitTest(_WithSteps):
-  def test_every_flip_is_found(self):
+  def test_f6_every_flip_is_found(self):
     folder = self.copy(6, 9)
     random_bits = random.Random(6)
     files = [path for path in _files(folder, 9) if path.stat().st_size]
@@ -566,7 +570,7 @@ class F6FlippedBitTest(_WithSteps):
     self.assertGreater(flips, 120)
     self.assert_restores(folder, 9)
 
-  def test_flip_between_two_looks(self):
+  def test_f6_flip_between_two_looks(self):
     folder = self.copy(6, 9)
     with _open(folder, read_only=True) as checkpoints:
       self.assertEqual(checkpoints.latest_step, 9)
@@ -574,8 +578,9 @@ class F6FlippedBitTest(_WithSteps):
       self.assertEqual(checkpoints.latest_step, 6)
 
 
+@pytest.mark.faults
 class F14FailedSaveTest(_WithSteps):
-  def test_no_place_for_the_files(self):
+  def test_f14_no_place_for_the_files(self):
     # The kernel refuses, as with a quota.
     folder = self.copy(3, 6)
     limit = resource.getrlimit(resource.RLIMIT_FSIZE)
@@ -598,7 +603,7 @@ class F14FailedSaveTest(_WithSteps):
     self.assert_restores(folder, 9)
 
   @parameterized.parameters('save', 'latest_step', 'best_step', 'close')
-  def test_surfaces_once_at_the_next_call(self, name):
+  def test_f14_surfaces_once_at_the_next_call(self, name):
     self.fast()
     folder = self.copy(3, 6)
     full = OSError(errno.ENOSPC, os.strerror(errno.ENOSPC))
@@ -624,7 +629,7 @@ class F14FailedSaveTest(_WithSteps):
       _on_disk(folder)[-1:], ['9.manifest.json'] if name != 'close' else ['9']
     )
 
-  def test_folder_cannot_be_made(self):
+  def test_f14_folder_cannot_be_made(self):
     path = pathlib.Path(tiny.folder(self)) / 'file'
     path.write_text('')
     with self.assertRaisesRegex(
@@ -632,7 +637,7 @@ class F14FailedSaveTest(_WithSteps):
     ):
       training.Checkpoints(path / 'checkpoints')
 
-  def test_folder_is_gone(self):
+  def test_f14_folder_is_gone(self):
     folder = self.copy(3)
     with _open(folder) as checkpoints:
       shutil.rmtree(folder)
@@ -642,7 +647,7 @@ class F14FailedSaveTest(_WithSteps):
       ):
         _save(checkpoints, 9)
 
-  def test_read_only_folder(self):
+  def test_f14_read_only_folder(self):
     refused = OSError(errno.EROFS, os.strerror(errno.EROFS))
     folder = self.copy(3)
     with _open(folder) as checkpoints:
@@ -652,7 +657,7 @@ class F14FailedSaveTest(_WithSteps):
       self.assertEqual(checkpoints.latest_step, 3)
     self.assertEqual(_on_disk(folder), _names(3))
 
-  def test_old_ones_cannot_be_deleted(self):
+  def test_f14_old_ones_cannot_be_deleted(self):
     self.fast()
     folder = self.copy(3, 6)
     refused = OSError(errno.EACCES, os.strerror(errno.EACCES))
@@ -672,16 +677,16 @@ class F14FailedSaveTest(_WithSteps):
         _save(checkpoints, 9)
         raise error
 
-  def test_the_error_that_ends_a_run_stays(self):
+  def test_f14_the_error_that_ends_a_run_stays(self):
     with self.assertRaises(training.DivergedError):
       with self.assertWarnsRegex(UserWarning, 'No space left'):
         self._ends_with(training.DivergedError('too many'))
 
-  def test_who_was_stopped_is_told(self):
+  def test_f14_who_was_stopped_is_told(self):
     with self.assertRaisesRegex(training.CheckpointError, 'No space left'):
       self._ends_with(training.PreemptedError('at step 9'))
 
-  def test_not_finite_leaves_all_as_it_is(self):
+  def test_f14_not_finite_leaves_all_as_it_is(self):
     folder = self.copy(3, 6)
     state = _state(9)
     state = state.replace(ema_params={'w': jnp.array([1.0, jnp.nan])})
@@ -691,6 +696,7 @@ class F14FailedSaveTest(_WithSteps):
     self.assertEqual(_on_disk(folder), _names(3, 6))
 
 
+@pytest.mark.faults
 class F15RetentionTest(_WithSteps):
   """For kills in it see `F2KillTest`."""
 
@@ -701,7 +707,7 @@ class F15RetentionTest(_WithSteps):
     (2, None, [6, 9]),
     (1, 'another', [9]),
   )
-  def test_what_stays(self, keep_last, metric, expected):
+  def test_f15_what_stays(self, keep_last, metric, expected):
     self.fast()
     folder = self.copy()
     with training.Checkpoints(
@@ -711,7 +717,7 @@ class F15RetentionTest(_WithSteps):
         _save(checkpoints, step)
     self.assertEqual(_on_disk(folder), _names(*expected))
 
-  def test_older_ones_outlive_a_newer_without_manifest(self):
+  def test_f15_older_ones_outlive_a_newer_without_manifest(self):
     self.fast()
     folder = self.copy(3, 6)
     write = _manifest.write
@@ -724,7 +730,7 @@ class F15RetentionTest(_WithSteps):
       with _open(folder) as checkpoints:
         _save(checkpoints, 9)
 
-  def test_older_than_the_newest_is_refused(self):
+  def test_f15_older_than_the_newest_is_refused(self):
     self.fast()
     folder = self.copy(9)
     with _open(folder) as checkpoints:
@@ -733,7 +739,7 @@ class F15RetentionTest(_WithSteps):
       _save(checkpoints, 9)
     self.assertEqual(_on_disk(folder), _names(9))
 
-  def test_leftovers_are_removed_by_who_writes(self):
+  def test_f15_leftovers_are_removed_by_who_writes(self):
     folder = self.copy(9)
     left = ['3.deleted', '12.orbax-checkpoint-tmp', '12.manifest.json.tmp']
     others = ['notes.txt', 'old.deleted', '6.damaged']
@@ -746,7 +752,7 @@ class F15RetentionTest(_WithSteps):
     with _open(folder):
       self.assertEqual(_on_disk(folder), sorted(_names(9) + others))
 
-  def test_no_number(self):
+  def test_f15_no_number(self):
     with self.assertRaisesRegex(ValueError, 'at least 1, got 0'):
       training.Checkpoints(self.template, keep_last=0)
 
@@ -802,7 +808,7 @@ class WithoutManifestsTest(absltest.TestCase):
       shutil.copytree(original, folder)
       with _killed_at(number) as calls, _open(folder) as checkpoints:
         with contextlib.suppress(_KilledError):
-          checkpoints._adopt(checkpoints._reports())
+          checkpoints._folder.adopt()
       with _open(folder, read_only=True) as checkpoints:
         self.assertEqual(checkpoints.latest_step, 6)
       if len(calls) <= number:
@@ -810,10 +816,11 @@ class WithoutManifestsTest(absltest.TestCase):
     self.assertGreater(number, 20)
 
 
+@pytest.mark.faults
 class F16LockTest(absltest.TestCase):
-  """For two processes see `F2KillTest.test_kill_9`."""
+  """For two processes see `F2KillTest.test_f2_kill_9`."""
 
-  def test_second_is_refused(self):
+  def test_f16_second_is_refused(self):
     folder = pathlib.Path(tiny.folder(self)) / 'new' / 'run'
     with training.WorkdirLock(folder):
       owner = json.loads((folder / 'lock').read_text())
@@ -828,7 +835,7 @@ class F16LockTest(absltest.TestCase):
     with training.WorkdirLock(folder):
       pass
 
-  def test_given_back_after_an_error(self):
+  def test_f16_given_back_after_an_error(self):
     folder = tiny.folder(self)
     lock = training.WorkdirLock(folder)
     with self.assertRaises(ZeroDivisionError), lock:
@@ -836,14 +843,14 @@ class F16LockTest(absltest.TestCase):
     with lock:
       self.assertTrue(os.path.exists(f'{folder}/lock'))
 
-  def test_file_of_a_dead_process(self):
+  def test_f16_file_of_a_dead_process(self):
     folder = pathlib.Path(tiny.folder(self))
     (folder / 'lock').write_text('{"pid": 1, "host": "far' + 'away' * 99)
     with training.WorkdirLock(folder):
       owner = json.loads((folder / 'lock').read_text())
     self.assertEqual(owner['host'], socket.gethostname())
 
-  def test_owner_is_not_known_yet(self):
+  def test_f16_owner_is_not_known_yet(self):
     folder = pathlib.Path(tiny.folder(self))
     with training.WorkdirLock(folder):
       (folder / 'lock').write_text('')
@@ -853,7 +860,7 @@ class F16LockTest(absltest.TestCase):
         with training.WorkdirLock(folder):
           pass
 
-  def test_removed_between_opening_and_locking(self):
+  def test_f16_removed_between_opening_and_locking(self):
     folder = pathlib.Path(tiny.folder(self))
     flock, calls = _lock.fcntl.flock, []
 
@@ -868,7 +875,7 @@ class F16LockTest(absltest.TestCase):
         self.assertTrue((folder / 'lock').exists())
     self.assertLen(calls, 2)
 
-  def test_without_locks(self):
+  def test_f16_without_locks(self):
     folder = pathlib.Path(tiny.folder(self))
     with mock.patch.object(_lock, 'fcntl', None):
       with training.WorkdirLock(folder), training.WorkdirLock(folder):
@@ -880,8 +887,9 @@ class F16LockTest(absltest.TestCase):
           pass
 
 
+@pytest.mark.faults
 class ProgramsTest(absltest.TestCase):
-  def test_run_falls_back_locks_and_ends_the_same(self):
+  def test_f5_f16_run_falls_back_locks_and_ends_the_same(self):
     folder = pathlib.Path(tiny.folder(self))
     config = config_lib.replace(
       digits_lt.get_config('sgd'),

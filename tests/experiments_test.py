@@ -163,7 +163,8 @@ def test_evaluate_agrees_with_the_summary(trained):
   assert code == 0 and 'validation set' in out
 
 
-def test_workdir_of_another_configuration_is_refused(trained, tfds_dir):
+@pytest.mark.faults
+def test_f7_workdir_of_another_configuration_is_refused(trained, tfds_dir):
   workdir, _ = trained
   before = (workdir / 'config.json').read_text()
   code, _, error = _program(
@@ -546,7 +547,8 @@ def test_stopped_run_ends_bit_identical(word, tmp_path, tfds_dir, monkeypatch):
     ).read_text()
 
 
-def test_damaged_history_is_said(tmp_path, tfds_dir):
+@pytest.mark.faults
+def test_f22_damaged_history_is_said(tmp_path, tfds_dir):
   experiment = build.build(_config(tfds_dir, 'sgd', epochs=0.2))
   run.run(experiment, 0, tmp_path)
   path = tmp_path / 'metrics.jsonl'

@@ -292,7 +292,8 @@ class TestRandomCrops:
 class TestBrokenImages:
   @pytest.mark.parametrize('call', ['evaluation', 'crop'])
   @pytest.mark.parametrize('image_format', ['JPEG', 'PNG', 'WEBP'])
-  def test_truncated(self, image_format, call):
+  @pytest.mark.faults
+  def test_f19_truncated(self, image_format, call):
     content = _encode(_photo(80, 60), format=image_format)
     images, _ = _encoded([content, content[: len(content) // 2]], size=16)
     with pytest.raises(
@@ -339,7 +340,8 @@ class TestBrokenImages:
       source.examples(np.arange(5)).images[:]
 
   @pytest.mark.parametrize('image_size', [None, 8])
-  def test_broken_file(self, folder, image_size):
+  @pytest.mark.faults
+  def test_f19_broken_file(self, folder, image_size):
     (folder / 'ant' / '2.JPG').write_bytes(b'\xff\xd8\xff\xe0 cut off')
     source = data.FolderSource(folder, image_size=image_size)
     with pytest.raises(data.DataError, match=r'ant.2\.JPG (is not|cannot be)'):
@@ -482,7 +484,8 @@ class TestListSource:
       (b'ant/1.png 0\n\xff 0', r"list\.txt:2: 'utf-8' codec can't decode"),
     ],
   )
-  def test_what_is_wrong(self, folder, text, message):
+  @pytest.mark.faults
+  def test_f19_what_is_wrong(self, folder, text, message):
     with pytest.raises(data.DataError, match=message):
       data.ListSource(_list_file(folder, text), folder)
 

@@ -13,8 +13,12 @@ import signal
 import subprocess
 import sys
 
+import pytest
+
 from imbsam_jax import training
 from tests import killed_run
+
+pytestmark = pytest.mark.faults
 
 _ROOT = pathlib.Path(__file__).parents[1]
 _KILLS = int(os.environ.get('IMBSAM_SOAK_KILLS', '20'))

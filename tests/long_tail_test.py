@@ -5,6 +5,7 @@
 from absl.testing import absltest
 from absl.testing import parameterized
 import numpy as np
+import pytest
 
 from imbsam_jax import data
 
@@ -207,7 +208,8 @@ class ArraySourceTest(parameterized.TestCase):
     (np.zeros((2, 2), np.int64), [0, 1], 'uint8 or floating point, got int64'),
     (np.zeros((0, 2)), np.zeros(0, int), 'empty'),
   )
-  def test_errors(self, images, labels, message):
+  @pytest.mark.faults
+  def test_f19_errors(self, images, labels, message):
     with self.assertRaisesRegex(data.DataError, message):
       data.ArraySource(images, np.asarray(labels))
 

@@ -9,6 +9,7 @@ from absl.testing import parameterized
 import jax
 import jax.numpy as jnp
 import numpy as np
+import pytest
 
 import imbsam_jax
 from tests import links
@@ -183,7 +184,8 @@ class WeightsTest(parameterized.TestCase):
     ('no_tail', 5, 'makes no class tail.* 5 to 90.* then SGD', (1.0, 0.0)),
     ('all_tail', 91, 'makes every class tail.* 5 to 90.* SAM', (0.0, 1.0)),
   )
-  def test_degenerate_threshold_warns_and_works(
+  @pytest.mark.faults
+  def test_f11_degenerate_threshold_warns_and_works(
     self, threshold, message, shares
   ):
     message = f'`threshold`={threshold} {message}'

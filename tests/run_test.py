@@ -11,6 +11,7 @@ from absl.testing import parameterized
 import jax
 import jax.numpy as jnp
 import numpy as np
+import pytest
 
 from imbsam_jax import data
 from imbsam_jax import losses
@@ -113,7 +114,8 @@ class ResumeTest(parameterized.TestCase):
     tiny.assert_equal(first, again)
     self.assertEqual(history, history_again)
 
-  def test_history_cut_in_a_line_is_repaired(self):
+  @pytest.mark.faults
+  def test_f22_history_cut_in_a_line_is_repaired(self):
     folder = pathlib.Path(tiny.folder(self))
     with self.assertRaises(_StopError):
       _run(folder, self.parts, _StoppingBatches(self.batches, 8))
@@ -149,7 +151,8 @@ class NonFiniteTest(absltest.TestCase):
     self.parts = tiny.make(self.method, max_skipped=2)
     self.batches = tiny.batches(self.method, split=False)
 
-  def test_bad_batches_are_skipped_and_named(self):
+  @pytest.mark.faults
+  def test_f8_bad_batches_are_skipped_and_named(self):
     poisoned = _PoisonedBatches(self.batches, {3, 6})
     folder = tiny.folder(self)
     state, history, _ = _run(folder, self.parts, poisoned)
@@ -163,7 +166,8 @@ class NonFiniteTest(absltest.TestCase):
       clean, _ = train_step(step)(clean, self.batches[step])
     tiny.assert_equal(state.params, clean.params)
 
-  def test_too_many_end_the_run(self):
+  @pytest.mark.faults
+  def test_f9_too_many_end_the_run(self):
     poisoned = _PoisonedBatches(self.batches, set(range(4, 9)))
     folder = tiny.folder(self)
     with self.assertRaisesRegex(
@@ -193,7 +197,8 @@ class CheckpointsTest(absltest.TestCase):
     self.assertEqual(jax.tree.structure(restored), jax.tree.structure(state))
     tiny.assert_equal(restored, state)
 
-  def test_not_finite_is_not_saved(self):
+  @pytest.mark.faults
+  def test_f9_not_finite_is_not_saved(self):
     bad = jax.tree.map(lambda x: x * jnp.inf, self.state.params)
     with training.Checkpoints(self.folder) as checkpoints:
       with self.assertRaisesRegex(training.CheckpointError, 'not finite'):
@@ -222,7 +227,8 @@ class CheckpointsTest(absltest.TestCase):
     with self.assertRaisesRegex(training.CheckpointError, 'no folder'):
       training.Checkpoints(self.folder + '/none', read_only=True)
 
-  def test_another_model(self):
+  @pytest.mark.faults
+  def test_f7_another_model(self):
     with training.Checkpoints(self.folder) as checkpoints:
       checkpoints.save(self.state)
     other, _ = tiny.make(_method(), batch_norm=True)
@@ -233,7 +239,8 @@ class CheckpointsTest(absltest.TestCase):
 
 class PredictTest(parameterized.TestCase):
   @parameterized.parameters(1, 7, 8, 9, 44)
-  def test_every_example_counts_once(self, number):
+  @pytest.mark.faults
+  def test_f23_every_example_counts_once(self, number):
     all_examples = tiny.examples()
     rows = np.random.RandomState(number).permutation(44)[:number]
     examples = data.Examples(

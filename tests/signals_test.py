@@ -24,10 +24,13 @@ _ROOT = pathlib.Path(__file__).parents[1]
 # Of the process that finished the run.
 _OWN = ('seconds', 'images_per_second', 'step_programs')
 
-pytestmark = pytest.mark.skipif(
-  threading.current_thread() is not threading.main_thread(),
-  reason='signals go to the main thread',
-)
+pytestmark = [
+  pytest.mark.faults,
+  pytest.mark.skipif(
+    threading.current_thread() is not threading.main_thread(),
+    reason='signals go to the main thread',
+  ),
+]
 
 
 @pytest.fixture(scope='module')
@@ -140,7 +143,7 @@ def test_f4_signal_in_the_last_step(experiment, whole, tmp_path, monkeypatch):
   _assert_ends_alike(experiment, tmp_path, whole)
 
 
-def test_second_signal_leaves_at_once(monkeypatch, capfd):
+def test_f3_second_signal_leaves_at_once(monkeypatch, capfd):
   left = []
   monkeypatch.setattr(os, '_exit', left.append)
   with signals.deferred() as stop:
@@ -153,7 +156,7 @@ def test_second_signal_leaves_at_once(monkeypatch, capfd):
   assert 'SIGINT again: leaving at once' in capfd.readouterr().err
 
 
-def test_handlers_are_put_back():
+def test_f3_handlers_are_put_back():
   before = [signal.getsignal(n) for n in (signal.SIGTERM, signal.SIGINT)]
   with signals.leaving('text'), signals.deferred():
     pass
@@ -181,7 +184,7 @@ def _start(workdir, tfds_dir):
   )
 
 
-def test_program_exits_143_and_says_how_to_go_on(whole, tfds_dir, tmp_path):
+def test_f3_program_exits_143_and_says_how_to_go_on(whole, tfds_dir, tmp_path):
   del whole  # It has prepared the digits.
   # While it sets up: nothing to save.
   process = _start(tmp_path, tfds_dir)

@@ -11,6 +11,7 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 import optax
+import pytest
 
 import imbsam_jax
 from tests import trees
@@ -94,7 +95,8 @@ class SkipTest(parameterized.TestCase):
     self.assertFalse(states[4].exhausted)
     self.assertTrue(states[5].exhausted)
 
-  def test_never_lets_one_through(self):
+  @pytest.mark.faults
+  def test_f9_never_lets_one_through(self):
     chain = optax.sgd(0.1, momentum=0.9)
     tx = imbsam_jax.skip_nonfinite(chain, max_consecutive=1)
     updates, states = _run(tx, [GOOD] + [BAD] * 6 + [GOOD])
@@ -135,11 +137,12 @@ class TwoPassTest(parameterized.TestCase):
 
   @parameterized.named_parameters(
     ('clean', BAD, GOOD),
-    ('F10_perturbed_only', GOOD, BAD),
+    ('perturbed_only', GOOD, BAD),
     ('both', BAD, BAD),
     ('infinite', GOOD, GOOD.at[0].set(jnp.inf)),
   )
-  def test_is_skipped(self, clean, perturbed):
+  @pytest.mark.faults
+  def test_f10_is_skipped(self, clean, perturbed):
     updates, before, after = self._update(clean, perturbed)
     trees.assert_same_values(updates, np.zeros(3))
     trees.assert_equal(after.inner_state, before.inner_state)

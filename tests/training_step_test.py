@@ -9,6 +9,7 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 import optax
+import pytest
 
 from imbsam_jax import data
 from imbsam_jax import training
@@ -145,7 +146,8 @@ class StepTest(parameterized.TestCase):
       np.testing.assert_allclose(x, y, atol=1e-6)
 
   @parameterized.product(word=list(_all_methods()), batch_norm=[False, True])
-  def test_skipped_step_leaves_everything(self, word, batch_norm):
+  @pytest.mark.faults
+  def test_f8_skipped_step_leaves_everything(self, word, batch_norm):
     method = _all_methods()[word]
     state, train_step = tiny.make(method, batch_norm=batch_norm, ema_decay=0.9)
     batches = tiny.batches(method, split=False)
@@ -263,7 +265,8 @@ class StageTest(absltest.TestCase):
     self.assertLen(method.stages, 1)
     self.assertEqual(method.stage(0).perturbed, (False, True))
 
-  def test_degenerate_thresholds_warn_and_run(self):
+  @pytest.mark.faults
+  def test_f11_degenerate_thresholds_warn_and_run(self):
     for threshold, tail in ((1, 'no class tail'), (99, 'every class tail')):
       with self.assertWarnsRegex(UserWarning, tail):
         method = methods.imbsam(tiny.COUNTS, 0.1, threshold=threshold)

@@ -61,18 +61,28 @@ def main() -> None:
   for name, (word, changes) in _CASES.items():
     found[name] = _train(_experiment(data_dir, word, changes), 'test')
   reads = []
+  found['several_steps'] = _train(
+    _experiment(
+      data_dir,
+      'imbsam',
+      {'data.stratify': False, 'optimizer.threshold': 60},
+      steps_per_call=_STEPS,
+    ),
+    'test',
+  )
   for name, (word, changes) in _LAYOUTS.items():
     experiment = _experiment(data_dir, word, changes, images=_encoded(reads))
     reads.clear()
     found[name] = _train(experiment, 'validation') | {'reads': list(reads)}
   if several:
     _check_agreement()
+    _check_parts()
     _check_folders(pathlib.Path(folder), _experiment(data_dir, 'sgd', {}))
   path = pathlib.Path(folder) / f'{index}_of_{count}.json'
   path.write_text(json.dumps(found))
 
 
-def _experiment(data_dir, word, changes, *, images=None):
+def _experiment(data_dir, word, changes, *, images=None, steps_per_call=None):
   config = config_lib.replace(
     digits_lt.get_config(word),
     {
@@ -83,7 +93,7 @@ def _experiment(data_dir, word, changes, *, images=None):
     }
     | changes,
   )
-  return build.build(config, data=images)
+  return build.build(config, data=images, steps_per_call=steps_per_call)
 
 
 def _encoded(reads):
@@ -118,7 +128,14 @@ def _train(experiment, split):
   """Losses of some steps, sums of parameters, and the metrics after them."""
   state, batches = experiment.init(1), experiment.batches(1)
   losses = []
-  for step in range(_STEPS):
+  if experiment.several is not None:
+    chunk = data.stack_batches([batches[step] for step in range(_STEPS)])
+    # Tails of several sizes, of which all but one are filled up.
+    assert len({batches[k].weights[1].shape for k in range(_STEPS)}) > 1
+    chunk = experiment.several.put_batches(chunk)
+    state, metrics = experiment.several.steps(0)(state, chunk)
+    losses = jax.device_get(metrics['loss']).tolist()
+  for step in range(len(losses), _STEPS):
     batch = experiment.put(batches[step])
     state, metrics = experiment.train_step(step)(state, batch)
     losses.append(float(metrics['loss']))
@@ -128,12 +145,12 @@ def _train(experiment, split):
 
 
 def _check_agreement() -> None:
-  first = training.is_first()
+  first = training.is_first_process()
   here = jax.process_index()
-  texts = training.gather(['x' * (10 + 1000 * here), None, 1.5])
+  texts = training.from_each_process(['x' * (10 + 1000 * here), None, 1.5])
   assert texts == [['x' * 10, None, 1.5], ['x' * 1010, None, 1.5]]
   calls = []
-  told = training.in_first(lambda: calls.append(here) or {'seven': 7})
+  told = training.in_first_process(lambda: calls.append(here) or {'seven': 7})
   assert told == {'seven': 7}
   assert calls == ([0] if first else [])
 
@@ -141,7 +158,9 @@ def _check_agreement() -> None:
     raise training.CheckpointError('no place')
 
   expected = training.CheckpointError if first else training.OtherProcessError
-  assert 'no place' in _error_of(expected, lambda: training.in_first(fail))
+  assert 'no place' in _error_of(
+    expected, lambda: training.in_first_process(fail)
+  )
 
   # What one process sees at its third call, all hear of at the same one.
   asked = []
@@ -154,14 +173,38 @@ def _check_agreement() -> None:
   assert [anywhere() for _ in range(7)] == [False] * 4 + [True] + [False] * 2
 
 
+def _check_parts() -> None:
+  here = jax.process_index()
+  assert training.part_of(training.data_mesh()) == data.Part(here, 2)
+  local = training.data_mesh(jax.local_devices())
+  assert training.part_of(local) == data.WHOLE
+  own = [d for d in jax.devices() if d.process_index == 0]
+  other = [d for d in jax.devices() if d.process_index == 1]
+  message = _error_of(
+    ValueError,
+    lambda: training.part_of(training.data_mesh([own[0], *other])),
+  )
+  assert 'the same number of devices' in message
+  # Each by itself, on its own devices.
+  examples = data.Examples(np.arange(1.0, 6.0, dtype=np.float32), np.zeros(5))
+  (found,) = training.over_examples(
+    jax.jit(lambda variables, images: (variables * images,)),
+    training.replicate(local, np.float32(2)),
+    examples,
+    batch_size=4,
+    mesh=local,
+  )
+  np.testing.assert_array_equal(found, 2 * examples.images)
+
+
 def _check_folders(folder, experiment) -> None:
-  first, here = training.is_first(), jax.process_index()
+  first, here = training.is_first_process(), jax.process_index()
   # The lock, and who has which files and flags.
   config, ours = experiment.config, experiment.fingerprint
   with training.WorkdirLock(folder / 'run'):
     workdir.claim(folder / 'run', config, ours)
     assert (folder / 'run' / 'lock').exists()
-    training.gather(None)
+    training.from_each_process(None)
   other = config if first else config_lib.replace(config, {'epochs': 3.0})
   message = _error_of(
     app.UsageError, lambda: workdir.claim(folder / 'run', other, ours)
@@ -187,7 +230,7 @@ def _check_folders(folder, experiment) -> None:
   if first:
     path = next((folder / 'saved' / '2').rglob('manifest.ocdbt'))
     path.write_bytes(b'')
-  training.gather(None)
+  training.from_each_process(None)
   with warnings.catch_warnings(record=True) as caught:
     warnings.simplefilter('always')
     with training.Checkpoints(

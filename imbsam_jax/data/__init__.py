@@ -27,6 +27,7 @@ from imbsam_jax.data._order import sampled_order
 from imbsam_jax.data._order import shuffled_order
 from imbsam_jax.data._order import stratified_order
 from imbsam_jax.data._part import Part
+from imbsam_jax.data._part import WHOLE
 from imbsam_jax.data._prefetch import prefetch
 from imbsam_jax.data._random_crops import RandomCrops
 from imbsam_jax.data._sources import ArraySource
@@ -46,6 +47,7 @@ from imbsam_jax.data._tables import read_table
 from imbsam_jax.data._tables import Table
 
 __all__ = [
+  'WHOLE',
   'AnomalySplit',
   'ArraySource',
   'DataError',

@@ -159,7 +159,7 @@ def take_rows(
   *,
   step: int,
   places: np.ndarray,
-  own: Any,
+  own: slice | np.ndarray,
 ) -> dict[str, np.ndarray]:
   """Rows of a batch, see `TrainBatch`; only images of `own` rows are there."""
   stored = examples.images

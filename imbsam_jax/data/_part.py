@@ -11,12 +11,15 @@ class Part(NamedTuple):
   Each process makes every batch, so that all agree on it, but decodes the
   images of its own rows only; those of others stay 0.
 
+  For a mesh of devices: `training.part_of`. Batches that are to be stacked are
+  made whole, see `stack_batches`.
+
   >>> Part(1, 4).rows(64)
   slice(16, 32, None)
 
   Attributes:
-    index: Number of the process, ``jax.process_index()``.
-    count: Number of processes, ``jax.process_count()``.
+    index: Number of the process.
+    count: Number of processes.
   """
 
   index: int = 0

@@ -207,7 +207,8 @@ def stack_batches(
   For steps that one call makes one after the other, or runs side by side.
 
   Args:
-    batches: Batches of host arrays, without a table.
+    batches: Batches of host arrays, without a table, and whole, not a `Part`:
+      where a group is filled up, rows come to devices of other processes.
 
   Returns:
     A `TrainBatch` whose arrays have ``len(batches)`` entries.

@@ -20,13 +20,14 @@ from imbsam_jax.training._optimizer import learning_rate_schedule
 from imbsam_jax.training._optimizer import make_optimizer
 from imbsam_jax.training._per_device import per_device
 from imbsam_jax.training._per_device import per_device_link
-from imbsam_jax.training._processes import gather
+from imbsam_jax.training._processes import from_each_process
 from imbsam_jax.training._processes import in_any_process
-from imbsam_jax.training._processes import in_first
-from imbsam_jax.training._processes import is_first
+from imbsam_jax.training._processes import in_first_process
+from imbsam_jax.training._processes import is_first_process
 from imbsam_jax.training._several import scan_steps
 from imbsam_jax.training._several import side_by_side
 from imbsam_jax.training._sharding import data_mesh
+from imbsam_jax.training._sharding import part_of
 from imbsam_jax.training._sharding import replicate
 from imbsam_jax.training._sharding import shard_batch
 from imbsam_jax.training._sharding import shard_rows
@@ -65,11 +66,11 @@ __all__ = [
   'data_mesh',
   'fit',
   'fit_side_by_side',
-  'gather',
+  'from_each_process',
   'in_any_process',
-  'in_first',
+  'in_first_process',
   'inspect_checkpoints',
-  'is_first',
+  'is_first_process',
   'learning_rate_schedule',
   'make_feature_step',
   'make_optimizer',
@@ -78,6 +79,7 @@ __all__ = [
   'methods',
   'over_examples',
   'params_sha256',
+  'part_of',
   'per_device',
   'per_device_link',
   'predict',

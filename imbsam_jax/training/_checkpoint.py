@@ -18,6 +18,9 @@ from imbsam_jax.training import _checkpoint_folder
 from imbsam_jax.training import _processes
 from imbsam_jax.training import _state
 
+# Seconds in which a checkpoint is on disk, or has failed.
+_TIMEOUT = 300
+
 # Typed for more than the trees of this package.
 _save_async: Any = ocp.save_async
 _load: Any = ocp.load
@@ -69,7 +72,7 @@ class Checkpoints:
       read_only=read_only,
     )
     self.directory = self._folder.path
-    _processes.in_first(self._folder.open)
+    _processes.in_first_process(self._folder.open)
     self._worker = concurrent.futures.ThreadPoolExecutor(1, 'checkpoints')
     self._pending: concurrent.futures.Future[None] | None = None
 
@@ -97,7 +100,7 @@ class Checkpoints:
         must not be an accident.
     """
     self._wait()
-    return _processes.in_first(self._folder.latest_step)
+    return _processes.in_first_process(self._folder.latest_step)
 
   @property
   def best_step(self) -> int | None:
@@ -106,7 +109,7 @@ class Checkpoints:
     Warns if a better one is damaged.
     """
     self._wait()
-    return _processes.in_first(self._folder.best_step)
+    return _processes.in_first_process(self._folder.best_step)
 
   def save(
     self,
@@ -130,7 +133,7 @@ class Checkpoints:
     """
     self._wait()
     step = int(state.step)
-    if _processes.in_first(lambda: not self._folder.make_place(step)):
+    if _processes.in_first_process(lambda: not self._folder.make_place(step)):
       # Whoever saved it may have been killed before it deleted older ones.
       self._pending = self._worker.submit(self._delete_old, step)
       return
@@ -146,6 +149,8 @@ class Checkpoints:
     # In the background, Orbax's threads would wait minutes for a folder that
     # could not be made.
     context.async_options.create_directories_asynchronously = False
+    # If one process cannot write, the others learn it by not waiting longer.
+    context.async_options.timeout_secs = _TIMEOUT
     try:
       with context:
         response = _save_async(
@@ -170,7 +175,9 @@ class Checkpoints:
         model.
     """
     self._wait()
-    chosen, seconds = _processes.in_first(lambda: self._folder.choose(step))
+    chosen, seconds = _processes.in_first_process(
+      lambda: self._folder.choose(step)
+    )
     abstract = jax.tree.map(
       lambda x: jax.ShapeDtypeStruct(x.shape, x.dtype, sharding=x.sharding),
       like,
@@ -182,7 +189,7 @@ class Checkpoints:
         f'the checkpoint of step {chosen} in {self.directory} cannot be read: '
         f'{error}'
       ) from error
-    if _processes.is_first():
+    if _processes.is_first_process():
       with contextlib.suppress(OSError):  # The next save tries again.
         self._folder.adopt()
     return state, seconds
@@ -210,7 +217,7 @@ class Checkpoints:
       self._wait_here()
     except _errors.CheckpointError as error:
       own = error
-    texts = _processes.gather(own and str(own))
+    texts = _processes.from_each_process(own and str(own))
     if own is not None:
       raise own
     others = [text for text in texts if text]
@@ -226,18 +233,18 @@ class Checkpoints:
     """What is done in the background."""
     try:
       response.result()
-      if _processes.is_first():
+      if _processes.is_first_process():
         self._folder.complete(step, **notes)
     except Exception as error:
       raise self._failed(step, error) from error
     self._delete_old(step)
 
   def _delete_old(self, step: int) -> None:
-    if _processes.is_first():
+    if _processes.is_first_process():
       self._folder.delete_old(step)
 
   def _failed(self, step: int, error: Exception) -> _errors.CheckpointError:
-    if _processes.is_first():
+    if _processes.is_first_process():
       self._folder.discard()
     return self._folder.not_saved(step, error)
 

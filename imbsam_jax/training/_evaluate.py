@@ -11,7 +11,6 @@ from jax.experimental import multihost_utils
 import numpy as np
 
 from imbsam_jax.data import Examples
-from imbsam_jax.data import Part
 from imbsam_jax.data import prefetch
 from imbsam_jax.training import _sharding
 
@@ -83,7 +82,7 @@ def over_examples(
     raise ValueError('there are no examples to evaluate.')
 
   stored = examples.images
-  own = Part(jax.process_index(), jax.process_count()).rows(batch_size)
+  own = _sharding.part_of(mesh).rows(batch_size)
 
   def take(batch):
     rows = np.arange(batch * batch_size, (batch + 1) * batch_size)

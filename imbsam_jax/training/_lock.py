@@ -46,7 +46,7 @@ class WorkdirLock:
     Raises:
       CheckpointError: Another process holds it.
     """
-    _processes.in_first(self._take)
+    _processes.in_first_process(self._take)
     return self
 
   def _take(self) -> None:

@@ -2,8 +2,8 @@
 # SPDX-License-Identifier: Apache-2.0
 """Several processes on one run: the first writes files, all agree.
 
-Everything here is called by all processes, in the same order, and costs nothing
-where there is only one.
+Everything here is called by all processes, in the same order; where there is
+only one, nothing is sent.
 """
 
 import collections
@@ -22,12 +22,12 @@ from imbsam_jax.training import _sharding
 _LAG = 2
 
 
-def is_first() -> bool:
+def is_first_process() -> bool:
   """Whether this is the process that writes files and prints."""
   return jax.process_index() == 0
 
 
-def in_first(function: Callable[[], Any]) -> Any:
+def in_first_process(function: Callable[[], Any]) -> Any:
   """Calls a function in the first process, and tells all what it gave.
 
   Args:
@@ -43,12 +43,12 @@ def in_first(function: Callable[[], Any]) -> Any:
   if jax.process_count() == 1:
     return function()
   outcome, error = None, None
-  if is_first():
+  if is_first_process():
     try:
-      outcome = {'value': function()}
+      outcome = {'value': json.loads(json.dumps(function()))}
     except Exception as caught:
       error, outcome = caught, {'error': str(caught)}
-  outcome = gather(outcome)[0]
+  outcome = from_each_process(outcome)[0]
   if error is not None:
     raise error
   if 'error' in outcome:
@@ -56,17 +56,19 @@ def in_first(function: Callable[[], Any]) -> Any:
   return outcome['value']
 
 
-def gather(value: Any) -> list[Any]:
+def from_each_process(value: Any) -> list[Any]:
   """A value of each process, in order, in all of them.
 
   Args:
-    value: What fits into JSON.
+    value: What fits into JSON, and comes back as what JSON has for it.
   """
   if jax.process_count() == 1:
     return [value]
   text = np.frombuffer(json.dumps(value).encode(), np.uint8)
   sizes = multihost_utils.process_allgather(np.array([len(text)], np.int32))
-  padded = np.zeros(int(np.max(sizes)), np.uint8)
+  # A few sizes only, as each is a program to compile.
+  size = 1 << (int(np.max(sizes)) - 1).bit_length()
+  padded = np.zeros(size, np.uint8)
   padded[: len(text)] = text
   texts = np.asarray(multihost_utils.process_allgather(padded))
   return [

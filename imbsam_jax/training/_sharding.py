@@ -8,6 +8,7 @@ from typing import Any
 import jax
 import numpy as np
 
+from imbsam_jax.data import Part
 from imbsam_jax.data import TrainBatch
 
 
@@ -21,6 +22,24 @@ def data_mesh(devices: Sequence[jax.Device] | None = None) -> jax.sharding.Mesh:
   return jax.sharding.Mesh(
     np.array(devices), ('data',), axis_types=(jax.sharding.AxisType.Auto,)
   )
+
+
+def part_of(mesh: jax.sharding.Mesh) -> Part:
+  """The rows of a batch that this process puts on its devices of a mesh.
+
+  Raises:
+    ValueError: Processes have different numbers of devices, or these are not
+      neighbours, as those of `data_mesh` are.
+  """
+  owners = [device.process_index for device in mesh.devices.flat]
+  processes = sorted(set(owners))
+  number = len(owners) // len(processes)
+  if owners != [process for process in processes for _ in range(number)]:
+    raise ValueError(
+      'every process needs the same number of devices, those of each side by '
+      f'side in the mesh; got devices of the processes {owners}.'
+    )
+  return Part(processes.index(jax.process_index()), len(processes))
 
 
 def replicate(mesh: jax.sharding.Mesh, tree: Any) -> Any:

@@ -32,9 +32,9 @@ class History:
   """
 
   def __init__(self, path: pathlib.Path, *, start: int = 0):
-    self._path = path if _processes.is_first() else None
+    self._path = path if _processes.is_first_process() else None
     self.records: list[dict[str, Any]] = []
-    _processes.in_first(lambda: self._read(path, start))
+    _processes.in_first_process(lambda: self._read(path, start))
 
   def _read(self, path: pathlib.Path, start: int) -> None:
     self.records = [r for r in read_history(path) if r['step'] <= start]
