@@ -3,10 +3,7 @@
 """The programs of anomaly detection: files, numbers, messages, exit codes."""
 
 import json
-import os
 import pathlib
-import subprocess
-import sys
 
 import numpy as np
 import pytest
@@ -22,6 +19,7 @@ from imbsam_jax import anomaly
 from imbsam_jax import data
 from imbsam_jax import metrics
 from imbsam_jax import training
+from tests import programs
 
 _ROOT = pathlib.Path(__file__).parents[1]
 _CONFIG = '--config=experiments/configs/anomaly.py'
@@ -59,25 +57,12 @@ def _config(folder, word='imbsam', **changes):
   )
 
 
-def _program(name, *arguments):
-  environment = os.environ | {'JAX_COMPILATION_CACHE_DIR': '/tmp/imbsam_tests'}
-  environment.pop('XLA_FLAGS', None)
-  return subprocess.run(
-    [sys.executable, '-m', f'experiments.{name}', *arguments],
-    cwd=_ROOT,
-    env=environment,
-    capture_output=True,
-    text=True,
-    check=False,
-  )
-
-
 @pytest.fixture(scope='module')
 def program_run(folder, tmp_path_factory):
   workdir = tmp_path_factory.mktemp('run')
   small = [f'--config.{name}={value}' for name, value in _SMALL.items()]
-  result = _program(
-    'anomaly',
+  result = programs.run(
+    'experiments.anomaly',
     f'{_CONFIG}:imbsam',
     f'--config.data.path={folder / "first.npz"}',
     f'--workdir={workdir}',
@@ -141,8 +126,11 @@ def test_program_refuses_the_folder_of_another_run(folder, program_run):
   ],
 )
 def test_mistakes_end_in_a_message(arguments, code, message, tmp_path):
-  result = _program(
-    'anomaly', f'{_CONFIG}:imbsam', f'--workdir={tmp_path}', *arguments
+  result = programs.run(
+    'experiments.anomaly',
+    f'{_CONFIG}:imbsam',
+    f'--workdir={tmp_path}',
+    *arguments,
   )
   assert result.returncode == code, result.stderr
   assert message in result.stderr
@@ -150,21 +138,23 @@ def test_mistakes_end_in_a_message(arguments, code, message, tmp_path):
 
 
 def test_unknown_method_names_the_nearest():
-  result = _program('anomaly', f'{_CONFIG}:imbsan', '--workdir=unused')
+  result = programs.run(
+    'experiments.anomaly', f'{_CONFIG}:imbsan', '--workdir=unused'
+  )
   assert result.returncode == 2
   assert "Did you mean 'imbsam'" in result.stderr
 
 
 def test_help_lists_the_methods():
-  result = _program('anomaly', f'{_CONFIG}:help')
+  result = programs.run('experiments.anomaly', f'{_CONFIG}:help')
   assert result.returncode == 0
   for word in anomaly_config.WORDS:
     assert f'\n{word} ' in f'\n{result.stdout}'
 
 
 def test_a_configuration_of_classifiers_is_refused(tmp_path):
-  result = _program(
-    'anomaly',
+  result = programs.run(
+    'experiments.anomaly',
     '--config=experiments/configs/digits_lt.py:imbsam',
     f'--workdir={tmp_path}',
   )
@@ -291,8 +281,11 @@ def test_complete_cells_are_not_fitted_again(comparison, monkeypatch):
 
 
 def test_tables_by_folder_file_and_name(folder, tmp_path):
-  result = _program(
-    'compare_anomaly', _CONFIG, f'--tables={tmp_path}', f'--workdir={tmp_path}'
+  result = programs.run(
+    'experiments.compare_anomaly',
+    _CONFIG,
+    f'--tables={tmp_path}',
+    f'--workdir={tmp_path}',
   )
   assert result.returncode == 2
   assert 'there is no .npz, .mat, .csv file' in result.stderr

@@ -36,6 +36,7 @@ from imbsam_jax import training
 from imbsam_jax.training import _checkpoint
 from imbsam_jax.training import _lock
 from imbsam_jax.training import _manifest
+from tests import programs
 from tests import tiny_training as tiny
 
 _ROOT = pathlib.Path(__file__).parents[1]
@@ -942,13 +943,7 @@ class ProgramsTest(absltest.TestCase):
     self.assertIn('verify WORKDIR', errors)
 
   def _program(self, *arguments):
-    done = subprocess.run(
-      [sys.executable, '-m', 'experiments.checkpoint', *arguments],
-      capture_output=True,
-      text=True,
-      cwd=_ROOT,
-      env=os.environ | {'PYTHONPATH': str(_ROOT)},
-    )
+    done = programs.run('experiments.checkpoint', *arguments)
     self.assertNotIn('Traceback', done.stderr)
     return done.returncode, done.stdout, done.stderr
 

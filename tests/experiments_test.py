@@ -3,7 +3,6 @@
 """The programs as a user meets them: output, files, messages, exit codes."""
 
 import json
-import os
 import pathlib
 import re
 import subprocess
@@ -24,6 +23,7 @@ from experiments import run
 from experiments import workdir as workdir_lib
 from experiments.configs import digits_lt
 from imbsam_jax import training
+from tests import programs
 from tests import tiny_training as tiny
 
 _ROOT = pathlib.Path(__file__).parents[1]
@@ -51,16 +51,11 @@ def _config(tfds_dir, word='imbsam', **changes):
 
 def _program(name, *arguments, tfds_dir=None):
   """Runs a program as from the shell: exit code, output, errors."""
-  command = [sys.executable, '-m', f'experiments.{name}']
+  fields = []
   if tfds_dir:
-    command += [f'--config.{key}={value}' for key, value in _SMALL.items()]
-    command += [f'--config.data.data_dir={tfds_dir}']
-  command += arguments
-  environment = os.environ | {'JAX_COMPILATION_CACHE_DIR': '/tmp/imbsam_tests'}
-  environment.pop('XLA_FLAGS', None)
-  done = subprocess.run(
-    command, cwd=_ROOT, capture_output=True, text=True, env=environment
-  )
+    fields = [f'--config.{key}={value}' for key, value in _SMALL.items()]
+    fields += [f'--config.data.data_dir={tfds_dir}']
+  done = programs.run(f'experiments.{name}', *fields, *arguments)
   assert 'Traceback' not in done.stderr, done.stderr
   return done.returncode, done.stdout, done.stderr
 

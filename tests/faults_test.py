@@ -33,9 +33,6 @@ from tests import programs
 
 pytestmark = pytest.mark.faults
 
-# Of the process that finished the run.
-_OWN = ('seconds', 'images_per_second', 'step_programs')
-
 
 def _config(tfds_dir, word='imbsam', **changes):
   changes = {name.replace('__', '.'): value for name, value in changes.items()}
@@ -95,7 +92,7 @@ def _contents(folder):
 
 def _assert_ends_alike(found, expected):
   for name, value in expected.items():
-    assert name in _OWN or found[name] == value, name
+    assert name in programs.OWN_NUMBERS or found[name] == value, name
 
 
 # ------------------------------------------------------------- F7 and F17
@@ -139,6 +136,29 @@ def test_f17_another_batch_size(experiment, stopped):
   changes = {'data.batch_size': 64}
   other = build.build(config_lib.replace(experiment.config, changes))
   _assert_refused(other, 0, stopped, 'data.batch_size: 32 there, 64 now')
+
+
+def test_f17_other_devices_are_allowed(whole, stopped, tmp_path):
+  folder = tmp_path / 'run'
+  shutil.copytree(stopped, folder)
+  done = programs.run(
+    'experiments.train',
+    f'--config=experiments/configs/from_json.py:{folder / "config.json"}',
+    f'--workdir={folder}',
+    devices=1,
+  )
+  assert done.returncode == 0, done.stderr
+  assert ' on 1 cpu device(s)' in done.stdout
+  found, expected = (
+    training.read_history(f / 'metrics.jsonl') for f in (folder, whole[0])
+  )
+  assert [r['step'] for r in found] == [r['step'] for r in expected]
+  for one, other in zip(found, expected, strict=True):
+    if 'loss' in one:
+      np.testing.assert_allclose(one['loss'], other['loss'], rtol=1e-5)
+  scores = json.loads((folder / 'summary.json').read_text())
+  for name in ('top1', 'balanced', 'tail', 'ece'):
+    assert scores[name] == pytest.approx(whole[1][name], rel=1e-5), name
 
 
 def test_f17_another_seed(experiment, stopped):

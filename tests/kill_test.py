@@ -10,35 +10,23 @@ import os
 import pathlib
 import random
 import signal
-import subprocess
-import sys
 
 import pytest
 
 from imbsam_jax import training
 from tests import killed_run
+from tests import programs
 
 pytestmark = pytest.mark.faults
 
 _ROOT = pathlib.Path(__file__).parents[1]
 _KILLS = int(os.environ.get('IMBSAM_SOAK_KILLS', '20'))
 _SEED = int(os.environ.get('IMBSAM_SOAK_SEED', '1'))
-# Of the process that finished the run.
-_OWN = ('seconds', 'images_per_second', 'step_programs')
 
 
 def _run(folder, tfds_dir, step=-1, milliseconds=0):
-  environment = os.environ | {'JAX_COMPILATION_CACHE_DIR': '/tmp/imbsam_tests'}
-  environment.pop('XLA_FLAGS', None)
-  command = [sys.executable, '-m', 'tests.killed_run', str(folder), tfds_dir]
-  return subprocess.run(
-    [*command, str(step), str(milliseconds)],
-    cwd=_ROOT,
-    env=environment,
-    capture_output=True,
-    text=True,
-    check=False,
-  )
+  arguments = (str(folder), tfds_dir, str(step), str(milliseconds))
+  return programs.run('tests.killed_run', *arguments)
 
 
 def test_f1_killed_at_random_moments(tmp_path, tfds_dir):
@@ -62,7 +50,7 @@ def test_f1_killed_at_random_moments(tmp_path, tfds_dir):
   expected = json.loads((whole / 'summary.json').read_text())
   found = json.loads((killed / 'summary.json').read_text())
   for name, value in expected.items():
-    assert name in _OWN or found[name] == value, name
+    assert name in programs.OWN_NUMBERS or found[name] == value, name
   for name in ('metrics.jsonl', 'per_class.csv'):
     assert (killed / name).read_bytes() == (whole / name).read_bytes(), name
   records = training.read_history(killed / 'metrics.jsonl')

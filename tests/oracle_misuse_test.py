@@ -181,7 +181,7 @@ class WeightsTest(parameterized.TestCase):
         weights(**{name: value})
 
   @parameterized.named_parameters(
-    ('no_tail', 5, 'makes no class tail.* 5 to 90.* then SGD', (1.0, 0.0)),
+    ('no_tail', 5, 'makes no class tail.* 5 to 90.* is SGD', (1.0, 0.0)),
     ('all_tail', 91, 'makes every class tail.* 5 to 90.* SAM', (0.0, 1.0)),
   )
   @pytest.mark.faults

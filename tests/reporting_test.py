@@ -3,10 +3,6 @@
 """How results are reported, and runs that share a program or a call."""
 
 import json
-import os
-import pathlib
-import subprocess
-import sys
 import types
 
 import jax
@@ -22,6 +18,7 @@ from experiments import run
 from experiments.configs import digits_lt
 from imbsam_jax import metrics
 from imbsam_jax import training
+from tests import programs
 
 
 class _Linear:
@@ -182,17 +179,10 @@ def test_benchmark_counts_what_the_methods_must_reach(tmp_path):
   # In a process of its own, with one device.
   path = tmp_path / 'benchmark.json'
   arguments = '--model=strided_conv_net --rows=steps --pairs=1 --steps=1'
-  environment = dict(os.environ)
-  environment.pop('XLA_FLAGS', None)
-  done = subprocess.run(
-    [sys.executable, '-m', 'experiments.benchmark', *arguments.split()]
-    + [f'--json={path}'],
-    cwd=pathlib.Path(__file__).parents[1],
-    capture_output=True,
-    text=True,
-    env=environment,
-    check=True,
+  done = programs.run(
+    'experiments.benchmark', *arguments.split(), f'--json={path}'
   )
+  assert done.returncode == 0, done.stderr
   rows = json.loads(path.read_text())['rows']
   flops = {row['name']: row['flops'] for row in rows}
   for part, most in (

@@ -2,7 +2,8 @@
 # SPDX-License-Identifier: Apache-2.0
 """Two processes on one run: the numbers of one, and nothing lost.
 
-Also F16 and F17, of processes and devices.
+F1, F3, F16 and F17 are here with several processes; the group `faults` has them
+with one.
 """
 
 from concurrent import futures
@@ -17,8 +18,6 @@ import pytest
 
 from imbsam_jax import training
 from tests import programs
-
-pytestmark = pytest.mark.faults
 
 # Six epochs of the digits, with a checkpoint after each.
 _TRAIN = [

@@ -6,8 +6,6 @@ import json
 import os
 import pathlib
 import signal
-import subprocess
-import sys
 import threading
 import time
 
@@ -19,10 +17,9 @@ from experiments import run
 from experiments import signals
 from experiments.configs import digits_lt
 from imbsam_jax import training
+from tests import programs
 
 _ROOT = pathlib.Path(__file__).parents[1]
-# Of the process that finished the run.
-_OWN = ('seconds', 'images_per_second', 'step_programs')
 
 pytestmark = [
   pytest.mark.faults,
@@ -59,7 +56,7 @@ def _assert_ends_alike(experiment, folder, whole):
   whole_folder, expected = whole
   resumed = run.run(experiment, 3, folder)
   for name, value in expected.items():
-    assert name in _OWN or resumed[name] == value, name
+    assert name in programs.OWN_NUMBERS or resumed[name] == value, name
   for name in ('metrics.jsonl', 'per_class.csv'):
     assert (folder / name).read_bytes() == (whole_folder / name).read_bytes()
 
@@ -165,22 +162,13 @@ def test_f3_handlers_are_put_back():
 
 
 def _start(workdir, tfds_dir):
-  command = [sys.executable, '-m', 'experiments.train', f'--workdir={workdir}']
-  command += [
+  return programs.start(
+    'experiments.train',
+    f'--workdir={workdir}',
     '--config=experiments/configs/digits_lt.py:imbsam',
     '--config.model.name=mlp',
     '--config.epochs=4000',
     f'--config.data.data_dir={tfds_dir}',
-  ]
-  environment = os.environ | {'JAX_COMPILATION_CACHE_DIR': '/tmp/imbsam_tests'}
-  environment.pop('XLA_FLAGS', None)
-  return subprocess.Popen(
-    command,
-    cwd=_ROOT,
-    env=environment,
-    stdout=subprocess.PIPE,
-    stderr=subprocess.PIPE,
-    text=True,
   )
 
 

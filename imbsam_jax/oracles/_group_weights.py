@@ -149,7 +149,7 @@ def _warn_if_degenerate(
     f'`threshold`={threshold} makes '
     + ('no class tail' if num_tail == 0 else 'every class tail')
     + f': class counts are {int(class_counts.min())} to '
-    f'{int(class_counts.max())}. ImbSAM is then '
+    f'{int(class_counts.max())}. A step that perturbs for the tail alone is '
     + ('SGD.' if num_tail == 0 else 'SAM.'),
     stacklevel=3,
   )

@@ -100,8 +100,9 @@ def fit(
   """
   begin = time.perf_counter() - seconds
   waiting: Waiting = []
-  skipped: list[int] = []
   done = int(state.step)
+  before = history.records if history else []
+  skipped = [record['step'] for record in before if record.get('skipped')]
   stream = prefetch(
     batches, start=done, stop=num_steps, num_threads=num_threads
   )
