@@ -84,7 +84,7 @@ def _run(
   ):
     if checkpoints.latest_step is not None:
       state, seconds = checkpoints.restore(state)
-    _check_replicas(state)
+    check_replicas(state)
     history = training.History(workdir / 'metrics.jsonl', start=int(state.step))
     training.in_first_process(
       lambda: _check_history(history, int(state.step), workdir)
@@ -131,7 +131,7 @@ def _run(
   )
 
 
-def _check_replicas(state: training.TrainState) -> None:
+def check_replicas(state: training.TrainState) -> None:
   """Refuses processes that begin with other parameters than the first."""
   sums = training.from_each_process(training.params_sha256(state.params))
   if len(set(sums)) > 1:

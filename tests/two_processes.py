@@ -162,6 +162,11 @@ def _check_agreement() -> None:
     expected, lambda: training.in_first_process(fail)
   )
 
+  # What JSON has no word for is an error in both.
+  expected = TypeError if first else training.OtherProcessError
+  message = _error_of(expected, lambda: training.in_first_process(set))
+  assert 'not JSON serializable' in message
+
   # What one process sees at its third call, all hear of at the same one.
   asked = []
 
@@ -219,6 +224,13 @@ def _check_folders(folder, experiment) -> None:
     app.UsageError, lambda: workdir.claim(folder / str(here), config, ours)
   )
   assert 'process 1 does not see' in message, message
+
+  run.check_replicas(experiment.init(1))
+  message = _error_of(
+    training.CheckpointError,
+    lambda: run.check_replicas(experiment.init(1 + here)),
+  )
+  assert 'begin with different parameters' in message
 
   # One saves, all restore; what is damaged is passed over by all.
   state = experiment.init(1)
