@@ -102,10 +102,10 @@ def cache_compilations() -> None:
   """
   import jax
 
-  # Of several processes only the first writes, for all who see the folder.
-  if _process is not None and 'JAX_COMPILATION_CACHE_DIR' not in os.environ:
-    return
   if 'JAX_COMPILATION_CACHE_DIR' not in os.environ:
+    # Of several processes only the first writes, for all who see the folder.
+    if _process is not None:
+      return
     folder = pathlib.Path('~/.cache/imbsam_jax').expanduser()
     jax.config.update('jax_compilation_cache_dir', str(folder))
   jax.config.update('jax_persistent_cache_min_compile_time_secs', 0.1)

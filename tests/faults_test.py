@@ -8,6 +8,7 @@ are next to the other tests of their code: `pytest -k f7_` finds them all.
 """
 
 import dataclasses
+import functools
 import itertools
 import json
 import shutil
@@ -24,29 +25,16 @@ from experiments import comparison
 from experiments import config as config_lib
 from experiments import report
 from experiments import run
-from experiments.configs import digits_lt
 from experiments.configs import npz_lt
 from experiments.configs import places_lt
 from imbsam_jax import data
 from imbsam_jax import training
 from tests import programs
+from tests import runs
 
 pytestmark = pytest.mark.faults
 
-
-def _config(tfds_dir, word='imbsam', **changes):
-  changes = {name.replace('__', '.'): value for name, value in changes.items()}
-  return config_lib.replace(
-    digits_lt.get_config(word),
-    {
-      'model.name': 'mlp',
-      'epochs': 2.0,
-      'save_every': 1.0,
-      'data.batch_size': 32,
-      'data.data_dir': tfds_dir,
-    }
-    | changes,
-  )
+_config = functools.partial(runs.small_config, epochs=2.0)
 
 
 @pytest.fixture(scope='module')
@@ -88,11 +76,6 @@ def _run_until(step, experiment, folder):
 def _contents(folder):
   files = [path for path in folder.rglob('*') if path.is_file()]
   return {path.relative_to(folder): path.read_bytes() for path in files}
-
-
-def _assert_ends_alike(found, expected):
-  for name, value in expected.items():
-    assert name in programs.OWN_NUMBERS or found[name] == value, name
 
 
 # ------------------------------------------------------------- F7 and F17
@@ -149,16 +132,7 @@ def test_f17_other_devices_are_allowed(whole, stopped, tmp_path):
   )
   assert done.returncode == 0, done.stderr
   assert ' on 1 cpu device(s)' in done.stdout
-  found, expected = (
-    training.read_history(f / 'metrics.jsonl') for f in (folder, whole[0])
-  )
-  assert [r['step'] for r in found] == [r['step'] for r in expected]
-  for one, other in zip(found, expected, strict=True):
-    if 'loss' in one:
-      np.testing.assert_allclose(one['loss'], other['loss'], rtol=1e-5)
-  scores = json.loads((folder / 'summary.json').read_text())
-  for name in ('top1', 'balanced', 'tail', 'ece'):
-    assert scores[name] == pytest.approx(whole[1][name], rel=1e-5), name
+  runs.assert_close(folder, whole[0])
 
 
 def test_f17_another_seed(experiment, stopped):
@@ -183,7 +157,7 @@ def test_f17_more_seeds_leave_those_before(experiment, tmp_path, capsys):
   assert content['methods']['imbsam']['top1']['runs'] == 2
   # The number of seeds changes none of them.
   added = json.loads((seeds[1] / 'summary.json').read_text())
-  _assert_ends_alike(added, run.run(experiment, 1, tmp_path / 'alone'))
+  runs.assert_same_summary(added, run.run(experiment, 1, tmp_path / 'alone'))
 
 
 # -------------------------------------------------------------------- F18
@@ -382,7 +356,7 @@ def staged(tfds_dir, tmp_path_factory):
 def test_f20_stopped_at_a_boundary(step, staged, tmp_path):
   experiment, whole = staged
   _run_until(step, experiment, tmp_path)
-  _assert_ends_alike(run.run(experiment, 0, tmp_path), whole)
+  runs.assert_same_summary(run.run(experiment, 0, tmp_path), whole)
 
 
 def test_f20_complete_run_makes_no_step(experiment, whole, tmp_path):
@@ -405,7 +379,7 @@ def test_f21_same_seed_again_whatever_the_threads(
     monkeypatch.setattr(build.Experiment, 'num_threads', threads)
     again = build.build(experiment.config)
     found = run.run(again, 0, tmp_path / str(threads))
-    _assert_ends_alike(found, expected)
+    runs.assert_same_summary(found, expected)
     for name in ('metrics.jsonl', 'per_class.csv'):
       path = tmp_path / str(threads) / name
       assert path.read_bytes() == (folder / name).read_bytes()
@@ -426,7 +400,7 @@ def test_f22_history_cut_in_a_line(kept, experiment, whole, stopped, tmp_path):
   assert path.read_bytes() == b''.join(lines[:number])
   # As if killed two steps after the checkpoint; -1 lacks the end of line only.
   path.write_bytes(b''.join(lines[: number + 1]) + lines[number + 1][:kept])
-  _assert_ends_alike(run.run(experiment, 0, folder), expected)
+  runs.assert_same_summary(run.run(experiment, 0, folder), expected)
   assert path.read_bytes() == history
   records = training.read_history(path)
   steps = [record['step'] for record in records if 'loss' in record]

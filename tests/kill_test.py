@@ -5,7 +5,6 @@
 `make soak` does it fifty times; IMBSAM_SOAK_SEED repeats one of its draws.
 """
 
-import json
 import os
 import pathlib
 import random
@@ -16,6 +15,7 @@ import pytest
 from imbsam_jax import training
 from tests import killed_run
 from tests import programs
+from tests import runs
 
 pytestmark = pytest.mark.faults
 
@@ -47,12 +47,8 @@ def test_f1_killed_at_random_moments(tmp_path, tfds_dir):
   assert num_kills >= _KILLS // 2
   done = _run(killed, tfds_dir)
   assert done.returncode == 0, done.stderr
-  expected = json.loads((whole / 'summary.json').read_text())
-  found = json.loads((killed / 'summary.json').read_text())
-  for name, value in expected.items():
-    assert name in programs.OWN_NUMBERS or found[name] == value, name
-  for name in ('metrics.jsonl', 'per_class.csv'):
-    assert (killed / name).read_bytes() == (whole / name).read_bytes(), name
+  runs.assert_same_summary(runs.read_summary(killed), runs.read_summary(whole))
+  runs.assert_same_files(killed, whole)
   records = training.read_history(killed / 'metrics.jsonl')
   steps = [record['step'] for record in records if 'loss' in record]
   assert steps == list(range(1, killed_run.NUM_STEPS + 1))

@@ -8,9 +8,6 @@ import pathlib
 import subprocess
 import sys
 
-# Of a summary: what is of the process that finished the run.
-OWN_NUMBERS = ('seconds', 'images_per_second', 'step_programs')
-
 _ROOT = pathlib.Path(__file__).parents[1]
 
 

@@ -2,6 +2,7 @@
 # SPDX-License-Identifier: Apache-2.0
 """How results are reported, and runs that share a program or a call."""
 
+import functools
 import json
 import types
 
@@ -15,10 +16,12 @@ from experiments import comparison
 from experiments import config as config_lib
 from experiments import restore
 from experiments import run
-from experiments.configs import digits_lt
 from imbsam_jax import metrics
 from imbsam_jax import training
 from tests import programs
+from tests import runs
+
+_config = functools.partial(runs.small_config, epochs=3.0)
 
 
 class _Linear:
@@ -27,18 +30,6 @@ class _Linear:
   def apply(self, variables, images, *, train):
     assert not train
     return images.reshape(len(images), -1) @ variables['w']
-
-
-def _config(tfds_dir, word='imbsam', **changes):
-  small = {
-    'model.name': 'mlp',
-    'epochs': 3.0,
-    'save_every': 1.0,
-    'data.batch_size': 32,
-    'data.data_dir': tfds_dir,
-  }
-  changes = {name.replace('__', '.'): value for name, value in changes.items()}
-  return config_lib.replace(digits_lt.get_config(word), small | changes)
 
 
 def test_flip_adds_the_logits_of_the_mirror_image():

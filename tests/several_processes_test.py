@@ -18,6 +18,7 @@ import pytest
 
 from imbsam_jax import training
 from tests import programs
+from tests import runs
 
 # Six epochs of the digits, with a checkpoint after each.
 _TRAIN = [
@@ -85,33 +86,11 @@ def _wait_for_checkpoint(folder):
     time.sleep(0.05)
 
 
-def _summary(folder):
-  return json.loads((folder / 'summary.json').read_text())
-
-
 def _assert_alike(folder, whole):
-  """Files that do not depend on when it was interrupted."""
-  for name in ('metrics.jsonl', 'per_class.csv'):
-    assert (folder / name).read_bytes() == (whole / name).read_bytes(), name
-  sums = [_summary(f)['params_sha256'] for f in (folder, whole)]
+  """To the last bit, whenever it was interrupted."""
+  runs.assert_same_files(folder, whole)
+  sums = [runs.read_summary(f)['params_sha256'] for f in (folder, whole)]
   assert sums[0] == sums[1]
-
-
-def _assert_close(folder, other):
-  """The same to float accuracy: losses, validation and test metrics."""
-  ours, theirs = (
-    training.read_history(f / 'metrics.jsonl') for f in (folder, other)
-  )
-  assert [r['step'] for r in ours] == [r['step'] for r in theirs]
-  assert sum('loss' in r for r in ours) == _NUM_STEPS
-  for one, two in zip(ours, theirs, strict=True):
-    if 'loss' in one:
-      np.testing.assert_allclose(one['loss'], two['loss'], rtol=1e-5)
-    else:
-      assert one['validation'] == pytest.approx(two['validation'], rel=1e-5)
-  one, two = _summary(folder), _summary(other)
-  for name in ('top1', 'balanced', 'tail', 'ece', 'g_mean', 'macro_f1'):
-    assert one[name] == pytest.approx(two[name], rel=1e-5), name
 
 
 @pytest.fixture(scope='module')
@@ -138,7 +117,9 @@ def two(one, tmp_path_factory, tfds_dir):
 
 
 def test_two_processes_train_as_one(one, two):
-  _assert_close(two, one)
+  runs.assert_close(two, one)
+  history = training.read_history(two / 'metrics.jsonl')
+  assert sum('loss' in record for record in history) == _NUM_STEPS
 
 
 def test_f3_a_signal_to_one_process_stops_both(two, tmp_path, tfds_dir):
@@ -183,7 +164,7 @@ def test_f17_killed_and_gone_on_with_other_devices(one, tmp_path, tfds_dir):
   first.communicate()
   done = programs.run('experiments.train', *flags, devices=8)
   assert done.returncode == 0, done.stderr
-  _assert_close(tmp_path, one)
+  runs.assert_close(tmp_path, one)
 
 
 def test_f16_second_pair_on_one_folder(tmp_path, tfds_dir):
@@ -217,7 +198,7 @@ def test_evaluation_under_slurm(two, tfds_dir):
   ]
   (printed, silent), _ = _assert_well(started)
   assert f'step {_NUM_STEPS} of {_NUM_STEPS}, test set' in printed
-  assert f'{100 * _summary(two)["top1"]:.1f}' in printed
+  assert f'{100 * runs.read_summary(two)["top1"]:.1f}' in printed
   assert '|' not in silent
 
 

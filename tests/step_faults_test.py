@@ -16,35 +16,24 @@ import pytest
 
 from experiments import app
 from experiments import build
-from experiments import config as config_lib
 from experiments import console
 from experiments import run
-from experiments.configs import digits_lt
 from imbsam_jax import data
 from imbsam_jax import losses
 from imbsam_jax import training
 from tests import programs
+from tests import runs
 from tests import tiny_training as tiny
 from tests import trees
 
 pytestmark = pytest.mark.faults
 
+_config = functools.partial(
+  runs.small_config, epochs=1.0, data__validation_per_class=0
+)
 methods = training.methods
 # Of classes in the digits; those below 20 are tail.
 _COUNTS = (100, 70, 50, 30, 20, 10, 5, 3, 2, 1)
-
-
-def _config(tfds_dir, word='imbsam', **changes):
-  small = {
-    'model.name': 'mlp',
-    'epochs': 1.0,
-    'save_every': 1.0,
-    'data.batch_size': 32,
-    'data.data_dir': tfds_dir,
-    'data.validation_per_class': 0,
-  }
-  changes = {name.replace('__', '.'): value for name, value in changes.items()}
-  return config_lib.replace(digits_lt.get_config(word), small | changes)
 
 
 def _learned(state):

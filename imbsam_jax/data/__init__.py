@@ -27,6 +27,7 @@ from imbsam_jax.data._order import sampled_order
 from imbsam_jax.data._order import shuffled_order
 from imbsam_jax.data._order import stratified_order
 from imbsam_jax.data._part import Part
+from imbsam_jax.data._part import take_own
 from imbsam_jax.data._part import WHOLE
 from imbsam_jax.data._prefetch import prefetch
 from imbsam_jax.data._random_crops import RandomCrops
@@ -88,6 +89,7 @@ __all__ = [
   'shuffled_order',
   'stack_batches',
   'stratified_order',
+  'take_own',
   'tail_only_batches',
   'validation_table',
 ]

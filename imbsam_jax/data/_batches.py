@@ -163,13 +163,14 @@ def take_rows(
 ) -> dict[str, np.ndarray]:
   """Rows of a batch, see `TrainBatch`; only images of `own` rows are there."""
   stored = examples.images
-  images = np.zeros((len(indices), *stored.shape[1:]), stored.dtype)
-  if isinstance(stored, _random_crops.RandomCrops):
-    images[own] = stored.rows(indices[own], step=step, places=places[own])
-  else:
-    images[own] = stored[indices[own]]
+
+  def take(at):
+    if isinstance(stored, _random_crops.RandomCrops):
+      return stored.rows(indices[at], step=step, places=places[at])
+    return stored[indices[at]]
+
   return {
-    'image': images,
+    'image': _part.take_own(take, len(indices), own, stored),
     'label': examples.labels[indices],
     'place': places.astype(np.int32),
   }

@@ -2,7 +2,11 @@
 # SPDX-License-Identifier: Apache-2.0
 """What one of several processes needs of a batch."""
 
+from collections.abc import Callable
+from typing import Any
 from typing import NamedTuple
+
+import numpy as np
 
 
 class Part(NamedTuple):
@@ -30,6 +34,28 @@ class Part(NamedTuple):
     return slice(
       number * self.index // self.count, number * (self.index + 1) // self.count
     )
+
+
+def take_own(
+  take: Callable[[np.ndarray], np.ndarray],
+  number: int,
+  own: slice | np.ndarray,
+  stored: Any,
+) -> np.ndarray:
+  """Images of a batch; those of rows that are not `own` stay 0.
+
+  Args:
+    take: ``take(rows)`` gives the images of some rows, int ``[n]``.
+    number: Rows of the batch.
+    own: Slice or mask of the rows whose images are taken.
+    stored: What has the shape ``[N, ...]`` and the dtype of the images.
+  """
+  rows = np.arange(number)[own]
+  if len(rows) == number:
+    return take(rows)
+  images = np.zeros((number, *stored.shape[1:]), stored.dtype)
+  images[rows] = take(rows)
+  return images
 
 
 # Where there is one process.

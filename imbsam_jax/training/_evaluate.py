@@ -12,6 +12,7 @@ import numpy as np
 
 from imbsam_jax.data import Examples
 from imbsam_jax.data import prefetch
+from imbsam_jax.data import take_own
 from imbsam_jax.training import _sharding
 
 
@@ -85,10 +86,13 @@ def over_examples(
   own = _sharding.part_of(mesh).rows(batch_size)
 
   def take(batch):
-    rows = np.arange(batch * batch_size, (batch + 1) * batch_size)
-    images = np.zeros((batch_size, *stored.shape[1:]), stored.dtype)
-    images[own] = stored[rows[own] % num_examples]
-    return images
+    start = batch * batch_size
+    return take_own(
+      lambda rows: stored[(start + rows) % num_examples],
+      batch_size,
+      own,
+      stored,
+    )
 
   num_batches = -(-num_examples // batch_size)
   stream = prefetch(
