@@ -6,20 +6,25 @@
 optax and numpy only. Data, models and the trainer are sub-packages.
 """
 
-from imbsam_jax.oracles import focal_weights
-from imbsam_jax.oracles import gradient_oracle
-from imbsam_jax.oracles import head_tail_weights
-from imbsam_jax.oracles import split_gradient_oracle
-from imbsam_jax.oracles import tail_only_gradient_oracle
-from imbsam_jax.oracles import value_and_grad
-from imbsam_jax.transforms import focal_sam
-from imbsam_jax.transforms import group_sam
-from imbsam_jax.transforms import imbsam
-from imbsam_jax.transforms import rsam
-from imbsam_jax.transforms import sam
-from imbsam_jax.transforms import skip_nonfinite
-from imbsam_jax.transforms import sse_sam
-from imbsam_jax.transforms import stage_switch
+import importlib
+import typing
+from typing import Any
+
+if typing.TYPE_CHECKING:
+  from imbsam_jax.oracles import focal_weights
+  from imbsam_jax.oracles import gradient_oracle
+  from imbsam_jax.oracles import head_tail_weights
+  from imbsam_jax.oracles import split_gradient_oracle
+  from imbsam_jax.oracles import tail_only_gradient_oracle
+  from imbsam_jax.oracles import value_and_grad
+  from imbsam_jax.transforms import focal_sam
+  from imbsam_jax.transforms import group_sam
+  from imbsam_jax.transforms import imbsam
+  from imbsam_jax.transforms import rsam
+  from imbsam_jax.transforms import sam
+  from imbsam_jax.transforms import skip_nonfinite
+  from imbsam_jax.transforms import sse_sam
+  from imbsam_jax.transforms import stage_switch
 
 __version__ = '0.1.0'
 
@@ -39,3 +44,17 @@ __all__ = [
   'tail_only_gradient_oracle',
   'value_and_grad',
 ]
+
+
+def __getattr__(name: str) -> Any:
+  # On first use: the command line is read and --help printed without JAX.
+  if name in __all__:
+    for package in ('transforms', 'oracles'):
+      module = importlib.import_module(f'imbsam_jax.{package}')
+      if hasattr(module, name):
+        return getattr(module, name)
+  raise AttributeError(f'module {__name__!r} has no attribute {name!r}')
+
+
+def __dir__() -> list[str]:
+  return sorted([*globals(), *__all__])

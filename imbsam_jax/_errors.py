@@ -17,3 +17,11 @@ class OtherProcessError(RuntimeError):
 
 class CheckpointError(RuntimeError):
   """A checkpoint is missing, unreadable, or of another model."""
+
+
+class ConfigError(ValueError):
+  """Something that can be set differently: what it is, and what it can be.
+
+  Texts name fields and arguments in backticks, `` `data.batch_size=64` ``, as
+  Python has them. A program writes them as flags of its own.
+  """

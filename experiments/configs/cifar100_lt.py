@@ -1,42 +1,5 @@
 # Copyright 2026 The imbsam_jax Authors.
 # SPDX-License-Identifier: Apache-2.0
-r"""CIFAR-100-LT, imbalance factor 100; the recipe is that of `cifar10_lt`.
+"""The recipe `imbsam_jax.experiment.recipes.cifar100_lt` as a file."""
 
-  python -m experiments.train --workdir=runs/cifar100 \
-    --config=experiments/configs/cifar100_lt.py:sam,vs \
-    --config.data.data_dir=DIR
-
-The classes have 500 to 5 images, 10,847 in all; 35 are 'many' (> 100), 35
-'medium', 30 'few' (< 20). The tail are the few, 2.8 % of the images, as in the
-code of ImbSAM; --config.optimizer.threshold=100, as in SSE-SAM, makes it 65
-classes and 18.7 %. Other protocols of the literature:
-
-  --config.data.imbalance_factor=10     or 20, 50, 200; largest over smallest
-  --config.data.profile=step            half of the classes large, half small
-  --config.data.subset=first            first images of each class, as ImbSAM
-
-With imbalance factors of 10 and 20 no class has fewer than 20 images; raise
---config.optimizer.threshold for ImbSAM. The recipe of ImbSAM's own code is
-`cifar100_lt_imbsam`. Not yet measured.
-"""
-
-from experiments import config as config_lib
-from experiments import methods
-from experiments import presets
-from experiments.configs import cifar10_lt
-
-_PRESETS = (
-  presets.SHARPNESS_AWARE
-  | presets.saddle_longtail('cifar100')
-  | {
-    'cri': {'objective.loss': 'cri(scale=10.0, max_margin=0.2, gamma=1.5)'},
-  }
-)
-
-
-def get_config(words: str = 'sgd') -> config_lib.Config:
-  """The configuration for method words."""
-  config = config_lib.replace(
-    cifar10_lt.recipe('cifar100'), {'optimizer.threshold': 20}
-  )
-  return methods.apply(config, words, _PRESETS)
+from imbsam_jax.experiment.recipes.cifar100_lt import get_config  # noqa: F401

@@ -1,50 +1,5 @@
 # Copyright 2026 The imbsam_jax Authors.
 # SPDX-License-Identifier: Apache-2.0
-r"""CIFAR-10-LT for a CPU: 10 epochs of a small net, for comparing methods.
+"""The recipe `imbsam_jax.experiment.recipes.cifar10_lt_short` as a file."""
 
-  python -m experiments.compare --seeds=3 --workdir=runs/cifar10_short \
-    --config=experiments/configs/cifar10_lt_short.py \
-    --methods=sgd,sam,imbsam,sse_sam,rsam --config.data.data_dir=DIR
-
-Imbalance factor 100 (5000 to 50 images per class), three strided convolutions,
-batches of 128, cosine schedule, images cropped after padding by 4 and flipped.
-With ten classes 'few' are those with fewer than 200 images (three), 'many'
-those with more than 1000 (four). Accuracies are far below those of
-`cifar10_lt`, which trains a ResNet-32 twenty times as long.
-"""
-
-from experiments import config as config_lib
-from experiments import methods
-
-_PRESETS = {
-  'sam': {'optimizer.rho': 0.02},
-  'imbsam': {'optimizer.rho': 0.2},
-  'sse_sam': {
-    'optimizer.rho': 0.05,
-    'optimizer.head_rho': 0.02,
-    'optimizer.switch': 0.7,
-  },
-  'focal_sam': {'optimizer.rho': 0.02},
-  'rsam': {'optimizer.rho': 0.005},
-  'ldam': {'optimizer.clip_norm': 1.0},
-}
-
-
-def get_config(words: str = 'sgd') -> config_lib.Config:
-  """The configuration for method words."""
-  config = config_lib.Config(
-    data=config_lib.Data(
-      name='cifar10',
-      imbalance_factor=100.0,
-      batch_size=128,
-      augment='pad_crop+flip',
-    ),
-    model=config_lib.Model(name='strided_conv_net', norm='group'),
-    optimizer=config_lib.Optimizer(
-      threshold=100, learning_rate=0.3, weight_decay=5e-4
-    ),
-    epochs=10.0,
-    many_above=1000,
-    few_below=200,
-  )
-  return methods.apply(config, words, _PRESETS)
+from imbsam_jax.experiment.recipes.cifar10_lt_short import get_config  # noqa: F401

@@ -1,43 +1,5 @@
 # Copyright 2026 The imbsam_jax Authors.
 # SPDX-License-Identifier: Apache-2.0
-r"""Fashion-MNIST-LT, imbalance factor 100, by the recipe of `cifar10_lt`.
+"""The recipe `imbsam_jax.experiment.recipes.fashion_mnist_lt` as a file."""
 
-  python -m experiments.train --workdir=runs/fashion \
-    --config=experiments/configs/fashion_mnist_lt.py:imbsam \
-    --config.data.data_dir=DIR
-
-Ten classes of 28x28 grey images (TFDS 'fashion_mnist'), 6000 to 60 training
-images each, 14,886 in all; the test set has 1000 of each. The profile is that
-of long-tailed CIFAR with n_max = 6000. There is no one published protocol:
-compare with numbers of others only after a look at their counts, which
---config.data.class_counts takes. --config.data.profile=step,
---config.data.imbalance_factor and --config.data.subset=first are as for CIFAR.
-
-The recipe is that of LDAM-DRW on CIFAR with a ResNet-20. Images are cropped
-after padding by 4 and flipped, as in Random Erasing (Zhong et al., AAAI 2020;
-the network too is that of its code): a mirrored garment stays what it is. With
-ten classes 'few' are those with fewer than 200 images (three: 167, 100, 60),
-which are the tail of ImbSAM too, 'many' those with more than 1000 (four). Radii
-are those of the methods' papers. Not yet measured.
-"""
-
-from experiments import config as config_lib
-from experiments import methods
-from experiments import presets
-from experiments.configs import cifar10_lt
-
-_PRESETS = presets.SHARPNESS_AWARE
-
-
-def get_config(words: str = 'sgd') -> config_lib.Config:
-  """The configuration for method words."""
-  config = config_lib.replace(
-    cifar10_lt.recipe('fashion_mnist'),
-    {
-      'model.name': 'resnet20',
-      'optimizer.threshold': 200,
-      'many_above': 1000,
-      'few_below': 200,
-    },
-  )
-  return methods.apply(config, words, _PRESETS)
+from imbsam_jax.experiment.recipes.fashion_mnist_lt import get_config  # noqa: F401

@@ -42,6 +42,7 @@ from imbsam_jax.data._split_batches import stack_batches
 from imbsam_jax.data._split_batches import tail_only_batches
 from imbsam_jax.data._splits import long_tailed
 from imbsam_jax.data._splits import LongTailedData
+from imbsam_jax.data._standardize import standardization
 from imbsam_jax.data._tables import make_table
 from imbsam_jax.data._tables import odds_table
 from imbsam_jax.data._tables import read_table
@@ -88,6 +89,7 @@ __all__ = [
   'split_sizes',
   'shuffled_order',
   'stack_batches',
+  'standardization',
   'stratified_order',
   'take_own',
   'tail_only_batches',

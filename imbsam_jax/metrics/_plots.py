@@ -43,13 +43,13 @@ _TAIL_TEXT = '#7A6132'
 
 
 def plot_accuracy_by_frequency(
-  path: str | os.PathLike[str],
+  path: str | os.PathLike[str] | None,
   class_counts: ArrayLike,
   accuracies: Mapping[str, ArrayLike],
   *,
   tail_below: float | None = None,
   title: str | None = None,
-) -> None:
+) -> Figure:
   r"""Writes a PNG of per-class accuracy over training images per class.
 
   The most frequent classes are on the left of a logarithmic axis, the tail on
@@ -69,12 +69,16 @@ def plot_accuracy_by_frequency(
   plots. The same input writes the same bytes (for one version of Matplotlib).
 
   Args:
-    path: where to write; always a PNG, whatever the suffix.
+    path: where to write; always a PNG, whatever the suffix. None writes
+      nothing.
     class_counts: int array, shape ``[C]``, training images per class.
     accuracies: name of a method -> float array, shape ``[C]`` (one run) or
       ``[runs, C]``, values in [0, 1]. NaN or None is n/a and left out.
     tail_below: shade the classes with fewer training images than this.
     title: heading of the figure.
+
+  Returns:
+    The Matplotlib figure.
 
   Raises:
     TypeError: if the counts are not integers, or `accuracies` is no mapping
@@ -86,7 +90,7 @@ def plot_accuracy_by_frequency(
     >>> import tempfile
     >>> with tempfile.TemporaryDirectory() as folder:
     ...   path = os.path.join(folder, 'accuracy.png')
-    ...   plot_accuracy_by_frequency(
+    ...   _ = plot_accuracy_by_frequency(
     ...     path, [100, 10, 5], {'sgd': [0.9, 0.6, None]}, tail_below=20
     ...   )
     ...   with open(path, 'rb') as file:
@@ -150,13 +154,15 @@ def plot_accuracy_by_frequency(
     )
   # White also where a notebook's style is dark: the texts are not. And no
   # version in the file, so that equal pictures are equal files.
-  figure.savefig(
-    path,
-    format='png',
-    dpi='figure',
-    facecolor='white',
-    metadata={'Software': None},
-  )
+  if path is not None:
+    figure.savefig(
+      path,
+      format='png',
+      dpi='figure',
+      facecolor='white',
+      metadata={'Software': None},
+    )
+  return figure
 
 
 def _lowest(

@@ -20,6 +20,8 @@ from imbsam_jax.models._heads import CosineHead
 from imbsam_jax.models._heads import HEADS
 from imbsam_jax.models._heads import LinearHead
 from imbsam_jax.models._mlp import MLP
+from imbsam_jax.models._nnx import from_nnx
+from imbsam_jax.models._nnx import NnxModel
 from imbsam_jax.models._normalization import Normalization
 from imbsam_jax.models._normalization import NORMS
 from imbsam_jax.models._normalization import num_groups
@@ -45,6 +47,7 @@ __all__ = (
   'MLP',
   'MODEL_NAMES',
   'NORMS',
+  'NnxModel',
   'Normalization',
   'PrototypeHead',
   'ResNet20',
@@ -55,6 +58,7 @@ __all__ = (
   'StridedConvNet',
   'cosine_logits',
   'create_model',
+  'from_nnx',
   'num_groups',
   'optimal_prototypes',
   'simplex_etf',

@@ -12,8 +12,10 @@ from imbsam_jax.schedules._learning_rate import ldam_learning_rate
 from imbsam_jax.schedules._phase import phase
 from imbsam_jax.schedules._progressive import progressive_probabilities
 from imbsam_jax.schedules._progressive import progressive_weights
+from imbsam_jax.schedules._timeline import Timeline
 
 __all__ = [
+  'Timeline',
   'deferred',
   'deferred_resampling',
   'deferred_reweighting',

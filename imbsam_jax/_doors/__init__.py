@@ -1,0 +1,3 @@
+# Copyright 2026 The imbsam_jax Authors.
+# SPDX-License-Identifier: Apache-2.0
+"""Programs: flags, command lines and exit codes. Imported by nothing else."""

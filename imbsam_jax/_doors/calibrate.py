@@ -1,0 +1,63 @@
+# Copyright 2026 The imbsam_jax Authors.
+# SPDX-License-Identifier: Apache-2.0
+r"""Corrects the classifier of a trained run, or trains it again.
+
+  python -m imbsam_jax calibrate --workdir=runs/sgd \
+    --methods=crt,lws,marc,tau_normalization
+
+The network stays as it is. Hyper-parameters are chosen by balanced accuracy on
+the validation images of the run; the test set is looked at with the chosen
+values only. 'none' is the checkpoint itself. A folder of seeds, as `compare`
+leaves it, gives the mean +- std over them: --workdir=runs/digits_lt/sgd
+"""
+
+import pathlib
+
+from absl import flags
+
+from imbsam_jax._doors import door
+from imbsam_jax._doors import evaluate
+
+
+def define(values: flags.FlagValues) -> None:
+  """Defines the flags."""
+  flags.DEFINE_string(
+    'workdir', None, 'Folder of a run, or of its seeds.', flag_values=values
+  )
+  flags.DEFINE_list(
+    'methods',
+    'none,logit_adjustment,tau_normalization,ncm,lws,marc,crt',
+    'Methods; these are all.',
+    flag_values=values,
+  )
+  flags.DEFINE_integer('seed', 0, 'Of the fits.', flag_values=values)
+  evaluate.define_checkpoint(values)
+
+
+def main(call: door.Call) -> None:
+  """Restores, fits, chooses, prints."""
+  from imbsam_jax import experiment as experiment_lib
+  from imbsam_jax import training
+
+  if not call.flags.workdir:
+    raise experiment_lib.ConfigError(
+      'pass --workdir=FOLDER, the folder of a run.'
+    )
+  experiment_lib.check_names(call.flags.methods)
+  experiment_lib.cache_compilations()
+  workdir = pathlib.Path(call.flags.workdir).expanduser()
+  seeds = sorted(workdir.glob('seed_*'))
+  one = not seeds or (workdir / 'config.json').exists()
+  found = []
+  for folder in [workdir] if one else seeds:
+    experiment, state = experiment_lib.restore(
+      folder, call.flags.checkpoint, data_dir=call.flags.data_dir
+    )
+    calibration = experiment_lib.calibrate(
+      experiment, state, call.flags.methods, seed=call.flags.seed
+    )
+    training.write_json(folder / 'calibration.json', calibration.content)
+    print(f'{folder}: step {int(state.step)} of {experiment.num_steps}')
+    found.append(calibration)
+  print(f'\naccuracy in %\n{experiment_lib.calibration_table(found)}')
+  print('calibration.json is in the folder of the run')

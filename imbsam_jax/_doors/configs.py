@@ -1,0 +1,167 @@
+# Copyright 2026 The imbsam_jax Authors.
+# SPDX-License-Identifier: Apache-2.0
+"""The flag ``--config``: recipes, words, and fields of the command line."""
+
+from collections.abc import Mapping
+from collections.abc import Sequence
+import dataclasses
+import importlib
+import typing
+from typing import Any
+
+from absl import flags
+from ml_collections import config_flags
+
+from imbsam_jax import _errors
+from imbsam_jax._doors import door
+from imbsam_jax._runs import fields
+from imbsam_jax._runs import recipes as recipes_lib
+
+_NO_CONFIG = (
+  'Pass a configuration, such as --config=digits_lt:imbsam or '
+  '--config=FILE.py:imbsam (without the method word for compare).'
+)
+
+
+def take(arguments: Sequence[str]) -> tuple[str, str | None, list[str]]:
+  """Takes ``--config=SOURCE:WORDS`` out of a command line.
+
+  Returns:
+    The source, the words or None, and the other arguments.
+
+  Raises:
+    ConfigError: It is not there.
+  """
+  given, rest = '', []
+  waiting = False
+  for argument in arguments:
+    name, equals, value = argument.partition('=')
+    if waiting:
+      given, waiting = argument, False
+    elif name in ('--config', '-config'):
+      given, waiting = value, not equals
+    else:
+      rest.append(argument)
+  if not given:
+    raise _errors.ConfigError(_NO_CONFIG)
+  source, colon, words = given.partition(':')
+  return source, words if colon else None, rest
+
+
+def load(source: str, words: str | None, recipes: Any, kind: type) -> Any:
+  """The configuration of a recipe or file.
+
+  Args:
+    source: Its name or path.
+    words: Method words, or None.
+    recipes: The package of recipes.
+    kind: What the configuration has to be.
+
+  Raises:
+    ConfigError: It cannot be read, or is of another kind.
+  """
+  try:
+    get_config = recipes_lib.get_config(source, recipes)
+  except _errors.ConfigError as error:
+    raise _errors.ConfigError(f'--config={source}: {error}') from error
+  try:
+    config = get_config() if words is None else get_config(words)
+  except (ValueError, TypeError) as error:
+    raise _errors.ConfigError(str(error)) from error
+  if type(config) is not kind:
+    raise _errors.ConfigError(
+      f'--config={source} is a {_name(type(config))}; this program takes a '
+      f'{_name(kind)}.'
+    )
+  return config
+
+
+def define(
+  values: flags.FlagValues, config: Any, arguments: Sequence[str]
+) -> None:
+  """Defines the flags ``--config.FIELD`` that a command line has.
+
+  Raises:
+    ConfigError: There is no such field, or it cannot be set so.
+  """
+  try:
+    config_flags.DEFINE_config_dataclass(
+      'config',
+      _mutable(config),
+      flag_values=values,
+      sys_argv=['', *arguments],
+    )
+  except KeyError as error:
+    # ml_collections names the field without its path.
+    raise _errors.ConfigError(_unknown(arguments, config, error)) from error
+  except (flags.Error, ValueError, TypeError, AttributeError) as error:
+    raise _errors.ConfigError(str(error)) from error
+
+
+def overrides(values: flags.FlagValues) -> dict[str, Any]:
+  """The fields that the parsed command line sets."""
+  return dict(config_flags.get_override_values(values['config']))
+
+
+def of_word(
+  call: door.Call, word: str, recipes: Any, reserved: Mapping[str, str]
+) -> Any:
+  """The configuration of a method word, with fields of the command line.
+
+  Args:
+    call: What was typed.
+    word: Method words.
+    recipes: The package of recipes.
+    reserved: Fields that flags of the program set.
+
+  Raises:
+    ConfigError: Words or fields that do not belong there.
+  """
+  if call.words is not None:
+    raise _errors.ConfigError(
+      f'--config={call.source}:{call.words} names a method word; here words go '
+      'into --methods.'
+    )
+  for name, instead in reserved.items():
+    if name in call.overrides:
+      raise _errors.ConfigError(f'--config.{name} is set by --{instead} here.')
+  config = load(call.source, word, recipes, type(call.config))
+  return fields.replace(config, call.overrides)
+
+
+def field_names(recipes: str) -> list[str]:
+  """Dotted names of the fields of a program's configurations."""
+  study = importlib.import_module(recipes.rpartition('.')[0])
+  return list(fields.flatten(study.Config()))
+
+
+def _mutable(config: Any) -> Any:
+  """The same fields in classes that are not frozen, as ml_collections sets."""
+  hints = typing.get_type_hints(type(config))
+  values = {
+    field.name: getattr(config, field.name)
+    for field in dataclasses.fields(config)
+  }
+  for name, value in values.items():
+    if dataclasses.is_dataclass(value):
+      values[name] = _mutable(value)
+      hints[name] = type(values[name])
+  kind = dataclasses.make_dataclass(
+    type(config).__name__, [(name, hints[name]) for name in values]
+  )
+  return kind(**values)
+
+
+def _unknown(arguments: Sequence[str], config: Any, error: KeyError) -> str:
+  known = fields.flatten(config)
+  for argument in arguments:
+    name = argument.lstrip('-').split('=')[0]
+    if name.startswith('config.') and name[len('config.') :] not in known:
+      return fields.unknown_field(name[len('config.') :], config)
+  return str(error)
+
+
+def _name(kind: type) -> str:
+  """``imbsam_jax.experiment.Config``, without its private module."""
+  module = kind.__module__.partition('._')[0]
+  return f'{module}.{kind.__name__}'

@@ -1,0 +1,311 @@
+# Copyright 2026 The imbsam_jax Authors.
+# SPDX-License-Identifier: Apache-2.0
+"""What the programs share at their edge: flags, errors, exit codes.
+
+A program is a module of this package with a docstring, ``define(values)`` for
+its flags and ``main(call)``; `RECIPES` names the package of its recipes, if it
+takes a configuration, and `POSITIONAL` says that it takes arguments that are no
+flags.
+
+Exit codes: 0 done, 2 usage, 3 data, 4 diverged, 5 checkpoint, 143 stopped by
+SIGTERM or SIGINT with everything saved; 1, or 134 from JAX, where another
+process of the run has failed.
+"""
+
+from collections.abc import Iterator
+from collections.abc import Sequence
+import contextlib
+import difflib
+import importlib
+import os
+import re
+import shlex
+import sys
+import time
+import traceback
+from typing import Any
+from typing import NamedTuple
+from typing import NoReturn
+import warnings
+
+from absl import flags
+from absl import logging
+
+PROGRAMS = (
+  'train',
+  'evaluate',
+  'compare',
+  'calibrate',
+  'checkpoint',
+  'anomaly',
+  'compare_anomaly',
+  'benchmark',
+)
+_HELP = ('-h', '-help', '--help', '--helpshort', '--helpfull')
+_AGAIN = 'The same command again goes on from there.'
+# Of several processes, the others end with the first one: time for their words.
+_LAST_WORDS = 3.0
+# The number of this process, if there are several.
+_process: int | None = None
+
+
+class Call(NamedTuple):
+  """A program with what was typed.
+
+  Attributes:
+    flags: Values of its flags.
+    arguments: What are no flags.
+    config: Its configuration, fields of the command line included; None if it
+      takes none.
+    source: The recipe or file of the configuration.
+    words: Its method words, or None.
+    overrides: The fields of the command line.
+    command: What was typed.
+  """
+
+  flags: Any
+  arguments: list[str]
+  config: Any
+  source: str
+  words: str | None
+  overrides: dict[str, Any]
+  command: str
+
+
+def run(name: str | None = None, called: str | None = None) -> NoReturn:
+  """Runs a program on the command line of this process, and leaves.
+
+  Args:
+    name: Its name; None takes the first argument.
+    called: How it is called, for texts.
+  """
+  logging.use_absl_handler()
+  logging.set_verbosity(logging.WARNING)
+  # Orbax tells of its errors with a traceback, and raises them too.
+  logging.get_absl_logger().addFilter(lambda r: 'orbax' not in r.pathname)
+  arguments = sys.argv[1:]
+  if name is None:
+    name, *arguments = arguments or ['']
+    if name in _HELP:
+      _print(_overview())
+      sys.exit(0)
+    if name not in PROGRAMS:
+      near = difflib.get_close_matches(name, PROGRAMS, n=1)
+      hint = f' Did you mean {near[0]!r}?' if near else ''
+      _complain(f'there is no program {name!r}.{hint}\n{_overview()}')
+      sys.exit(2)
+  _leave(main(name, arguments, called=called))
+
+
+def main(
+  name: str, arguments: Sequence[str], *, called: str | None = None
+) -> int:
+  """Runs a program; a user's mistake ends in a message, not a traceback.
+
+  Args:
+    name: One of `PROGRAMS`.
+    arguments: Its command line.
+    called: How it is called; default ``python -m imbsam_jax NAME``.
+
+  Returns:
+    The exit code.
+  """
+  program = importlib.import_module(f'imbsam_jax._doors.{name}')
+  called = called or f'python -m imbsam_jax {name}'
+  values = flags.FlagValues()
+  values.set_gnu_getopt(True)
+  flags.DEFINE_bool(
+    'debug', False, 'Shows the traceback of errors.', flag_values=values
+  )
+  program.define(values)
+  if any(argument in _HELP for argument in arguments):
+    _print(_help(program, values))
+    return 0
+  with _told_warnings():
+    try:
+      return _main(program, values, called, arguments)
+    except Exception as error:
+      code = _exit_code(error)
+      if code is None or '--debug' in arguments:
+        if _process is None:
+          raise
+        traceback.print_exc()
+        return 1 if code is None else code
+      text = str(error)
+      if code == 143:
+        print(f'{text} {_AGAIN}', file=sys.stderr)
+      else:
+        _complain(_as_flags(text, values, program))
+      return code
+
+
+def one_of_several(process: int) -> None:
+  """Says that this is one of several processes: it leaves and speaks as such.
+
+  Args:
+    process: Its number.
+  """
+  global _process
+  _process = process
+  if process:  # The first one prints for all.
+    sys.stdout = open(os.devnull, 'w')  # noqa: SIM115
+
+
+def is_one_of_several() -> bool:
+  """Whether there are several processes."""
+  return _process is not None
+
+
+def _main(
+  program: Any, values: Any, called: str, arguments: Sequence[str]
+) -> int:
+  # Imported here: --help must not wait for JAX.
+  from imbsam_jax import _errors
+  from imbsam_jax._doors import configs
+  from imbsam_jax._runs import fields
+  from imbsam_jax._runs import signals
+
+  source, words, config, overrides = '', None, None, {}
+  rest = list(arguments)
+  if hasattr(program, 'RECIPES'):
+    source, words, rest = configs.take(rest)
+    recipes = importlib.import_module(program.RECIPES)
+    study = importlib.import_module(program.RECIPES.rpartition('.')[0])
+    if words == 'help':
+      _print(study.words())
+      return 0
+    config = configs.load(source, words, recipes, study.Config)
+    configs.define(values, config, rest)
+  try:
+    _, *others = values([called, *rest])
+  except flags.Error as error:
+    raise _errors.ConfigError(str(error)) from error
+  if config is not None:
+    overrides = configs.overrides(values)
+    config = fields.replace(config, overrides)
+  if others and not getattr(program, 'POSITIONAL', False):
+    raise _errors.ConfigError(
+      f'unexpected argument {others[0]!r}; flags begin with --'
+    )
+  command = ' '.join([called, *map(shlex.quote, arguments)])
+  call = Call(values, others, config, source, words, overrides, command)
+  # Where there is something to save, `signals.deferred` takes its place.
+  with signals.leaving(_AGAIN):
+    program.main(call)
+  return 0
+
+
+def _overview() -> str:
+  """The programs, a line each."""
+  lines = [f'  {name:<16} {_first_line(name)}' for name in PROGRAMS]
+  return '\n'.join(
+    ['python -m imbsam_jax PROGRAM --help tells of its flags.', *lines]
+  )
+
+
+def _first_line(name: str) -> str:
+  module = importlib.import_module(f'imbsam_jax._doors.{name}')
+  return (module.__doc__ or '').splitlines()[0]
+
+
+def _help(program: Any, values: Any) -> str:
+  if hasattr(program, 'RECIPES'):
+    flags.DEFINE_string('config', None, program.CONFIG_HELP, flag_values=values)
+  listed = values.get_help()
+  return f'{program.__doc__}\nflags:\n{listed}'
+
+
+def _print(text: str) -> None:
+  try:
+    print(text, flush=True)
+  except BrokenPipeError:  # The reader of `... | head` has seen enough.
+    os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+
+
+@contextlib.contextmanager
+def _told_warnings() -> Iterator[None]:
+  """Shows warnings in a line each."""
+  before = warnings.showwarning
+  warnings.showwarning = _show_warning
+  try:
+    yield
+  finally:
+    warnings.showwarning = before
+
+
+def _show_warning(message: Warning | str, *args: Any, **kwargs: Any) -> None:
+  del args, kwargs
+  print(f'{_who()}warning: {message}', file=sys.stderr)
+
+
+def _complain(text: str) -> None:
+  print(f'{_who()}error: {text}', file=sys.stderr)
+
+
+def _who() -> str:
+  return '' if _process is None else f'process {_process}: '
+
+
+def _exit_code(error: Exception) -> int | None:
+  from imbsam_jax import _errors
+  from imbsam_jax import data
+
+  codes = {
+    _errors.ConfigError: 2,
+    OSError: 2,
+    data.DataError: 3,
+    _errors.DivergedError: 4,
+    _errors.CheckpointError: 5,
+    _errors.OtherProcessError: 1,
+    _errors.PreemptedError: 143,
+  }
+  return next((c for kind, c in codes.items() if isinstance(error, kind)), None)
+
+
+def _as_flags(text: str, values: Any, program: Any) -> str:
+  """A text of the library with names in backticks as flags of the program."""
+  text = text.replace('`experiment.words()`', '--config=NAME:help')
+  fields: list[str] = []
+  if hasattr(program, 'RECIPES'):
+    from imbsam_jax._doors import configs
+
+    fields = configs.field_names(program.RECIPES)
+
+  def as_flag(match: re.Match[str]) -> str:
+    name, value = match['name'], match['value'] or ''
+    endings = [f for f in fields if f.rpartition('.')[2] == name]
+    if name in fields:
+      flag = f'--config.{name}'
+    elif name in values:
+      flag = f'--{name}'
+    elif value and len(endings) == 1:
+      flag = f'--config.{endings[0]}'
+    elif '.' in name and not fields:
+      flag = f'--config.{name}'  # Of the program that trained the run.
+    else:
+      return match[0]
+    if value and value[1] not in '\'"':
+      value = '=' + shlex.quote(value[1:])
+    return flag + value
+
+  return re.sub(r'`(?P<name>[a-z_0-9.]+)(?P<value>=[^`]+)?`', as_flag, text)
+
+
+def _leave(code: int) -> NoReturn:
+  """Ends the process; of several, without waiting for the others as JAX does.
+
+  They may be waiting for this one. JAX ends them when it is missed.
+  """
+  if not code or _process is None:
+    sys.exit(code)
+  from imbsam_jax._runs import signals
+
+  try:
+    # A launcher that ends the other processes must not overwrite this code.
+    signals.ignore()
+    sys.stdout.flush()
+    if _process == 0:
+      time.sleep(_LAST_WORDS)
+  except OSError:  # Nobody reads any more.
+    pass
+  os._exit(code)

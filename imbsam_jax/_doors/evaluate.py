@@ -1,0 +1,60 @@
+# Copyright 2026 The imbsam_jax Authors.
+# SPDX-License-Identifier: Apache-2.0
+"""Evaluates a trained run from its checkpoint.
+
+python -m imbsam_jax evaluate --workdir=runs/imbsam --split=test
+"""
+
+from absl import flags
+
+from imbsam_jax._doors import door
+from imbsam_jax._doors import processes
+
+
+def define(values: flags.FlagValues) -> None:
+  """Defines the flags."""
+  flags.DEFINE_string('workdir', None, 'Folder of the run.', flag_values=values)
+  flags.DEFINE_enum(
+    'split',
+    'test',
+    ['test', 'validation'],
+    'Which examples.',
+    flag_values=values,
+  )
+  define_checkpoint(values)
+  processes.define(values)
+
+
+def define_checkpoint(values: flags.FlagValues) -> None:
+  """Defines the flags of programs that take a trained run."""
+  flags.DEFINE_string(
+    'checkpoint',
+    'last',
+    "'last', 'best' on validation, or a number of steps.",
+    flag_values=values,
+  )
+  flags.DEFINE_string(
+    'data_dir',
+    None,
+    'Folder of prepared data sets, if not that of the run.',
+    flag_values=values,
+  )
+
+
+def main(call: door.Call) -> None:
+  """Restores, predicts, prints."""
+  from imbsam_jax import experiment as experiment_lib
+
+  if not call.flags.workdir:
+    raise experiment_lib.ConfigError(
+      'pass --workdir=FOLDER, the folder of a run.'
+    )
+  processes.join(call.flags)
+  experiment_lib.cache_compilations(shared=not door.is_one_of_several())
+  experiment, state = experiment_lib.restore(
+    call.flags.workdir, call.flags.checkpoint, data_dir=call.flags.data_dir
+  )
+  split = call.flags.split
+  evaluation = experiment_lib.evaluate(experiment, state, split)
+  print(f'step {int(state.step)} of {experiment.num_steps}, {split} set')
+  print(evaluation.table())

@@ -1,0 +1,159 @@
+# Copyright 2026 The imbsam_jax Authors.
+# SPDX-License-Identifier: Apache-2.0
+"""Fields of configuration dataclasses, by dotted name: ``'data.name'``."""
+
+from collections.abc import Mapping
+import dataclasses
+import difflib
+import json
+import pathlib
+import typing
+from typing import Any
+from typing import TypeVar
+
+import numpy as np
+
+from imbsam_jax import _errors
+
+Kind = TypeVar('Kind')
+
+
+def flatten(config: Any) -> dict[str, Any]:
+  """Fields by dotted name, ``{'data.name': 'digits', ...}``."""
+  fields = {}
+  for field in dataclasses.fields(config):
+    value = getattr(config, field.name)
+    if dataclasses.is_dataclass(value):
+      fields |= {f'{field.name}.{k}': v for k, v in flatten(value).items()}
+    else:
+      fields[field.name] = value
+  return fields
+
+
+def replace(config: Kind, changes: Mapping[str, Any]) -> Kind:
+  """A copy with some fields, by dotted name, changed.
+
+  Lists become tuples and whole numbers floats where the field has these, so
+  that equal configurations look alike in ``config.json``.
+
+  Raises:
+    ConfigError: There is no such field; the nearest one is named.
+  """
+  hints = types(type(config))
+  for name in changes:
+    if name not in hints:
+      raise _errors.ConfigError(unknown_field(name, config))
+  values = flatten(config) | {
+    name: _as_stored(value, hints[name]) for name, value in changes.items()
+  }
+  parts = {
+    field.name: type(part)(
+      **{
+        inner.name: values[f'{field.name}.{inner.name}']
+        for inner in dataclasses.fields(part)
+      }
+    )
+    if dataclasses.is_dataclass(part := getattr(config, field.name))
+    else values[field.name]
+    for field in dataclasses.fields(config)  # pyrefly: ignore
+  }
+  return type(config)(**parts)
+
+
+def _as_stored(value: Any, hint: Any) -> Any:
+  if isinstance(value, np.generic):
+    value = value.item()
+  if isinstance(value, list):
+    return tuple(value)
+  floats = hint is float or float in typing.get_args(hint)
+  return float(value) if floats and type(value) is int else value
+
+
+def unknown_field(name: str, config: Any) -> str:
+  """What to say about a field that does not exist."""
+  fields = list(flatten(config))
+  last = name.rsplit('.', 1)[-1]
+  near = difflib.get_close_matches(name, fields, n=1)
+  near = near or [f for f in fields if f.rsplit('.', 1)[-1] == last]
+  near = near or difflib.get_close_matches(
+    last, [f.rsplit('.', 1)[-1] for f in fields], n=1
+  )
+  hint = f' Did you mean {near[0]!r}?' if near else ''
+  return f'there is no field {name!r} in the configuration.{hint}'
+
+
+def to_json(config: Any) -> dict[str, Any]:
+  """The configuration as nested dictionaries, for ``config.json``."""
+  return json.loads(json.dumps(dataclasses.asdict(config)))
+
+
+def from_json(path: pathlib.Path, kind: type[Kind]) -> Kind:
+  """The configuration that a run wrote.
+
+  Args:
+    path: Its ``config.json``.
+    kind: Class of the configuration.
+
+  Raises:
+    ConfigError: The file cannot be read, or has unknown fields.
+  """
+  try:
+    nested = json.loads(path.read_text())
+  except (OSError, ValueError, RecursionError) as error:
+    raise _errors.ConfigError(
+      f'{path} is not a readable config.json: {error}'
+    ) from error
+  if not isinstance(nested, dict):
+    raise _errors.ConfigError(
+      f'{path} is not a config.json: it holds no fields.'
+    )
+  changes = {}
+  for name, value in nested.items():
+    if isinstance(value, dict):
+      changes |= {f'{name}.{k}': v for k, v in value.items()}
+    else:
+      changes[name] = value
+  return replace(kind(), changes)
+
+
+def check_types(config: Any) -> None:
+  """Refuses values of another type than their field.
+
+  Raises:
+    ConfigError: Names the field, the value, and what it can be.
+  """
+  fields = flatten(config)
+  for name, hint in types(type(config)).items():
+    if not _fits(fields[name], hint):
+      raise _errors.ConfigError(
+        f'`{name}` must be {_type_name(hint)}, got {fields[name]!r}.'
+      )
+
+
+def types(kind: type) -> dict[str, Any]:
+  """Types of the fields, by dotted name."""
+  found: dict[str, Any] = {}
+  for name, hint in typing.get_type_hints(kind).items():
+    if dataclasses.is_dataclass(hint) and isinstance(hint, type):
+      found |= {f'{name}.{k}': v for k, v in types(hint).items()}
+    else:
+      found[name] = hint
+  return found
+
+
+def _fits(value: Any, hint: Any) -> bool:
+  arguments = typing.get_args(hint)
+  origin = typing.get_origin(hint)
+  if origin is tuple:
+    return isinstance(value, tuple) and all(
+      _fits(entry, arguments[0]) for entry in value
+    )
+  if arguments:  # A union.
+    return any(_fits(value, argument) for argument in arguments)
+  if isinstance(value, bool):
+    return hint is bool
+  return isinstance(value, (int, float) if hint is float else hint)
+
+
+def _type_name(hint: Any) -> str:
+  return str(hint) if typing.get_args(hint) else hint.__name__

@@ -1,0 +1,140 @@
+# Copyright 2026 The imbsam_jax Authors.
+# SPDX-License-Identifier: Apache-2.0
+"""Folders of runs: whose they are, and whether they are complete."""
+
+from collections.abc import Mapping
+from collections.abc import Sequence
+import json
+import pathlib
+from typing import Any
+
+from imbsam_jax import _errors
+from imbsam_jax import data
+from imbsam_jax import training
+from imbsam_jax._runs import fields
+
+
+def claim(
+  workdir: pathlib.Path,
+  config: Any,
+  fingerprint: Mapping[str, str] | None = None,
+) -> None:
+  """Writes ``config.json``, or checks that the one there is the same.
+
+  Of several processes, the first does so, and all are to have the same.
+
+  Args:
+    workdir: Folder of the run.
+    config: Its configuration.
+    fingerprint: Checksums of its data, for ``data.json``, likewise.
+
+  Raises:
+    ConfigError: The folder holds a run of another configuration.
+    DataError: It was made from other data.
+  """
+  compare_processes(config, fingerprint)
+  training.in_first_process(lambda: _claim(workdir, config, fingerprint))
+  path = workdir / 'config.json'
+  # Another file of that name, of an earlier run, has another time.
+  first, *others = training.from_each_process(
+    path.stat().st_mtime_ns if path.exists() else None
+  )
+  for number, other in enumerate(others, 1):
+    if other != first:
+      raise _errors.ConfigError(
+        f'process {number} does not see the {workdir} of process 0. Pass a '
+        '`workdir` on a disk that all processes share.'
+      )
+
+
+def compare_processes(
+  config: Any, fingerprint: Mapping[str, str] | None
+) -> None:
+  """Refuses processes on one run that have other flags or other data.
+
+  Args:
+    config: The configuration of this process.
+    fingerprint: Checksums of its data.
+  """
+  ours = _texts(config, fingerprint)
+  first, *others = training.from_each_process(ours)
+  for number, theirs in enumerate(others, 1):
+    _compare(
+      first,
+      theirs,
+      ('in process 0', f'in process {number}'),
+      'process 0 of this run has another {}',
+      'Start all processes with the same flags, on the same data.',
+    )
+
+
+def _claim(
+  workdir: pathlib.Path, config: Any, fingerprint: Mapping[str, str] | None
+) -> None:
+  path, data_path = workdir / 'config.json', workdir / 'data.json'
+  begun = (workdir / 'summary.json', workdir / 'checkpoints')
+  if not path.exists() or not any(part.exists() for part in begun):
+    workdir.mkdir(parents=True, exist_ok=True)
+    training.write_json(path, fields.to_json(config))
+    if fingerprint is not None:
+      training.write_json(data_path, dict(fingerprint))
+    return
+  their_config = fields.from_json(path, type(config))
+  theirs = None
+  # Folders of earlier versions have none.
+  if fingerprint is not None and data_path.exists():
+    theirs = json.loads(data_path.read_text())
+  _compare(
+    _texts(their_config, theirs),
+    _texts(config, fingerprint if theirs is not None else None),
+    ('there', 'now'),
+    f'{workdir} holds a run of another {{}}',
+    'Pass another `workdir`, or remove this folder.',
+  )
+
+
+def _texts(
+  config: Any, fingerprint: Mapping[str, str] | None
+) -> tuple[dict[str, str], dict[str, str]]:
+  """What a run is of, to be compared and shown."""
+  values = fields.flatten(config)
+  return (
+    {name: repr(value) for name, value in values.items()},
+    {part: sha[:12] for part, sha in (fingerprint or {}).items()},
+  )
+
+
+def _compare(
+  ones: Sequence[Mapping[str, str]],
+  others: Sequence[Mapping[str, str]],
+  places: tuple[str, str],
+  message: str,
+  advice: str,
+) -> None:
+  """Refuses another configuration, or other data."""
+  reasons = (
+    (_errors.ConfigError, 'configuration', ''),
+    (
+      data.DataError,
+      'data set, by its checksums',
+      'A file was changed or removed, labels are others, or it is another '
+      'version of the data set. ',
+    ),
+  )
+  for one, other, (kind, what, why) in zip(ones, others, reasons, strict=True):
+    lines = [
+      f'  {name}: {one.get(name, "none")} {places[0]}, '
+      f'{other.get(name, "none")} {places[1]}'
+      for name in dict.fromkeys([*one, *other])
+      if one.get(name) != other.get(name)
+    ]
+    if lines:
+      raise kind('\n'.join([f'{message.format(what)}:', *lines, why + advice]))
+
+
+def read_summary(workdir: pathlib.Path, config: Any) -> dict[str, Any] | None:
+  """The summary of a complete run of this configuration, or None."""
+  if not (workdir / 'summary.json').exists():
+    return None
+  claim(workdir, config)
+  return json.loads((workdir / 'summary.json').read_text())

@@ -1,0 +1,32 @@
+# Copyright 2026 The imbsam_jax Authors.
+# SPDX-License-Identifier: Apache-2.0
+"""Mean and standard deviation over runs."""
+
+from collections.abc import Mapping
+from collections.abc import Sequence
+import statistics
+from typing import Any
+
+
+def over_runs(summaries: Sequence[Mapping[str, Any]]) -> dict[str, Any]:
+  """Mean, sample standard deviation and number of runs, by metric."""
+  found = {}
+  for name, value in summaries[0].items():
+    if not (value is None or type(value) in (int, float)) or name == 'seed':
+      continue
+    values = [s[name] for s in summaries if s[name] is not None]
+    found[name] = {
+      'mean': statistics.fmean(values) if values else None,
+      'std': statistics.stdev(values) if len(values) > 1 else None,
+      'runs': len(values),
+    }
+    if len(values) == 1:
+      found[name]['std'] = 0.0
+  return found
+
+
+def mean_std(found: Mapping[str, Any]) -> str:
+  """Mean and standard deviation of a fraction, in per cent."""
+  if found['mean'] is None:
+    return 'n/a'
+  return f'{100 * found["mean"]:.1f} +- {100 * found["std"]:.1f}'

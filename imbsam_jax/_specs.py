@@ -1,0 +1,103 @@
+# Copyright 2026 The imbsam_jax Authors.
+# SPDX-License-Identifier: Apache-2.0
+"""Choices with parameters, as text: ``ldam`` or ``ldam(max_margin=0.3)``."""
+
+import ast
+from collections.abc import Callable
+from collections.abc import Mapping
+import difflib
+import functools
+import inspect
+from typing import Any
+
+from imbsam_jax import _errors
+
+# What the trainer hands to a method itself.
+_GIVEN = ('key', 'axis_name')
+
+
+def parse(text: str) -> tuple[str, dict[str, Any]]:
+  """Name and parameters.
+
+  >>> parse('vs(gamma=0.1, tau=1.2)')
+  ('vs', {'gamma': 0.1, 'tau': 1.2})
+
+  Raises:
+    ConfigError: Not a name, or a name with keyword parameters.
+  """
+  try:
+    node = ast.parse(text.strip(), mode='eval').body
+    if isinstance(node, ast.Name):
+      return node.id, {}
+    if (
+      isinstance(node, ast.Call)
+      and isinstance(node.func, ast.Name)
+      and not node.args
+      and all(keyword.arg for keyword in node.keywords)
+    ):
+      return node.func.id, {
+        str(keyword.arg): ast.literal_eval(keyword.value)
+        for keyword in node.keywords
+      }
+  except (SyntaxError, ValueError):
+    pass
+  raise _errors.ConfigError(
+    f'{text!r} cannot be read. Write a name, or a name with parameters, such '
+    "as 'ldam(max_margin=0.3)'."
+  )
+
+
+def name(text: str) -> str:
+  """The name alone."""
+  return parse(text)[0]
+
+
+def bind(
+  field: str,
+  text: str,
+  table: Mapping[str, Callable[..., Any]],
+) -> Callable[..., Any]:
+  """The function of a choice, its parameters filled in.
+
+  Args:
+    field: Field of the configuration, for messages.
+    text: The choice.
+    table: Functions by name; their keyword-only parameters can be set.
+
+  Returns:
+    The function with these parameters.
+
+  Raises:
+    ConfigError: An unknown name or parameter; what there is is listed.
+  """
+  chosen, parameters = parse(text)
+  if chosen not in table:
+    near = difflib.get_close_matches(chosen, table, n=1)
+    hint = f' Did you mean {near[0]!r}?' if near else ''
+    raise _errors.ConfigError(
+      f'`{field}` must be one of {", ".join(table)}, got {chosen!r}.' + hint
+    )
+  known = parameters_of(table[chosen])
+  for parameter in parameters:
+    if parameter not in known:
+      listed = ', '.join(f'{n}={v!r}' for n, v in known.items())
+      why = (
+        ' Label smoothing has no meaning for losses with margins; use '
+        'cross_entropy, balanced_softmax, logit_adjustment, cdt or vs.'
+        if parameter == 'label_smoothing'
+        else ''
+      )
+      raise _errors.ConfigError(
+        f'`{field}`: {chosen} has no parameter {parameter!r}.{why} It '
+        + (f'has {listed}.' if known else 'has none.')
+      )
+  return functools.partial(table[chosen], **parameters)
+
+
+def parameters_of(function: Callable[..., Any]) -> dict[str, Any]:
+  """Keyword-only parameters that a user can set, with their defaults."""
+  return {
+    parameter.name: parameter.default
+    for parameter in inspect.signature(function).parameters.values()
+    if parameter.kind is parameter.KEYWORD_ONLY and parameter.name not in _GIVEN
+  }

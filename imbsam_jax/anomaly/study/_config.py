@@ -1,0 +1,163 @@
+# Copyright 2026 The imbsam_jax Authors.
+# SPDX-License-Identifier: Apache-2.0
+"""The configuration of anomaly detection: fields, meanings, defaults, words."""
+
+import dataclasses
+import difflib
+from typing import Any
+
+from imbsam_jax import _errors
+from imbsam_jax._runs import console
+from imbsam_jax._runs import fields
+
+
+@dataclasses.dataclass(frozen=True, kw_only=True)
+class Data:
+  """Which rows, and which of their labels are known.
+
+  Attributes:
+    path: Table: .npz or .mat with X and y, or .csv; labels 1 anomaly, 0 normal.
+    name: Instead of a path a table of ODDS: 'cardio', 'satellite',
+      'satimage_2', 'shuttle', 'thyroid' or 'arrhythmia'.
+    data_dir: Folder of prepared TFDS data sets, for `name`.
+    label: Column of the labels in a .csv, by name or position.
+    protocol: 'deep_sad' (60/40 by class, clean training rows) or 'adbench'
+      (70/30, unlabelled anomalies stay among the training rows).
+    labeled_anomaly_ratio: Share of labelled anomalies: of all training rows
+      (deep_sad), of the training anomalies (adbench).
+    labeled_normal_ratio: Labelled normals among all training rows (deep_sad).
+    pollution_ratio: Anomalies among the unlabelled rows (deep_sad).
+    max_rows: Larger tables are subsampled (adbench).
+  """
+
+  path: str | None = None
+  name: str | None = None
+  data_dir: str | None = None
+  label: str | None = None
+  protocol: str = 'deep_sad'
+  labeled_anomaly_ratio: float = 0.01
+  labeled_normal_ratio: float = 0.0
+  pollution_ratio: float = 0.0
+  max_rows: int = 10_000
+
+
+@dataclasses.dataclass(frozen=True, kw_only=True)
+class Detector:
+  """Arguments of `imbsam_jax.anomaly.DeepSAD`, which says what they mean."""
+
+  method: str = 'sgd'
+  rho: float = 0.02
+  head_rho: float = 0.02
+  switch: float = 0.7
+  normalization: str = 'group'
+  eta: float = 1.0
+  hidden_sizes: tuple[int, ...] | None = None
+  embedding_size: int | None = None
+  norm: str = 'batch'
+  optimizer: str = 'sgd'
+  learning_rate: float = 0.01
+  weight_decay: float = 5e-7
+  clip_norm: float | None = 1.0
+  batch_size: int = 128
+  epochs: int = 50
+  pretrain_epochs: int = 50
+  pretrain_learning_rate: float = 1e-3
+  contamination: float = 0.1
+
+
+@dataclasses.dataclass(frozen=True, kw_only=True)
+class Config:
+  """One detector.
+
+  Attributes:
+    data: Which rows.
+    detector: How it is trained.
+    seed: Of the split, the initial weights, the order and the noise.
+    final_split: 'test', or 'validation' while anything is still being chosen:
+      the training rows are split once more and the test rows not looked at.
+  """
+
+  data: Data = dataclasses.field(default_factory=Data)
+  detector: Detector = dataclasses.field(default_factory=Detector)
+  seed: int = 0
+  final_split: str = 'test'
+
+
+# Word: what it is, the fields that it sets.
+WORDS: dict[str, tuple[str, dict[str, Any]]] = {
+  'deep_sad': (
+    'Deep SAD as published: the mean over the batch (ICLR 2020)',
+    {'detector.method': 'sgd', 'detector.normalization': 'batch'},
+  ),
+  'deep_svdd': (
+    'Deep SVDD: no label is known (ICML 2018)',
+    {
+      'detector.method': 'sgd',
+      'data.labeled_anomaly_ratio': 0.0,
+      'data.labeled_normal_ratio': 0.0,
+    },
+  ),
+  'sgd': (
+    'Deep SAD, anomalies and other rows each divided by their own number',
+    {'detector.method': 'sgd'},
+  ),
+  'sam': ('the same under SAM', {'detector.method': 'sam'}),
+  'imbsam': (
+    'the same under ImbSAM: anomalies are the tail (ICCV 2023)',
+    {'detector.method': 'imbsam'},
+  ),
+  'sse_sam': ('the same under SSE-SAM', {'detector.method': 'sse_sam'}),
+  'rsam': (
+    'the same under RSAM',
+    {'detector.method': 'rsam', 'detector.rho': 0.005},
+  ),
+}
+
+
+def with_word(config: Config, word: str) -> Config:
+  """A configuration for a word.
+
+  Args:
+    config: What does not depend on the word.
+    word: One of `WORDS`.
+
+  Raises:
+    ValueError: An unknown word; the nearest is named.
+  """
+  if word not in WORDS:
+    near = difflib.get_close_matches(word, WORDS, n=1)
+    hint = f' Did you mean {near[0]!r}?' if near else ''
+    raise _errors.ConfigError(
+      f'there is no method {word!r}; there are {", ".join(WORDS)}.{hint}'
+    )
+  return fields.replace(config, WORDS[word][1])
+
+
+def help_text() -> str:
+  """All words, a line each."""
+  return console.fields({word: about for word, (about, _) in WORDS.items()})
+
+
+def check(config: Config) -> None:
+  """Refuses what has to be known before a table is read.
+
+  Raises:
+    ValueError: Names the field, the value, and what it can be.
+  """
+  for name, value, choices in (
+    ('data.protocol', config.data.protocol, ('deep_sad', 'adbench')),
+    ('final_split', config.final_split, ('test', 'validation')),
+  ):
+    if value not in choices:
+      raise _errors.ConfigError(
+        f'`{name}` must be one of {", ".join(choices)}, got {value!r}.'
+      )
+  only_deep_sad = ('labeled_normal_ratio', 'pollution_ratio')
+  if config.data.protocol == 'adbench':
+    for name in only_deep_sad:
+      if getattr(config.data, name):
+        raise _errors.ConfigError(
+          f'`data.{name}` belongs to `data.protocol=deep_sad`: '
+          'in the protocol of ADBench all anomalies that are not labelled stay '
+          'among the training rows, and no normal row is labelled.'
+        )

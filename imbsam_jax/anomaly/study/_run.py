@@ -1,0 +1,223 @@
+# Copyright 2026 The imbsam_jax Authors.
+# SPDX-License-Identifier: Apache-2.0
+"""Tables, splits, detectors and their files."""
+
+from collections.abc import Sequence
+import dataclasses
+import pathlib
+import time
+from typing import Any
+from typing import NamedTuple
+
+import numpy as np
+
+from imbsam_jax import _errors
+from imbsam_jax import anomaly
+from imbsam_jax import data
+from imbsam_jax import metrics
+from imbsam_jax import training
+from imbsam_jax._runs import console
+from imbsam_jax.anomaly.study import _config
+
+
+class Part(NamedTuple):
+  """Rows as the table has them: detectors scale, so that they take any row.
+
+  Attributes:
+    train: float64 ``[N, D]``.
+    known: int32 ``[N]``, 1 labelled anomaly, 0 unlabelled, -1 labelled normal.
+    test: float64 ``[M, D]``.
+    labels: int32 ``[M]``, 1 anomaly, 0 normal.
+    rows: int64 ``[M]``, which rows of their table the test rows are.
+  """
+
+  train: np.ndarray
+  known: np.ndarray
+  test: np.ndarray
+  labels: np.ndarray
+  rows: np.ndarray
+
+
+class Run(NamedTuple):
+  """A fitted detector and how well it ranks the rows it has not seen.
+
+  Attributes:
+    detector: Fitted.
+    part: What it was fitted to and tested on.
+    scores: float ``[M]``, of the test rows.
+    summary: Content of ``summary.json``.
+  """
+
+  detector: anomaly.DeepSAD
+  part: Part
+  scores: np.ndarray
+  summary: dict[str, Any]
+
+
+def read(config: _config.Data) -> data.Table:
+  """The table of a configuration.
+
+  Raises:
+    ConfigError: Neither a path nor a name, or both.
+    DataError: The table cannot be read.
+  """
+  if config.name is not None and config.path is None:
+    return data.odds_table(config.name, data_dir=config.data_dir)
+  if config.path is None or config.name is not None:
+    raise _errors.ConfigError(
+      'pass `data.path=FILE` (.npz, .mat or .csv), or '
+      '`data.name=cardio` for a table of ODDS.'
+    )
+  label: Any = config.label
+  if label is not None and label.lstrip('-').isdigit():
+    label = int(label)
+  return data.read_table(pathlib.Path(config.path).expanduser(), label=label)
+
+
+def split(config: _config.Config, table: data.Table, seed: int) -> Part:
+  """Training and test rows; with 'validation' both of the training rows.
+
+  Raises:
+    DataError: The table has too few anomalies for the ratios.
+  """
+  found = _split(config.data, table, seed)
+  if config.final_split == 'validation':
+    table = data.validation_table(table, found)
+    found = _split(config.data, table, seed)
+  return Part(
+    table.features[found.train_rows],
+    found.train_labels,
+    table.features[found.test_rows],
+    found.test_labels,
+    found.test_rows,
+  )
+
+
+def _split(
+  config: _config.Data, table: data.Table, seed: int
+) -> data.AnomalySplit:
+  ratio = config.labeled_anomaly_ratio
+  if config.protocol == 'adbench':
+    return data.adbench_split(
+      table, seed=seed, labeled_anomaly_ratio=ratio, max_rows=config.max_rows
+    )
+  return data.deep_sad_split(
+    table,
+    seed=seed,
+    labeled_anomaly_ratio=ratio,
+    labeled_normal_ratio=config.labeled_normal_ratio,
+    pollution_ratio=config.pollution_ratio,
+  )
+
+
+def make_detector(config: _config.Detector, seed: int) -> anomaly.DeepSAD:
+  """The detector of a configuration, not fitted."""
+  arguments: dict[str, Any] = dataclasses.asdict(config)
+  return anomaly.DeepSAD(**arguments, seed=seed)
+
+
+def fit(
+  config: _config.Config,
+  parts: Sequence[Part],
+  seeds: Sequence[int],
+  *,
+  pretrained: anomaly.Pretrained | None = None,
+) -> list[Run]:
+  """Fits and tests a detector for each seed, all as one program.
+
+  Args:
+    config: What is fitted; its own seed is not read.
+    parts: Rows for each seed.
+    seeds: Of the detectors.
+    pretrained: Encoders to start from, for these rows and seeds.
+
+  Raises:
+    ConfigError: A hyper-parameter out of range.
+    DivergedError: Training was given up.
+  """
+  detectors = [make_detector(config.detector, seed) for seed in seeds]
+  start = time.perf_counter()
+  try:
+    anomaly.fit_side_by_side(
+      detectors,
+      [part.train for part in parts],
+      [part.known for part in parts],
+      pretrained=pretrained,
+    )
+  except ValueError as error:
+    raise _errors.ConfigError(str(error)) from error
+  seconds = (time.perf_counter() - start) / len(seeds)
+  return [
+    _test(detector, part, config, seconds)
+    for detector, part in zip(detectors, parts, strict=True)
+  ]
+
+
+def _test(
+  detector: anomaly.DeepSAD,
+  part: Part,
+  config: _config.Config,
+  seconds: float,
+) -> Run:
+  scores = detector.decision_function(part.test)
+  summary = metrics.anomaly_metrics(scores, part.labels) | {
+    'num_train': len(part.known),
+    'num_labeled_anomalies': int((part.known > 0).sum()),
+    'num_test': len(part.labels),
+    'seed': detector.seed,
+    'seconds': seconds,
+    'cost_sgd_steps': detector.cost,
+    'skipped_steps': int(detector.history_['skipped'].sum()),
+    'threshold': detector.fitted_.threshold,
+    'final_split': config.final_split,
+    'params_sha256': training.params_sha256(detector.fitted_.variables.params),
+  }
+  return Run(detector, part, scores, summary)
+
+
+def write(run: Run, workdir: pathlib.Path, title: str) -> None:
+  """Scores, detector, picture; the summary last."""
+  run.detector.save(workdir / 'detector.npz')
+  training.write_csv(
+    workdir / 'scores.csv',
+    [
+      {'row': int(row), 'label': int(label), 'score': float(score)}
+      for row, label, score in zip(
+        run.part.rows, run.part.labels, run.scores, strict=True
+      )
+    ],
+  )
+  metrics.plot_anomaly_scores(
+    workdir / 'scores.png',
+    run.scores,
+    run.part.labels,
+    threshold=run.detector.fitted_.threshold,
+    title=title,
+  )
+  training.write_json(workdir / 'summary.json', run.summary)
+
+
+def header(config: _config.Config, table: data.Table, part: Part) -> str:
+  """What is about to happen."""
+  rows, columns = table.features.shape
+  known = part.known
+  counts = {
+    'labelled anomalies': (known > 0).sum(),
+    'labelled normal rows': (known < 0).sum(),
+  }
+  named = ', '.join(f'{n} {name}' for name, n in counts.items() if n)
+  return console.fields(
+    {
+      'data': f'{config.data.path or config.data.name}: {rows:,} rows, '
+      f'{columns} features, {int(table.labels.sum()):,} anomalies '
+      f'({table.labels.mean():.1%})',
+      'split': f'{config.data.protocol}: {len(known):,} training rows, '
+      f'{named or "no label known"}; {len(part.labels):,} '
+      f'{config.final_split} rows, {int(part.labels.sum()):,} anomalies',
+      'detector': f'Deep SAD, {config.detector.method}, '
+      f'{make_detector(config.detector, 0).cost:.2f} SGD steps per step, '
+      f'{config.detector.epochs} epochs after '
+      f'{config.detector.pretrain_epochs} of the autoencoder, seed '
+      f'{config.seed}',
+    }
+  )

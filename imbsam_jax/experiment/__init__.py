@@ -1,0 +1,94 @@
+# Copyright 2026 The imbsam_jax Authors.
+# SPDX-License-Identifier: Apache-2.0
+"""Experiments by words: train, compare, calibrate, restore.
+
+  from imbsam_jax import experiment
+
+  config = experiment.config('digits_lt', 'imbsam,ldam_drw', {'epochs': 20})
+  exp = experiment.build(config)
+  print(exp)
+  result = experiment.run(exp, seed=0)
+  print(result.table())
+
+What the programs of ``python -m imbsam_jax`` call; nothing here reads flags or
+prints. What one has beside the words, a network, data or a loss, goes into
+`build`.
+"""
+
+from imbsam_jax._errors import ConfigError
+from imbsam_jax._runs.console import Progress
+from imbsam_jax._runs.fields import flatten
+from imbsam_jax._runs.fields import replace
+from imbsam_jax.experiment._build import build
+from imbsam_jax.experiment._build import check
+from imbsam_jax.experiment._calibrate import calibrate
+from imbsam_jax.experiment._calibrate import Calibration
+from imbsam_jax.experiment._calibrate import calibration_table
+from imbsam_jax.experiment._calibrate import check_names
+from imbsam_jax.experiment._compare import compare
+from imbsam_jax.experiment._compare import Comparison
+from imbsam_jax.experiment._comparison_tables import comparison_table
+from imbsam_jax.experiment._comparison_tables import comparison_table_by_link
+from imbsam_jax.experiment._comparison_tables import finding
+from imbsam_jax.experiment._compilation import cache_compilations
+from imbsam_jax.experiment._compilation import compile_ahead
+from imbsam_jax.experiment._compilation import set_xla_flags
+from imbsam_jax.experiment._config import Config
+from imbsam_jax.experiment._config import Data
+from imbsam_jax.experiment._config import Model
+from imbsam_jax.experiment._config import Objective
+from imbsam_jax.experiment._config import Optimizer
+from imbsam_jax.experiment._configure import config
+from imbsam_jax.experiment._configure import recipe_names
+from imbsam_jax.experiment._configure import with_words
+from imbsam_jax.experiment._data_sets import load
+from imbsam_jax.experiment._data_sets import Sources
+from imbsam_jax.experiment._dry_run import dry_run
+from imbsam_jax.experiment._evaluate import evaluate
+from imbsam_jax.experiment._evaluate import Evaluation
+from imbsam_jax.experiment._experiment import Experiment
+from imbsam_jax.experiment._restore import restore
+from imbsam_jax.experiment._run import run
+from imbsam_jax.experiment._summary import plot
+from imbsam_jax.experiment._summary import Result
+from imbsam_jax.methods import help_text as words
+
+__all__ = [
+  'Calibration',
+  'Comparison',
+  'Config',
+  'ConfigError',
+  'Data',
+  'Evaluation',
+  'Experiment',
+  'Model',
+  'Objective',
+  'Optimizer',
+  'Progress',
+  'Result',
+  'Sources',
+  'build',
+  'cache_compilations',
+  'calibrate',
+  'calibration_table',
+  'check',
+  'check_names',
+  'compare',
+  'comparison_table',
+  'comparison_table_by_link',
+  'compile_ahead',
+  'config',
+  'dry_run',
+  'evaluate',
+  'finding',
+  'flatten',
+  'load',
+  'plot',
+  'recipe_names',
+  'replace',
+  'restore',
+  'run',
+  'set_xla_flags',
+  'with_words',
+  'words',
+]

@@ -1,0 +1,215 @@
+# Copyright 2026 The imbsam_jax Authors.
+# SPDX-License-Identifier: Apache-2.0
+"""Methods of calibration on the features of a trained network."""
+
+from collections.abc import Mapping
+from collections.abc import Sequence
+import dataclasses
+from typing import Any
+
+import jax
+import numpy as np
+
+from imbsam_jax import _errors
+from imbsam_jax import data as data_lib
+from imbsam_jax import metrics
+from imbsam_jax import training
+from imbsam_jax._runs import console
+from imbsam_jax._runs import statistics
+from imbsam_jax.experiment import _calibration_methods
+from imbsam_jax.experiment import _experiment
+from imbsam_jax.experiment import _scores
+
+METHODS = _calibration_methods.METHODS
+_SHOWN = ('top1', 'balanced', 'many', 'medium', 'few', 'tail', 'ece')
+
+
+@dataclasses.dataclass(frozen=True)
+class Calibration:
+  """What `calibrate` finds.
+
+  Attributes:
+    step: Number of steps of the checkpoint.
+    methods: For each method ``{'chosen': hyper-parameters, 'validation':
+      metrics, 'test': metrics}``; None for one that the network does not admit.
+  """
+
+  step: int
+  methods: Mapping[str, Any]
+
+  @property
+  def content(self) -> dict[str, Any]:
+    """The content of ``calibration.json``."""
+    return {'step': self.step, 'methods': dict(self.methods)}
+
+  def table(self) -> str:
+    """One line per method, as a Markdown table."""
+    return calibration_table([self])
+
+
+def calibrate(
+  experiment: _experiment.Experiment,
+  state: training.TrainState,
+  names: Sequence[str] = tuple(METHODS),
+  *,
+  seed: int = 0,
+) -> Calibration:
+  """Fits every method on the training set and chooses on the validation set.
+
+  Args:
+    experiment: The experiment of the run.
+    state: The state of a checkpoint.
+    names: Of 'none' (the state itself), 'logit_adjustment',
+      'tau_normalization', 'ncm', 'lws', 'marc', 'crt'; these are all.
+    seed: Of the fits.
+
+  Returns:
+    What was chosen, and the metrics. The test set is looked at with the chosen
+    values only.
+
+  Raises:
+    ConfigError: An unknown method, or a run without validation images.
+  """
+  check_names(names)
+  data = experiment.data
+  if data.validation is None:
+    raise _errors.ConfigError(
+      'this run has set no validation images aside to choose by. Train with '
+      '`data.validation_per_class=20`.'
+    )
+  classifier = state.variables['params'].get('classifier', {})
+  kernel = classifier.get('kernel') if experiment.feature_step else None
+  trained = _calibration_methods.Trained(
+    train=_outputs(experiment, state, data.train),
+    kernel=None if kernel is None else np.asarray(kernel),
+    class_counts=data.class_counts,
+    key=jax.random.key(seed),
+  )
+  sets = {
+    'validation': _outputs(experiment, state, data.validation),
+    'test': _outputs(experiment, state, data.test),
+  }
+  return Calibration(
+    int(state.step),
+    {name: _choose(experiment, METHODS[name](trained), sets) for name in names},
+  )
+
+
+def check_names(names: Sequence[str]) -> None:
+  """Refuses unknown methods, and none."""
+  for name in names or ['']:
+    if name not in METHODS:
+      raise _errors.ConfigError(
+        f'unknown method {name!r}; there are {", ".join(METHODS)}.'
+      )
+
+
+_NEEDS = {'tau_normalization': 'needs a linear head'}
+
+
+def calibration_table(found: Sequence[Calibration]) -> str:
+  """One line per method: what was chosen, and the metrics of the test set.
+
+  Args:
+    found: What `calibrate` gave, for one run or for several seeds.
+
+  Returns:
+    A Markdown table; of several seeds with mean +- standard deviation.
+  """
+  columns = ['method', 'chosen', 'validation']
+  columns += [f'test {_scores.COLUMNS[name]}' for name in _SHOWN]
+  rows = []
+  for name in found[0].methods:
+    results = [one.methods[name] for one in found]
+    if results[0] is None:
+      rows.append(
+        [name, _NEEDS.get(name, 'needs features'), *['n/a'] * (len(_SHOWN) + 1)]
+      )
+      continue
+    test = [result['test'] for result in results]
+    rows.append(
+      [
+        name,
+        _choices([result['chosen'] for result in results]),
+        _percent([result['validation'] for result in results], 'balanced'),
+        *(_percent(test, metric) for metric in _SHOWN),
+      ]
+    )
+  return console.markdown_table(columns, rows)
+
+
+def _choices(chosen: Sequence[dict[str, Any]]) -> str:
+  """``tau 1.0``, or of several runs ``tau 0.8, 1.0``."""
+  return ' '.join(
+    f'{name} {", ".join(map(str, sorted({c[name] for c in chosen})))}'
+    for name in chosen[0]
+  )
+
+
+def _percent(scores: Sequence[dict[str, Any]], name: str) -> str:
+  if len(scores) == 1:
+    return console.percent(scores[0][name])
+  values = [{name: score[name]} for score in scores]
+  return statistics.mean_std(statistics.over_runs(values)[name])
+
+
+def _choose(
+  experiment: _experiment.Experiment,
+  candidates: _calibration_methods.Candidates,
+  sets: dict[str, _calibration_methods.Outputs],
+) -> dict[str, Any] | None:
+  """The candidate of the best balanced accuracy on validation, tested."""
+  best: tuple[float, Any] = (-1.0, None)
+  for chosen, corrected in candidates:
+    scores = _score(experiment, corrected, sets['validation'])
+    if scores['balanced'] > best[0]:
+      best = scores['balanced'], (chosen, corrected, scores)
+  if best[1] is None:
+    return None
+  chosen, corrected, scores = best[1]
+  return {
+    'chosen': chosen,
+    'validation': scores,
+    'test': _score(experiment, corrected, sets['test']),
+  }
+
+
+def _score(
+  experiment: _experiment.Experiment,
+  corrected: _calibration_methods.Corrected,
+  outputs: _calibration_methods.Outputs,
+) -> dict[str, Any]:
+  logits = np.asarray(corrected(outputs), np.float64)
+  probabilities = np.exp(logits - logits.max(axis=1, keepdims=True))
+  confidences = 1 / probabilities.sum(axis=1)
+  config = experiment.config
+  return metrics.classification_metrics(
+    outputs.labels,
+    logits.argmax(axis=1),
+    confidences,
+    class_counts=experiment.data.class_counts,
+    many_above=config.many_above,
+    few_below=config.few_below,
+    tail_below=config.optimizer.threshold,
+  )
+
+
+def _outputs(
+  experiment: _experiment.Experiment,
+  state: training.TrainState,
+  examples: data_lib.Examples,
+) -> _calibration_methods.Outputs:
+  outputs = training.over_examples(
+    experiment.feature_step or experiment.logit_step,
+    state.variables,
+    examples,
+    batch_size=experiment.config.data.batch_size,
+    mesh=experiment.mesh,
+    num_threads=experiment.num_threads,
+  )
+  scale = np.float32(experiment.objective.logit_scale)
+  return _calibration_methods.Outputs(
+    outputs[0] if experiment.feature_step else None,
+    scale * outputs[-1],
+    examples.labels,
+  )

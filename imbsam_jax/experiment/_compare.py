@@ -1,0 +1,358 @@
+# Copyright 2026 The imbsam_jax Authors.
+# SPDX-License-Identifier: Apache-2.0
+"""Methods x seeds: runs, mean +- std, a table and a picture."""
+
+from collections.abc import Callable
+from collections.abc import Mapping
+from collections.abc import Sequence
+import dataclasses
+import functools
+import json
+import os
+import pathlib
+import tempfile
+from typing import Any
+
+import jax
+
+from imbsam_jax import _errors
+from imbsam_jax import metrics
+from imbsam_jax import training
+from imbsam_jax._runs import console
+from imbsam_jax._runs import fields
+from imbsam_jax._runs import folder as folder_lib
+from imbsam_jax._runs import origin
+from imbsam_jax._runs import statistics
+from imbsam_jax.experiment import _build
+from imbsam_jax.experiment import _comparison_tables
+from imbsam_jax.experiment import _compilation
+from imbsam_jax.experiment import _config
+from imbsam_jax.experiment import _data_sets
+from imbsam_jax.experiment import _experiment
+from imbsam_jax.experiment import _own
+from imbsam_jax.experiment import _run
+from imbsam_jax.experiment import _stacked_runs
+from imbsam_jax.experiment import _summary
+
+# Methods that are compiled together.
+_AT_ONCE = 8
+
+Method = _config.Config | _experiment.Experiment
+# Called with a line of text.
+Say = Callable[[str], Any]
+
+
+@dataclasses.dataclass(frozen=True)
+class Comparison:
+  """What came out of the runs of several methods; ``print`` shows it.
+
+  Attributes:
+    config: The configuration of the first method.
+    summaries: By method the ``summary.json`` of each run.
+    per_class: By method the rows of ``per_class.csv`` of each run.
+    links: Update rules in columns, where the words are ``<rule>+<method>``.
+  """
+
+  config: _config.Config
+  summaries: Mapping[str, list[dict[str, Any]]]
+  per_class: Mapping[str, list[list[dict[str, Any]]]]
+  links: tuple[str, ...] = ()
+
+  @functools.cached_property
+  def methods(self) -> dict[str, dict[str, dict[str, Any]]]:
+    """``{word: {metric: {'mean': .., 'std': .., 'runs': n}}}``."""
+    return {
+      word: statistics.over_runs(found)
+      for word, found in self.summaries.items()
+    }
+
+  @property
+  def content(self) -> dict[str, Any]:
+    """The content of ``comparison.json``."""
+    return {'methods': self.methods}
+
+  def table(self) -> str:
+    """Mean +- standard deviation over seeds, as a Markdown table."""
+    if self.links:
+      return _comparison_tables.comparison_table_by_link(
+        self.content, self.links
+      )
+    return _comparison_tables.comparison_table(self.content)
+
+  def finding(self) -> str:
+    """What the table shows, in a sentence or two."""
+    return _comparison_tables.finding(self.content)
+
+  def plot(self, path: str | os.PathLike[str] | None = None) -> Any:
+    """Draws accuracy against class frequency.
+
+    Of more methods than can be told apart, the first and the best are drawn.
+
+    Args:
+      path: File of the picture, a PNG; None writes none.
+
+    Returns:
+      The Matplotlib figure.
+    """
+    words = _comparison_tables.best_methods(self.content)
+    rows = self.per_class[words[0]][0]
+    return metrics.plot_accuracy_by_frequency(
+      path,
+      [int(row['train_count']) for row in rows],
+      {
+        word: [
+          [float(row['accuracy'] or 'nan') for row in rows]
+          for rows in self.per_class[word]
+        ]
+        for word in words
+      },
+      tail_below=self.config.optimizer.threshold,
+      title=f'{self.config.data.name}: accuracy on the '
+      f'{self.config.final_split} set, {len(self.per_class[words[0]])} seeds',
+    )
+
+  def __str__(self) -> str:
+    text = f'{self.table()}\n\n{self.finding()}\n'
+    reported = _summary.reporting(self.config)
+    return text + (
+      '' if reported == 'last step' else f'\nReported are: {reported}.\n'
+    )
+
+  def write(
+    self, workdir: str | os.PathLike[str], *, command: str = 'compare'
+  ) -> None:
+    """Writes ``comparison.json``, ``comparison.md`` and the picture.
+
+    Args:
+      workdir: Folder.
+      command: What made the numbers, for ``comparison.md``.
+    """
+    workdir = pathlib.Path(workdir)
+    training.write_json(workdir / 'comparison.json', self.content)
+    training.write_text(
+      workdir / 'comparison.md',
+      f'# {self.config.data.name}\n\n{self}\n{origin.origin(command)}\n',
+    )
+    self.plot(workdir / 'accuracy_by_frequency.png')
+
+
+def compare(
+  configs: Mapping[str, Method],
+  *,
+  seeds: int = 5,
+  workdir: str | os.PathLike[str] | None = None,
+  links: Sequence[str] = (),
+  stacked: bool | None = None,
+  command: str = 'imbsam_jax.experiment.compare',
+  say: Say | None = None,
+  progress: Callable[[int, str], Any] | None = None,
+) -> Comparison:
+  """Trains every method on every seed and compares them.
+
+  Args:
+    configs: By method word, or any other name, a configuration; or an
+      `Experiment`, for what is one's own beside the words.
+    seeds: Number of seeds, 0 to seeds - 1.
+    workdir: ``<word>/seed_<n>/`` are the runs, ``comparison.json``,
+      ``comparison.md`` and ``accuracy_by_frequency.png`` what came out. Runs
+      that are complete are not repeated. None leaves no files.
+    links: Update rules, where the words are ``<rule>+<method>``: one column
+      each, methods in rows.
+    stacked: Whether runs that differ in seed and radius alone go through one
+      program together; None does so on accelerators, for images that stay
+      there.
+    command: What is told as the origin of the numbers.
+    say: Called with the header and a line for each run, such as ``print``.
+    progress: ``progress(num_steps, title)`` shows the steps of a run, as
+      `Progress` does.
+
+  Returns:
+    The comparison: ``.table()``, ``.finding()``, ``.plot()``.
+
+  Raises:
+    ConfigError: A configuration does not fit, or a folder is that of another.
+  """
+  if not configs or seeds < 1:
+    raise _errors.ConfigError(
+      '`configs` must name at least one method, and `seeds` be at least 1, got '
+      f'{list(configs)} and {seeds}.'
+    )
+  if workdir is None:
+    with tempfile.TemporaryDirectory() as temporary:
+      return compare(
+        configs,
+        seeds=seeds,
+        workdir=temporary,
+        links=links,
+        stacked=stacked,
+        say=say,
+        progress=progress,
+      )
+  folder = pathlib.Path(workdir).expanduser()
+  compared = _Compared(folder, seeds, say or _silent, progress or _NoProgress)
+  found = compared.run(configs, stacked)
+  first = next(iter(configs.values()))
+  comparison = Comparison(
+    first if isinstance(first, _config.Config) else first.config,
+    {w: [_read_summary(f) for f in folders] for w, folders in found.items()},
+    {
+      w: [training.read_csv(f / 'per_class.csv') for f in folders]
+      for w, folders in found.items()
+    },
+    tuple(links),
+  )
+  comparison.write(folder, command=command)
+  return comparison
+
+
+class _Compared:
+  """Runs of a comparison, in one folder."""
+
+  def __init__(
+    self,
+    workdir: pathlib.Path,
+    num_seeds: int,
+    say: Say,
+    progress: Callable[[int, str], Any],
+  ):
+    self._workdir = workdir
+    self._num_seeds = num_seeds
+    self._say = say
+    self._progress = progress
+
+  def run(
+    self, methods: Mapping[str, Method], stacked: bool | None
+  ) -> dict[str, list[pathlib.Path]]:
+    """Folders of all runs; what is missing is trained."""
+    words = list(methods)
+    first = _as_experiment(methods[words[0]], like=None)
+    self._say(f'{first}\n')
+    # What cannot work is said before hours are spent on what can.
+    for word in words[1:]:
+      one = methods[word]
+      if isinstance(one, _config.Config):
+        _own.name_in(one, model=None, data=None, loss=None)
+        _build.check(one)
+    if stacked is None:
+      stacked = first.steps_per_call > 1
+    runs: dict[str, list[pathlib.Path]] = {}
+    for begin in range(0, len(words), _AT_ONCE):
+      part = {
+        word: first
+        if word == words[0]
+        else _as_experiment(methods[word], like=first)
+        for word in words[begin : begin + _AT_ONCE]
+      }
+      runs |= self._run_part(part, max(map(len, words)), stacked)
+      # Compiled programs of many methods are more than a process may map.
+      jax.clear_caches()
+    return runs
+
+  def _run_part(
+    self,
+    experiments: Mapping[str, _experiment.Experiment],
+    width: int,
+    stacked: bool,
+  ) -> dict[str, list[pathlib.Path]]:
+    if stacked:
+      for group in self._groups(experiments):
+        steps = group[0].experiment.num_steps
+        progress = self._progress(steps, f'{len(group)} stacked runs')
+        _stacked_runs.run_stacked(group, progress=progress)
+        progress.close()
+    # Before the first run, whose time would otherwise be mostly this.
+    _compilation.compile_ahead(
+      [
+        experiment
+        for word, experiment in experiments.items()
+        if not all(
+          (self._folder(word, seed) / 'summary.json').exists()
+          for seed in range(self._num_seeds)
+        )
+      ]
+    )
+    return {
+      word: [
+        self._run(word.ljust(width), experiment, seed, self._folder(word, seed))
+        for seed in range(self._num_seeds)
+      ]
+      for word, experiment in experiments.items()
+    }
+
+  def _groups(
+    self, experiments: Mapping[str, _experiment.Experiment]
+  ) -> list[list[_stacked_runs.Member]]:
+    """Runs that can be stacked, none of them begun."""
+    groups: list[list[_stacked_runs.Member]] = []
+    for word, experiment in experiments.items():
+      members = [
+        _stacked_runs.Member(experiment, seed, folder)
+        for seed in range(self._num_seeds)
+        if not (folder := self._folder(word, seed)).exists()
+      ]
+      for group in groups:
+        if group and _stacked_runs.fits(group[0].experiment, experiment):
+          group += members
+          break
+      else:
+        groups.append(members)
+    return [group for group in groups if len(group) > 1]
+
+  def _folder(self, word: str, seed: int) -> pathlib.Path:
+    return self._workdir / word / f'seed_{seed}'
+
+  def _run(
+    self,
+    title: str,
+    experiment: _experiment.Experiment,
+    seed: int,
+    workdir: pathlib.Path,
+  ) -> pathlib.Path:
+    config = fields.replace(experiment.config, {'seed': seed})
+    summary = folder_lib.read_summary(workdir, config)
+    done = ' (complete before)' if summary else ''
+    if summary is None:
+      progress = self._progress(experiment.num_steps, f'{title} seed {seed}')
+      summary = _run.run(
+        experiment, seed=seed, workdir=workdir, progress=progress
+      ).summary
+      progress.close()
+    self._say(
+      f'{title} seed {seed}  top-1 {console.percent(summary["top1"])}  '
+      f'tail {console.percent(summary["tail"])}  '
+      f'{summary["seconds"]:.1f} s{done}'
+    )
+    return workdir
+
+
+def _as_experiment(
+  method: Method, *, like: _experiment.Experiment | None
+) -> _experiment.Experiment:
+  """An experiment, on the data of another where these are the same."""
+  if isinstance(method, _experiment.Experiment):
+    return method
+  shared = like is not None and _data_sets.same_examples(
+    method.data, like.config.data
+  )
+  return _build.build(method, data=like.data if like and shared else None)
+
+
+def _read_summary(folder: pathlib.Path) -> dict[str, Any]:
+  return json.loads((folder / 'summary.json').read_text())
+
+
+def _silent(text: str) -> None:
+  del text
+
+
+class _NoProgress:
+  """Shows nothing."""
+
+  def __init__(self, total: int, title: str):
+    del total, title
+
+  def __call__(self, records: list[dict[str, Any]]) -> None:
+    del records
+
+  def close(self) -> None:
+    """Ends nothing."""

@@ -1,0 +1,111 @@
+# Copyright 2026 The imbsam_jax Authors.
+# SPDX-License-Identifier: Apache-2.0
+"""A comparison as tables and sentences, from ``comparison.json``."""
+
+from collections.abc import Mapping
+from collections.abc import Sequence
+from typing import Any
+
+from imbsam_jax._runs import console
+from imbsam_jax._runs import statistics
+from imbsam_jax.experiment import _scores
+
+_ACCURACIES = (
+  'top1', 'balanced', 'many', 'medium', 'few', 'head', 'tail',
+)  # fmt: skip
+_BY_LINK = ('balanced', 'tail')
+# Methods in a picture; more cannot be told apart.
+_MAX_CURVES = 6
+
+
+def comparison_table(content: Mapping[str, Any]) -> str:
+  """Mean +- standard deviation over seeds, one line per method."""
+  shown = [
+    name
+    for name in _ACCURACIES
+    if any(
+      found[name]['mean'] is not None for found in content['methods'].values()
+    )
+  ]
+  columns = [
+    'accuracy, %',
+    *(_scores.COLUMNS[name] for name in shown),
+    'cost, SGD steps',
+    'seconds',
+  ]
+  rows = []
+  for word, found in content['methods'].items():
+    cells = [statistics.mean_std(found[name]) for name in shown]
+    cost = f'{found["cost_sgd_steps"]["mean"]:.2f}'
+    seconds = f'{found["seconds"]["mean"]:.1f}'
+    rows.append([word, *cells, cost, seconds])
+  return console.markdown_table(columns, rows)
+
+
+def comparison_table_by_link(
+  content: Mapping[str, Any], links: Sequence[str]
+) -> str:
+  """Methods in rows; balanced and tail accuracy by update rule in columns."""
+  methods = content['methods']
+  columns = ['accuracy, %']
+  columns += [f'{name}, {link}' for name in _BY_LINK for link in links]
+  columns += [f'cost, {link}' for link in links]
+  rows: dict[str, list[str]] = {}
+  for word in methods:
+    rows.setdefault(word.partition('+')[2] or 'ce', [])
+  for method, cells in rows.items():
+    found = [
+      methods[link if method == 'ce' else f'{link}+{method}'] for link in links
+    ]
+    cells += [statistics.mean_std(f[name]) for name in _BY_LINK for f in found]
+    cells += [f'{f["cost_sgd_steps"]["mean"]:.2f}' for f in found]
+  return console.markdown_table(
+    columns, [[method, *cells] for method, cells in rows.items()]
+  )
+
+
+def best_methods(content: Mapping[str, Any]) -> list[str]:
+  """The first method and those with the best balanced accuracy."""
+  methods = content['methods']
+  if len(methods) <= _MAX_CURVES:
+    return list(methods)
+  first, *others = methods
+  others.sort(key=lambda word: -methods[word]['balanced']['mean'])
+  return [first, *others[: _MAX_CURVES - 1]]
+
+
+def finding(content: Mapping[str, Any]) -> str:
+  """What the table shows, in a sentence or two."""
+  methods = content['methods']
+  words = [w for w in methods if methods[w]['tail']['mean'] is not None]
+  if len(words) < 2:
+    return 'One method, or no tail classes: nothing to compare.'
+  base, *others = words
+  best = max(others, key=lambda word: methods[word]['tail']['mean'])
+  tail, base_tail = methods[best]['tail'], methods[base]['tail']
+  gain = 100 * (tail['mean'] - base_tail['mean'])
+  if gain <= 0:
+    return (
+      f'No method is better than {base} on the tail classes, which reaches '
+      f'{statistics.mean_std(base_tail)} %; mean +- std over '
+      f'{tail["runs"]} seeds.'
+    )
+  top1_gain = 100 * (
+    methods[best]['top1']['mean'] - methods[base]['top1']['mean']
+  )
+  return (
+    f'On the tail classes {best} is best with {statistics.mean_std(tail)} %, '
+    f'{gain:+.1f} points against {base} ({top1_gain:+.1f} over all classes), '
+    f'at {methods[best]["cost_sgd_steps"]["mean"]:.2f} SGD steps per step; '
+    f'mean +- std over {tail["runs"]} seeds.' + _best_of_all(methods, best)
+  )
+
+
+def _best_of_all(methods: Mapping[str, Any], best_tail: str) -> str:
+  best = max(methods, key=lambda word: methods[word]['balanced']['mean'])
+  if best == best_tail:
+    return ''
+  return (
+    f' Over all classes {best} is best with '
+    f'{statistics.mean_std(methods[best]["balanced"])} % balanced accuracy.'
+  )

@@ -1,0 +1,199 @@
+# Copyright 2026 The imbsam_jax Authors.
+# SPDX-License-Identifier: Apache-2.0
+"""The configuration of an experiment: all fields, meanings and defaults."""
+
+import dataclasses
+
+
+@dataclasses.dataclass(frozen=True, kw_only=True)
+class Data:
+  """Which examples.
+
+  Attributes:
+    name: TFDS name, or 'digits'; or of one's own 'image_folder', 'image_list',
+      'npz'.
+    data_dir: Folder of prepared TFDS data sets, None is TFDS's default; folder
+      of images; or the .npz file.
+    splits: Train, validation, test: TFDS splits ('SPLIT@LIST' keeps the
+      positions that a list file names), folders of an 'image_folder', list
+      files of an 'image_list'. Without a validation split there is
+      `validation_per_class`.
+    image_size: Height and width to which images are decoded when a batch needs
+      them; None keeps all in memory at their own size.
+    augment: Of images in memory, joined by '+': 'pad_crop(padding=4)', 'flip',
+      'cutout(size=16)', 'rand_augment(num_ops=2, magnitude=10)'; 'none'.
+      Others get random crops and flips.
+    workers: Threads that decode images.
+    imbalance_factor: Largest over smallest class count.
+    profile: 'exp' or 'step', or 'natural' for the data set's own distribution.
+    max_count: Images of the most frequent class; None is as many as there are.
+    class_counts: Counts of one's own instead, such as (100, 20, 5).
+    subset: 'shuffled' keeps random images of each class, as LDAM-DRW does,
+      'first' the first in file order, as ImbSAM and SSE-SAM do.
+    subset_seed: Chooses the shuffled subset.
+    validation_per_class: Images of each class set aside to choose by.
+    batch_size: Rows of a batch, over all devices.
+    sampler: 'shuffle', or with replacement 'instance', 'square_root',
+      'class_balanced', 'reversed', 'power(power=0.5)', 'effective_number',
+      'progressive', 'drs(start=0.8)', 'pps', 'class_aware'.
+    stratify: The same number of tail rows in every batch.
+  """
+
+  name: str = 'digits'
+  data_dir: str | None = None
+  splits: tuple[str | None, ...] = ('train', None, 'test')
+  image_size: int | None = None
+  augment: str = 'none'
+  workers: int = 16
+  imbalance_factor: float = 20.0
+  profile: str = 'exp'
+  max_count: int | None = None
+  class_counts: tuple[int, ...] | None = None
+  subset: str = 'shuffled'
+  subset_seed: int = 0
+  validation_per_class: int = 0
+  batch_size: int = 64
+  sampler: str = 'shuffle'
+  stratify: bool = False
+
+
+@dataclasses.dataclass(frozen=True, kw_only=True)
+class Model:
+  """Which network.
+
+  Attributes:
+    name: 'mlp', 'small_conv_net', 'strided_conv_net', 'resnet20', 'resnet32' or
+      'resnet34'; for images of about 224x224 'resnet50' or 'resnext50'.
+    norm: 'group', 'batch', or 'none' (not for the ResNets).
+    head: 'auto' is what the loss needs, 'linear' or 'cosine'; or fixed class
+      vectors: 'etf', 'prototypes'.
+    dtype: 'float32' or 'bfloat16', of the computation up to the features.
+      Parameters, perturbations and logits are float32.
+  """
+
+  name: str = 'small_conv_net'
+  norm: str = 'group'
+  head: str = 'auto'
+  dtype: str = 'float32'
+
+
+@dataclasses.dataclass(frozen=True, kw_only=True)
+class Objective:
+  """What is minimised. Parameters go into brackets: 'vs(gamma=0.1, tau=1.2)'.
+
+  Starts and ends are shares of the run.
+
+  Attributes:
+    loss: On a linear head 'cross_entropy', 'focal', 'sigmoid_focal',
+      'balanced_softmax', 'logit_adjustment', 'cdt', 'vs', 'arb',
+      'distribution_balanced'; on cosines 'ldam', 'mm', 'mm_ldam', 'gcl', 'cri',
+      'cosface', 'lm_softmax', 'gm_softmax', 'sample_margin'.
+    weights: Of classes: 'none', 'class_balanced', 'power(power=1.0)',
+      'drw(start=0.8)', 'ppw'; of examples: 'absgd'.
+    mixing: 'none', 'mixup', 'remix', 'ppmix', 'cmo', 'dbn_mix'.
+    penalty: 'none', 'zero_centroid', 'sample_margin'.
+  """
+
+  loss: str = 'cross_entropy'
+  weights: str = 'none'
+  mixing: str = 'none'
+  penalty: str = 'none'
+
+
+@dataclasses.dataclass(frozen=True, kw_only=True)
+class Optimizer:
+  """Which update rule, and the optimiser around it.
+
+  Attributes:
+    method: 'sgd', 'sam', 'imbsam', 'sse_sam', 'focal_sam' or 'rsam'.
+    rho: Radius: of all (sam, focal_sam), of the tail (imbsam, sse_sam), per
+      entry (rsam).
+    rho_schedule: 'constant', 'linear(first=0.1, last=1.0)', or
+      'step(factors=(0.1, 1.0), starts=(0.5,))', factors of rho from shares of
+      the run on.
+    head_rho: Radius of the head (sse_sam).
+    threshold: Classes with fewer training images are tail.
+    tail_weight: Factor of the tail's loss (imbsam, sse_sam).
+    switch: Share of the epochs after which sse_sam lets go of the head and
+      rsam halves its radius; 1 is never.
+    focal_gamma: Exponent of the class weights (focal_sam).
+    focal_lam: Share of the perturbed part (focal_sam).
+    adaptive: Perturbs in proportion to the size of each weight.
+    rows: 'split' gives head and tail passes of their own, 'joint' sends all
+      rows through each; 'auto' splits where that is exact. 'tail_only', for
+      BatchNorm, is an approximation: perturbed passes of the tail by itself.
+    ascent: 'global', or 'per_device': each device takes the direction of its
+      own rows, and results depend on their number.
+    num_microbatches: Parts of a batch that go through one after the other.
+    learning_rate: At its largest.
+    schedule: 'cosine', 'step', 'ldam' or 'constant'.
+    warmup_epochs: Epochs of linear warm-up.
+    momentum: Of SGD.
+    weight_decay: Coupled, at the unperturbed parameters.
+    decay: Which leaves decay: 'kernels' or 'all'.
+    clip_norm: Global norm at which the gradient is clipped; None is never.
+    ema_decay: Keeps a moving average of the parameters and evaluates it.
+  """
+
+  method: str = 'sgd'
+  rho: float = 0.05
+  rho_schedule: str = 'constant'
+  head_rho: float = 0.05
+  threshold: int = 20
+  tail_weight: float = 1.0
+  switch: float = 1.0
+  focal_gamma: float = 1.0
+  focal_lam: float = 0.8
+  adaptive: bool = False
+  rows: str = 'auto'
+  ascent: str = 'global'
+  num_microbatches: int = 1
+  learning_rate: float = 0.1
+  schedule: str = 'cosine'
+  warmup_epochs: float = 0.0
+  momentum: float = 0.9
+  weight_decay: float = 5e-4
+  decay: str = 'kernels'
+  clip_norm: float | None = None
+  ema_decay: float | None = None
+
+
+@dataclasses.dataclass(frozen=True, kw_only=True)
+class Config:
+  """One training run.
+
+  Attributes:
+    data: Which examples.
+    model: Which network.
+    objective: What is minimised.
+    optimizer: Which update rule.
+    epochs: Passes over the training set.
+    seed: Of parameters, order and noise.
+    save_every: Epochs between checkpoints, and validations where images are
+      set aside; the end is always saved.
+    final_split: 'test', or 'validation' while anything is still being chosen.
+    flip_test: Adds the logits of the mirrored image in every evaluation, as
+      the code of ImbSAM does. Marks the result.
+    best_on_test: Reports the checkpoint that is best on the test set, as the
+      codes of ImbSAM and SSE-SAM do; its accuracy is no estimate of accuracy on
+      new images. Marks the result.
+    many_above: Classes with more training images are 'many'.
+    few_below: Classes with fewer training images are 'few'.
+    deterministic: On GPUs, only operations that give the same bits every time
+      (XLA_FLAGS=--xla_gpu_deterministic_ops=true), which are slower. CPUs and
+      TPUs always do.
+  """
+
+  data: Data = dataclasses.field(default_factory=Data)
+  model: Model = dataclasses.field(default_factory=Model)
+  objective: Objective = dataclasses.field(default_factory=Objective)
+  optimizer: Optimizer = dataclasses.field(default_factory=Optimizer)
+  epochs: float = 40.0
+  seed: int = 0
+  save_every: float = 20.0
+  final_split: str = 'test'
+  flip_test: bool = False
+  best_on_test: bool = False
+  many_above: int = 100
+  few_below: int = 20
+  deterministic: bool = False

@@ -1,0 +1,84 @@
+# Copyright 2026 The imbsam_jax Authors.
+# SPDX-License-Identifier: Apache-2.0
+"""A rehearsal: every part of a run once, on two steps."""
+
+import pathlib
+import resource
+import sys
+import tempfile
+import time
+
+import jax
+import numpy as np
+
+from imbsam_jax import training
+from imbsam_jax.experiment import _evaluate
+from imbsam_jax.experiment import _experiment
+
+
+def dry_run(experiment: _experiment.Experiment) -> str:
+  """Two steps, evaluation, save and restore; what a run would take.
+
+  Args:
+    experiment: What would be trained.
+
+  Returns:
+    A text with estimates of time and memory.
+
+  Raises:
+    CheckpointError: The restored state is not the saved one.
+  """
+  seed = experiment.config.seed
+  state = experiment.init(seed)
+  batches = experiment.batches(seed)
+  begin = time.perf_counter()
+  state = _steps(experiment, state, batches)
+  compiled = time.perf_counter() - begin
+  # Once more, now without compiling, on a copy that is thrown away.
+  again = jax.tree.map(lambda x: x.copy(), state).replace(step=0 * state.step)
+  begin = time.perf_counter()
+  jax.block_until_ready(_steps(experiment, again, batches))
+  seconds_per_step = (time.perf_counter() - begin) / 2
+  _evaluate.evaluate(experiment, state, experiment.config.final_split)
+  num_bytes = _save_and_restore(state)
+  minutes = (compiled + seconds_per_step * experiment.num_steps) / 60
+  return (
+    f'dry run: 2 steps, evaluation, save and restore went well\n'
+    f'time     {seconds_per_step * 1e3:.1f} ms per step, about '
+    f'{minutes:.1f} min for {experiment.num_steps} steps '
+    f'({compiled:.1f} s to compile)\n'
+    f'memory   {_peak_memory() / 2**20:.0f} MiB at most so far, '
+    f'{num_bytes / 2**20:.1f} MiB per checkpoint'
+  )
+
+
+def _steps(experiment, state, batches):
+  for step in range(2):
+    batch = experiment.put(batches[step])
+    state, _ = experiment.train_step(step)(state, batch)
+  return jax.block_until_ready(state)
+
+
+def _save_and_restore(state: training.TrainState) -> int:
+  with tempfile.TemporaryDirectory() as folder:
+    with training.Checkpoints(folder) as checkpoints:
+      checkpoints.save(state)
+    with training.Checkpoints(folder) as checkpoints:
+      restored, _ = checkpoints.restore(state)
+    same = jax.tree.map(np.array_equal, state, restored)
+    if not all(jax.tree.leaves(same)):
+      raise training.CheckpointError(
+        'the restored state is not the saved one; the disk of '
+        f'{folder} cannot be trusted.'
+      )
+    files = pathlib.Path(folder).rglob('*')
+    return sum(file.stat().st_size for file in files if file.is_file())
+
+
+def _peak_memory() -> int:
+  """Bytes: of the device where it tells, else of this process."""
+  stats = jax.devices()[0].memory_stats()
+  if stats and 'peak_bytes_in_use' in stats:
+    return stats['peak_bytes_in_use']
+  unit = 1 if sys.platform == 'darwin' else 1024
+  return resource.getrusage(resource.RUSAGE_SELF).ru_maxrss * unit

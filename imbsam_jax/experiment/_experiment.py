@@ -1,0 +1,174 @@
+# Copyright 2026 The imbsam_jax Authors.
+# SPDX-License-Identifier: Apache-2.0
+"""An experiment: all of a run but its seed."""
+
+import dataclasses
+import functools
+import math
+from typing import Any
+from typing import NamedTuple
+
+import jax
+import numpy as np
+
+from imbsam_jax import data as data_lib
+from imbsam_jax import methods
+from imbsam_jax import training
+from imbsam_jax.experiment import _config
+from imbsam_jax.experiment import _header
+
+# Batches whose costs are looked at.
+_COST_SAMPLES = 50
+
+
+class Program(NamedTuple):
+  """What a compiled step is for.
+
+  Attributes:
+    stage: Number of the method's stage.
+    shapes: Of the weights of its batch.
+  """
+
+  stage: int
+  shapes: tuple[tuple[int, ...], ...]
+
+
+@dataclasses.dataclass(frozen=True, kw_only=True)
+class Experiment:
+  """All of a run but its seed: runs of other seeds share compiled programs.
+
+  Attributes:
+    config: The configuration that it was built from.
+    data: Examples and class counts.
+    method: Class groups and update rules.
+    objective: What is minimised.
+    head: The head of the model.
+    layout: Which rows go through the model together.
+    num_steps: Steps of a run.
+    mesh: The devices.
+    train_steps: One jitted step per stage of the method.
+    several_steps: The same for several steps in one call.
+    side_by_side_steps: The same for a step of several runs, with their radii.
+    steps_per_call: Steps in one call where nothing comes between them.
+    predict_step: The jitted prediction of one batch.
+    feature_step: The jitted features and logits of one batch; None of a
+      network of one's own that does not tell its features.
+    logit_step: The jitted logits of one batch, alone in a tuple.
+    init: ``init(seed)`` is the state at step 0.
+    abstract_state: Shapes, dtypes and shardings of a state.
+    batches: ``batches(seed)[step]`` is a batch, see `batches.Batches`.
+    table: Training images on the devices, if they stay there.
+  """
+
+  config: _config.Config
+  data: data_lib.LongTailedData
+  method: training.Method
+  objective: methods.Objective
+  head: str
+  layout: data_lib.Layout
+  num_steps: int
+  mesh: jax.sharding.Mesh
+  train_steps: tuple[Any, ...]
+  several_steps: tuple[Any, ...]
+  side_by_side_steps: tuple[Any, ...]
+  steps_per_call: int
+  predict_step: Any
+  feature_step: Any
+  logit_step: Any
+  init: Any
+  abstract_state: training.TrainState
+  batches: Any
+  table: Any
+
+  def __str__(self) -> str:
+    return _header.header(self)
+
+  @functools.cached_property
+  def fingerprint(self) -> dict[str, str]:
+    """Checksums of the data, made once for the runs of all seeds."""
+    return data_lib.fingerprint(self.data)
+
+  @property
+  def num_train(self) -> int:
+    """Number of training images."""
+    return len(self.data.train.labels)
+
+  def steps(self, epochs: float) -> int:
+    """Number of steps in so many epochs, at least 1."""
+    batch_size = self.config.data.batch_size
+    return max(steps_in(epochs, self.num_train, batch_size), 1)
+
+  def stage(self, step: int) -> int:
+    """The number of a step's stage."""
+    return self.method.stages.index(self.method.stage(step))
+
+  def train_step(self, step: int) -> Any:
+    """The jitted step of a stage, by the number of the step."""
+    return self.train_steps[self.stage(step)]
+
+  @property
+  def several(self) -> training.SeveralSteps | None:
+    """Several steps in one call, on devices where that pays."""
+    if self.steps_per_call == 1:
+      return None
+    return training.SeveralSteps(
+      self.steps_per_call,
+      lambda step: self.several_steps[self.stage(step)],
+      self.put_stacked,
+    )
+
+  @property
+  def num_threads(self) -> int:
+    """Threads that decode images."""
+    in_memory = isinstance(self.data.train.images, np.ndarray)
+    return 0 if in_memory else self.config.data.workers
+
+  def put(self, batch: data_lib.TrainBatch) -> data_lib.TrainBatch:
+    """A batch on the devices."""
+    return training.shard_batch(self.mesh, batch, table=self.table)
+
+  def put_stacked(self, batches: data_lib.TrainBatch) -> data_lib.TrainBatch:
+    """Batches from `data.stack_batches` on the devices."""
+    return training.shard_batch(
+      self.mesh, batches, table=self.table, stacked=True
+    )
+
+  def program(self, step: int, batch: data_lib.TrainBatch) -> Program:
+    """What steps have in common that share a compiled program."""
+    return Program(self.stage(step), _shapes(batch))
+
+  def programs(self) -> dict[Program, int]:
+    """The programs of a run, each with a step of seed 0 that has its rows.
+
+    A batch with more tail rows than any that was looked at is one more.
+    """
+    batches = self.batches(0, decode=False)
+    shapes = {_shapes(batches[step]): step for step in self.batches.one_of_each}
+    return {
+      Program(stage, shape): step
+      for stage in range(len(self.method.stages))
+      for shape, step in shapes.items()
+    }
+
+  def cost(self, step: int, batch: data_lib.TrainBatch) -> float:
+    """Cost of one step in SGD steps."""
+    return training.step_cost(
+      self.method.stage(step), batch, batch_size=self.config.data.batch_size
+    )
+
+  def expected_cost(self) -> float:
+    """Mean cost of a step of the run, from batches spread over it."""
+    batches = self.batches(0, decode=False)
+    steps = np.unique(
+      np.linspace(0, self.num_steps - 1, _COST_SAMPLES).astype(int)
+    )
+    return float(np.mean([self.cost(int(s), batches[int(s)]) for s in steps]))
+
+
+def _shapes(batch: data_lib.TrainBatch) -> tuple[tuple[int, ...], ...]:
+  return tuple(np.shape(x) for x in jax.tree.leaves(batch.weights))
+
+
+def steps_in(epochs: float, num_train: int, batch_size: int) -> int:
+  """Steps that see every training image `epochs` times."""
+  return math.ceil(epochs * num_train / batch_size)

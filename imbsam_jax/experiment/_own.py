@@ -1,0 +1,148 @@
+# Copyright 2026 The imbsam_jax Authors.
+# SPDX-License-Identifier: Apache-2.0
+"""What is the user's own beside the words: data, a network, a loss."""
+
+import dataclasses
+import inspect
+from typing import Any
+
+from flax import linen as nn
+import jax
+
+from imbsam_jax import _errors
+from imbsam_jax import data as data_lib
+from imbsam_jax import methods
+from imbsam_jax import models
+from imbsam_jax.experiment import _config
+from imbsam_jax.experiment import _data_sets
+
+OWN = methods.OWN
+
+
+def name_in(
+  config: _config.Config, *, model: Any, data: Any, loss: Any
+) -> _config.Config:
+  """The configuration with what is passed beside it named 'own'.
+
+  Raises:
+    ConfigError: Something that is 'own' was not passed, or does not fit.
+  """
+  parts = {
+    'model': (config.model.name, model, 'model=module'),
+    'data': (config.data.name, data, 'data=experiment.Sources(...)'),
+    'loss': (config.objective.loss, loss, 'loss=function'),
+  }
+  for part, (name, given, argument) in parts.items():
+    if name == OWN and given is None:
+      raise _errors.ConfigError(
+        f'the {part} of this configuration is {OWN!r}: pass it in Python, '
+        f'experiment.build(config, {argument}) or experiment.restore(workdir, '
+        f'{argument}).'
+      )
+  if isinstance(data, _data_sets.Sources):
+    splits = ('train', 'validation' if data.validation else None, 'test')
+    config = dataclasses.replace(
+      config, data=dataclasses.replace(config.data, name=OWN, splits=splits)
+    )
+  elif data is not None and not isinstance(data, data_lib.LongTailedData):
+    raise _errors.ConfigError(
+      '`data` must be experiment.Sources(train=(images, labels), '
+      f'test=(images, labels)) or a data.LongTailedData, got {type(data)}.'
+    )
+  if loss is not None:
+    config = dataclasses.replace(
+      config, objective=dataclasses.replace(config.objective, loss=OWN)
+    )
+  if model is not None:
+    # Whether it gives cosines cannot be seen; that it does is to be said.
+    head = 'linear' if config.model.head == 'auto' else config.model.head
+    config = dataclasses.replace(
+      config, model=dataclasses.replace(config.model, name=OWN, head=head)
+    )
+    if config.objective.penalty.startswith('zero_centroid'):
+      raise _errors.ConfigError(
+        'zero_centroid moves the class vectors of a cosine head of this '
+        'library, which a network of your own has not. Leave it out.'
+      )
+  return config
+
+
+def as_model(model: Any) -> Any:
+  """A model with ``init`` and ``apply`` that take ``train=``.
+
+  Raises:
+    ConfigError: It is none that can be called so.
+  """
+  if isinstance(model, models.NnxModel):
+    return model
+  if not isinstance(model, nn.Module):
+    hint = (
+      ' Write models.from_nnx(lambda rngs: Net(rngs=rngs)) for an NNX module.'
+    )
+    raise _errors.ConfigError(
+      f'`model` must be a Linen module, got {type(model)}.{hint}'
+    )
+  parameters = inspect.signature(type(model).__call__).parameters.values()
+  takes_train = any(
+    p.name == 'train' or p.kind is p.VAR_KEYWORD for p in parameters
+  )
+  return model if takes_train else _WithoutTrain(model)
+
+
+def tells_features(model: Any) -> bool:
+  """Whether it has the methods of a `models.Classifier`."""
+  return isinstance(model, models.Classifier)
+
+
+def check_model(
+  model: Any, images: jax.ShapeDtypeStruct, num_classes: int
+) -> Any:
+  """Traces a model once; says whether rows depend on each other.
+
+  Args:
+    model: From `as_model`.
+    images: Shape and dtype of its input, ``[1, ...]``.
+    num_classes: C.
+
+  Returns:
+    ``'batch'`` or ``'none'``, as the field `model.norm`.
+
+  Raises:
+    ConfigError: It cannot be applied to the images, or gives no logits.
+  """
+  key = jax.eval_shape(lambda: jax.random.key(0))
+  try:
+    variables = jax.eval_shape(
+      lambda key, x: model.init(key, x, train=False), key, images
+    )
+    logits = jax.eval_shape(
+      lambda v, x: model.apply(v, x, train=False), variables, images
+    )
+  except Exception as error:  # Whatever a user's code raises.
+    raise _errors.ConfigError(
+      f'the model cannot be applied to images {list(images.shape)}: {error}'
+    ) from error
+  shape = getattr(logits, 'shape', None)
+  if shape != (1, num_classes):
+    raise _errors.ConfigError(
+      f'the model must give logits [B, {num_classes}], one for each class; for '
+      f'B = 1 it gave {shape or logits}.'
+    )
+  return 'batch' if 'batch_stats' in variables else 'none'
+
+
+class _WithoutTrain:
+  """A Linen module that is called alike in training and evaluation."""
+
+  def __init__(self, module: nn.Module):
+    self._module = module
+
+  def init(self, key: jax.Array, images: jax.Array, *, train: bool) -> Any:
+    del train
+    return self._module.init(key, images)
+
+  def apply(
+    self, variables: Any, images: jax.Array, *, train: bool, **options: Any
+  ) -> Any:
+    del train
+    return self._module.apply(variables, images, **options)

@@ -1,0 +1,76 @@
+# Copyright 2026 The imbsam_jax Authors.
+# SPDX-License-Identifier: Apache-2.0
+"""A trained run from its folder."""
+
+import os
+import pathlib
+from typing import Any
+
+import jax
+
+from imbsam_jax import _errors
+from imbsam_jax import training
+from imbsam_jax._runs import fields
+from imbsam_jax._runs import folder
+from imbsam_jax.experiment import _build
+from imbsam_jax.experiment import _config
+from imbsam_jax.experiment import _evaluate
+from imbsam_jax.experiment import _experiment
+
+
+def restore(
+  workdir: str | os.PathLike[str],
+  checkpoint: str | int = 'last',
+  *,
+  model: Any = None,
+  data: Any = None,
+  loss: Any = None,
+  data_dir: str | None = None,
+) -> tuple[_experiment.Experiment, training.TrainState]:
+  """The experiment of a run and the state of one of its checkpoints.
+
+  Args:
+    workdir: Folder of the run.
+    checkpoint: 'last', 'best' on validation (on the test set with the field
+      `best_on_test`), or a number of steps.
+    model: As it was passed to `build`, as are `data` and `loss`.
+    data: Likewise.
+    loss: Likewise.
+    data_dir: Folder of prepared data sets, if not that of the run.
+
+  Raises:
+    ConfigError: The folder holds no run, or there is no such checkpoint.
+    CheckpointError: The checkpoint cannot be read.
+  """
+  workdir = pathlib.Path(workdir).expanduser()
+  config = fields.from_json(workdir / 'config.json', _config.Config)
+  if data_dir:
+    config = fields.replace(config, {'data.data_dir': data_dir})
+  experiment = _build.build(config, model=model, data=data, loss=loss)
+  if jax.process_count() > 1:
+    folder.compare_processes(config, experiment.fingerprint)
+  chooser = _evaluate.choose_by(experiment)
+  with training.Checkpoints(
+    workdir / 'checkpoints',
+    best_metric=chooser.metric if chooser else None,
+    read_only=True,
+  ) as checkpoints:
+    match str(checkpoint):
+      case 'last':
+        step = None
+      case 'best':
+        step = checkpoints.best_step
+        if step is None:
+          raise _errors.ConfigError(
+            'this run was not validated, so none of its checkpoints is the '
+            'best; pass `checkpoint=last`.'
+          )
+      case number if number.isdecimal():
+        step = int(number)
+      case _:
+        raise _errors.ConfigError(
+          "`checkpoint` must be 'last', 'best' or a number of steps, got "
+          f'{checkpoint!r}.'
+        )
+    state, _ = checkpoints.restore(experiment.init(config.seed), step)
+  return experiment, state

@@ -1,0 +1,182 @@
+# Copyright 2026 The imbsam_jax Authors.
+# SPDX-License-Identifier: Apache-2.0
+"""One training run with its folder, from the newest checkpoint if any."""
+
+from collections.abc import Callable
+import dataclasses
+import os
+import pathlib
+import tempfile
+from typing import Any
+
+import jax
+
+from imbsam_jax import training
+from imbsam_jax._runs import folder
+from imbsam_jax._runs import signals
+from imbsam_jax.experiment import _evaluate
+from imbsam_jax.experiment import _experiment
+from imbsam_jax.experiment import _summary
+
+# One more than is needed, should the last be damaged.
+KEEP_LAST = 2
+
+
+def run(
+  experiment: _experiment.Experiment,
+  *,
+  seed: int | None = None,
+  workdir: str | os.PathLike[str] | None = None,
+  progress: Callable[[list[dict[str, Any]]], None] | None = None,
+) -> _summary.Result:
+  """Trains to the end, from the newest checkpoint if there is one.
+
+  Args:
+    experiment: What to train.
+    seed: Of parameters, order and noise; None is that of the configuration.
+    workdir: Folder of the run; the same call goes on where it stopped. None
+      leaves no files.
+    progress: Called with the records of new steps.
+
+  Returns:
+    The final state, its metrics, and how training went.
+
+  Raises:
+    ConfigError: The folder belongs to another configuration.
+    DivergedError: Training was given up.
+    PreemptedError: SIGTERM or SIGINT came; everything is saved.
+    CheckpointError: No checkpoint can be read, or another process is at it.
+  """
+  seed = experiment.config.seed if seed is None else seed
+  if workdir is None:
+    with tempfile.TemporaryDirectory() as temporary:
+      result = run(experiment, seed=seed, workdir=temporary, progress=progress)
+    return result._replace(workdir=None)
+  path = pathlib.Path(workdir).expanduser()
+  with training.WorkdirLock(path):
+    return _run(experiment, seed, path, progress)
+
+
+def _run(
+  experiment: _experiment.Experiment,
+  seed: int,
+  workdir: pathlib.Path,
+  progress: Callable[[list[dict[str, Any]]], None] | None,
+) -> _summary.Result:
+  config = dataclasses.replace(experiment.config, seed=seed)
+  folder.claim(workdir, config, experiment.fingerprint)
+  state = experiment.init(seed)
+  seconds = 0.0
+  chooser = _evaluate.choose_by(experiment)
+  marks = evaluation_marks(experiment)
+  first_seen: dict[_experiment.Program, int] = {}
+
+  def describe(step, batch):
+    first_seen.setdefault(experiment.program(step, batch), step)
+    return {'cost': experiment.cost(step, batch)}
+
+  with (
+    signals.deferred() as stop,
+    training.Checkpoints(
+      workdir / 'checkpoints',
+      best_metric=chooser.metric if chooser else None,
+      keep_last=KEEP_LAST,
+    ) as checkpoints,
+  ):
+    if checkpoints.latest_step is not None:
+      state, seconds = checkpoints.restore(state)
+    check_replicas(state)
+    history = training.History(workdir / 'metrics.jsonl', start=int(state.step))
+    training.in_first_process(
+      lambda: _check_history(history, int(state.step), workdir)
+    )
+    state, seconds = training.fit(
+      state,
+      experiment.train_step,
+      experiment.batches(seed),
+      num_steps=experiment.num_steps,
+      put_batch=experiment.put,
+      several=experiment.several,
+      num_threads=experiment.num_threads,
+      describe=describe,
+      evaluate=chooser.evaluate if chooser else None,
+      evaluate_at=marks,
+      checkpoints=checkpoints,
+      checkpoint_at=marks,
+      history=history,
+      on_progress=progress,
+      stop=training.in_any_process(stop),
+      seconds=seconds,
+    )
+  if any(training.from_each_process(stop())):
+    raise training.PreemptedError('stopped after the last step.')
+  state = state_to_report(experiment, state, workdir)
+  planned = experiment.programs()
+  first_epoch = experiment.steps(1)
+  late = [
+    program
+    for program, step in first_seen.items()
+    if step >= first_epoch and program not in planned
+  ]
+  return _summary.finish(
+    experiment,
+    state,
+    history.records,
+    workdir,
+    seed=seed,
+    seconds=seconds,
+    extra={
+      'step_programs': len(first_seen),
+      'step_programs_after_first_epoch': len(late),
+    },
+  )
+
+
+def check_replicas(state: training.TrainState) -> None:
+  """Refuses processes that begin with other parameters than the first."""
+  if jax.process_count() == 1:
+    return
+  sums = training.from_each_process(training.params_sha256(state.params))
+  if len(set(sums)) > 1:
+    raise training.CheckpointError(
+      'processes of this run begin with different parameters: '
+      + ', '.join(x[:12] for x in sums)
+      + '. Run all on the same hardware, with the same versions.'
+    )
+
+
+def _check_history(
+  history: training.History, step: int, workdir: pathlib.Path
+) -> None:
+  if sum('loss' in r for r in history.records) != step:
+    raise training.CheckpointError(
+      f'{workdir}/metrics.jsonl does not have every step up to the checkpoint '
+      f'of step {step}. Put it back, or remove the folder and start again.'
+    )
+
+
+def evaluation_marks(experiment: _experiment.Experiment) -> set[int]:
+  """Numbers of completed steps after which to validate and save."""
+  config = experiment.config
+  return {
+    experiment.steps(config.save_every * k)
+    for k in range(1, int(config.epochs / config.save_every) + 1)
+  }
+
+
+def state_to_report(
+  experiment: _experiment.Experiment,
+  state: training.TrainState,
+  workdir: pathlib.Path,
+) -> training.TrainState:
+  """The last state, or with `best_on_test` that of the best checkpoint.
+
+  Call it when the checkpoints are closed, and so complete.
+  """
+  chooser = _evaluate.choose_by(experiment)
+  if chooser is None or not experiment.config.best_on_test:
+    return state
+  with training.Checkpoints(
+    workdir / 'checkpoints', best_metric=chooser.metric, read_only=True
+  ) as checkpoints:
+    return checkpoints.restore(state, checkpoints.best_step)[0]

@@ -1,0 +1,160 @@
+# Copyright 2026 The imbsam_jax Authors.
+# SPDX-License-Identifier: Apache-2.0
+"""What a finished run leaves: the summary, the classes, their picture."""
+
+import contextlib
+import importlib.metadata
+import os
+import pathlib
+import platform
+from typing import Any
+from typing import NamedTuple
+
+import numpy as np
+
+from imbsam_jax import methods
+from imbsam_jax import metrics
+from imbsam_jax import training
+from imbsam_jax.experiment import _config
+from imbsam_jax.experiment import _evaluate
+from imbsam_jax.experiment import _experiment
+from imbsam_jax.experiment import _scores
+
+_PACKAGES = ('imbsam_jax', 'jax', 'jaxlib', 'flax', 'optax', 'numpy')
+
+
+class Result(NamedTuple):
+  """A finished run.
+
+  Attributes:
+    state: The state that is reported.
+    summary: Content of ``summary.json``.
+    per_class: A row for each class, as in ``per_class.csv``.
+    history: The records of all steps and validations, as in
+      ``metrics.jsonl``.
+    workdir: Folder of the run, or None.
+  """
+
+  state: training.TrainState
+  summary: dict[str, Any]
+  per_class: list[dict[str, Any]]
+  history: list[dict[str, Any]]
+  workdir: pathlib.Path | None
+
+  def table(self) -> str:
+    """The metrics in per cent, as a Markdown table."""
+    return _scores.scores_table(self.summary)
+
+
+def finish(
+  experiment: _experiment.Experiment,
+  state: training.TrainState,
+  records: list[dict[str, Any]],
+  workdir: pathlib.Path,
+  *,
+  seed: int,
+  seconds: float,
+  extra: dict[str, Any],
+) -> Result:
+  """Evaluates the state to report, and writes what came out.
+
+  Args:
+    experiment: The experiment of the run.
+    state: The state to report.
+    records: Of all steps.
+    workdir: Folder of the run.
+    seed: Of the run.
+    seconds: That training took.
+    extra: Further entries of the summary.
+  """
+  scores, classes = _evaluate.evaluate(
+    experiment, state, experiment.config.final_split
+  )
+
+  def write():
+    summary = _summary(experiment, state, scores, records, seconds, seed)
+    summary |= extra
+    training.write_csv(workdir / 'per_class.csv', classes)
+    # Last: a folder with a summary is complete.
+    training.write_json(workdir / 'summary.json', summary)
+    return summary
+
+  summary = training.in_first_process(write)
+  return Result(state, summary, classes, records, workdir)
+
+
+def plot(
+  experiment: _experiment.Experiment,
+  per_class: list[dict[str, Any]],
+  path: str | os.PathLike[str] | None = None,
+) -> Any:
+  """Draws per-class accuracy against class frequency.
+
+  Args:
+    experiment: The experiment of the run.
+    per_class: Of a `Result` or an `Evaluation`.
+    path: File of the picture, a PNG; None writes none.
+
+  Returns:
+    The Matplotlib figure.
+  """
+  config = experiment.config
+  return metrics.plot_accuracy_by_frequency(
+    path,
+    experiment.data.class_counts,
+    {
+      methods.describe(config): [
+        float(r['accuracy'] or 'nan') for r in per_class
+      ]
+    },
+    tail_below=config.optimizer.threshold,
+    title=f'{config.data.name}: accuracy on the {config.final_split} set',
+  )
+
+
+def reporting(config: _config.Config) -> str:
+  """How numbers are reported, if not as those of the last step."""
+  marks = []
+  if config.flip_test:
+    marks.append('test images and their mirror images')
+  if config.best_on_test:
+    marks.append('best checkpoint on the test set')
+  return ', '.join(marks) or 'last step'
+
+
+def _summary(
+  experiment: _experiment.Experiment,
+  state: training.TrainState,
+  scores: dict[str, float | None],
+  records: list[dict[str, Any]],
+  seconds: float,
+  seed: int,
+) -> dict[str, Any]:
+  steps = [record for record in records if 'loss' in record]
+  batch_size = experiment.config.data.batch_size
+  return {
+    **scores,
+    'train_loss': steps[-1]['loss'],
+    'seconds': round(seconds, 3),
+    'images_per_second': round(len(steps) * batch_size / seconds, 1),
+    'cost_sgd_steps': round(float(np.mean([r['cost'] for r in steps])), 4),
+    'steps': len(steps),
+    'skipped_steps': sum(bool(r.get('skipped')) for r in steps),
+    'num_train': experiment.num_train,
+    'method': methods.describe(experiment.config),
+    'seed': seed,
+    'split': experiment.config.final_split,
+    'reporting': reporting(experiment.config),
+    'reported_step': int(state.step),
+    'params_sha256': training.params_sha256(state.params),
+    'device': experiment.mesh.devices.flat[0].device_kind,
+    'versions': {'python': platform.python_version(), **_versions()},
+  }
+
+
+def _versions() -> dict[str, str]:
+  found = {}
+  for package in _PACKAGES:
+    with contextlib.suppress(importlib.metadata.PackageNotFoundError):
+      found[package] = importlib.metadata.version(package)
+  return found
