@@ -39,7 +39,7 @@ def make_method(
   """
   if config.method in ('imbsam', 'sse_sam'):
     _check_tail(config, class_counts)
-  methods = training.methods
+  methods = training.update_rules
   rho = make_radius(config.rho, config.rho_schedule, num_steps)
   head_tail = {
     'threshold': config.threshold,
