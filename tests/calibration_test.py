@@ -100,9 +100,13 @@ class PostHocTest(parameterized.TestCase):
 
   @parameterized.parameters(-0.1, math.nan, math.inf)
   def test_tau_errors(self, tau):
-    with self.assertRaisesRegex(ValueError, '`tau` must be finite and >= 0'):
+    with self.assertRaisesRegex(
+      ValueError, '`tau` must be finite and at least 0'
+    ):
       calibration.post_hoc_logit_adjustment(np.ones((2, 4)), COUNTS, tau=tau)
-    with self.assertRaisesRegex(ValueError, '`tau` must be finite and >= 0'):
+    with self.assertRaisesRegex(
+      ValueError, '`tau` must be finite and at least 0'
+    ):
       calibration.tau_normalize(np.ones((2, 4)), tau=tau)
 
   def test_errors(self):

@@ -373,7 +373,7 @@ class F2KillTest(_WithSteps):
     with self.assertRaisesRegex(
       training.CheckpointError,
       f'in use by process {child.pid} on {socket.gethostname()}, since 20.*'
-      'pass another --workdir',
+      'pass another `workdir`',
     ):
       with training.WorkdirLock(workdir):
         pass
@@ -483,7 +483,7 @@ class F5DamagedFileTest(_WithSteps):
           with self.assertRaisesRegex(
             training.CheckpointError,
             r'(?s)step 3: .* is changed.*step 6: it has no manifest.*'
-            r'step 9: .* is truncated.*another --workdir',
+            r'step 9: .* is truncated.*another `workdir`',
           ):
             use(checkpoints)
     self.assertNotIn('9.damaged', _on_disk(folder))
@@ -497,7 +497,9 @@ class F5DamagedFileTest(_WithSteps):
     for step in (6, 9):
       os.truncate(_largest(folder, step), 1)
     with _open(folder) as checkpoints:
-      with self.assertRaisesRegex(training.CheckpointError, 'checkpoint=last'):
+      with self.assertRaisesRegex(
+        training.CheckpointError, "`checkpoint='last'`"
+      ):
         self.fail(checkpoints.best_step)
 
   def _flip_best(self, folder):

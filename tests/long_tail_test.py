@@ -63,11 +63,11 @@ class ClassCountsTest(parameterized.TestCase):
     self.assertEqual(data.long_tail_class_counts(3, 7, 1).tolist(), [7] * 3)
 
   @parameterized.parameters(
-    ((10, 100, 0.01), 'at least 1, got 0.01.*pass 100'),
+    ((10, 100, 0.01), 'at least 1, got 0.01.*Pass 100'),
     ((10, 100, -1), 'at least 1, got -1'),
     ((10, 100, float('nan')), 'at least 1, got nan'),
     ((10, 100, 200), 'leaves no image.*at most 100'),
-    ((0, 100, 2), 'must be >= 1, got 0 and 100'),
+    ((0, 100, 2), '`num_classes` must be at least 1, got 0'),
   )
   def test_errors(self, arguments, message):
     with self.assertRaisesRegex(ValueError, message):
@@ -116,8 +116,8 @@ class IndicesTest(absltest.TestCase):
       (self.labels.astype(float), self.counts, 'integers.*float64'),
       (np.eye(5, dtype=int), self.counts, r'shape \[N\].*argmax'),
       (self.labels - 1, self.counts, 'got -1 at row'),
-      (self.labels, np.ones(5), 'integers of shape'),
-      (self.labels[:0], self.counts, 'empty'),
+      (self.labels, np.ones(5), '`class_counts` must be integers'),
+      (self.labels[:0], self.counts, 'at least one example'),
     ):
       with self.assertRaisesRegex(data.DataError, message):
         data.long_tail_indices(labels, counts, seed=0)
@@ -206,7 +206,7 @@ class ArraySourceTest(parameterized.TestCase):
     (np.zeros((2, 2)), [0.0, 1.0], 'integers.*float64'),
     (np.array([[0.0], [np.nan]]), [0, 1], 'NaN or infinity in row 1'),
     (np.zeros((2, 2), np.int64), [0, 1], 'uint8 or floating point, got int64'),
-    (np.zeros((0, 2)), np.zeros(0, int), 'empty'),
+    (np.zeros((0, 2)), np.zeros(0, int), 'at least one example'),
   )
   @pytest.mark.faults
   def test_f19_errors(self, images, labels, message):

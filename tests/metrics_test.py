@@ -176,19 +176,23 @@ class ClassGroupsTest(_TestCase):
       r'`many_above` must not be below `few_below`.*many_above=10 and '
       r'few_below=20\. Pass many_above=20 or more',
     ),
-    (TypeError, {'many_above': '100'}, r"`many_above` .*got '100'\. Pass a"),
-    (TypeError, {'few_below': None}, r'`few_below` .*got None.*few_below=20'),
-    (ValueError, {'few_below': math.nan}, r'`few_below` .*got NaN.*Pass a nu'),
+    (TypeError, {'many_above': '100'}, r"`many_above` must be .*got '100'"),
+    (TypeError, {'few_below': None}, r'`few_below` must be a number, got None'),
+    (
+      ValueError,
+      {'few_below': math.nan},
+      r'`few_below` must be a number, got nan',
+    ),
   )
   def test_bad_thresholds(self, error, thresholds, message):
     with self.assertRaisesRegex(error, message):
       metrics.class_groups([1, 2], **thresholds)
 
   @parameterized.parameters(
-    (ValueError, [], r'`class_counts` must have shape.*got shape \(0,\)\. Cou'),
-    (ValueError, [[1, 2]], r'got shape \(1, 2\).*np\.bincount'),
+    (ValueError, [], r'`class_counts` must have shape.*got \(0,\)\. Pass'),
+    (ValueError, [[1, 2]], r'got \(1, 2\).*np\.bincount'),
     (TypeError, [0.5, 0.5], r'must be integers, got dtype float64.*np\.rint'),
-    (ValueError, [3, -2], r'not be negative, got -2 for class 1\. Count the'),
+    (ValueError, [3, -2], r'finite and at least 0, got -2 for class 1\.'),
   )
   def test_bad_counts(self, error, counts, message):
     with self.assertRaisesRegex(error, message):
@@ -271,7 +275,7 @@ class ExpectedCalibrationErrorTest(_TestCase):
     (TypeError, [True], [0.5], 15, r'`confidences` must be floats.*dtype bool'),
     (TypeError, ['a'], [1], 15, r'got dtype <U1\. Pass the largest softmax'),
     (TypeError, [0.5], [1], 1.5, r'`num_bins` must be an integer, got 1\.5\.'),
-    (ValueError, [0.5], [1], 0, r'`num_bins` must be at least 1, got 0\. Pass'),
+    (ValueError, [0.5], [1], 0, r'`num_bins` must be at least 1, got 0\.'),
   )
   def test_errors(self, error, confidences, correct, num_bins, message):
     with self.assertRaisesRegex(error, message):
@@ -483,13 +487,13 @@ class ClassificationMetricsTest(_TestCase):
     self.assert_close(got, {'top1': 0.5, 'few': 0, 'ece': 0.375})
 
   @parameterized.parameters(
-    (ValueError, 'labels', [], r'`labels` must hold at least one.*\(0,\)\. Ch'),
+    (ValueError, 'labels', [], r'`labels` must hold at least one.*\(0,\)'),
     (ValueError, 'labels', [[0, 1]], r'`labels` must have shape.*got \(1, 2\)'),
     (
       ValueError,
       'predictions',
-      np.ones((2, 3)),
-      r'`predictions` must have shape.*got \(2, 3\)\. Reduce logits.*argmax',
+      np.ones((2, 3), int),
+      r'`predictions` must have shape.*got \(2, 3\)\. .*argmax',
     ),
     (
       ValueError,
@@ -502,17 +506,16 @@ class ClassificationMetricsTest(_TestCase):
       ValueError,
       'labels',
       [0, -1],
-      r'`labels` must lie in \[0, 3\).*got values from -1 to 0\. Drop padded',
+      r'`labels` must be in \[0, 3\), got -1 at row 1 .*Drop padded',
     ),
-    (ValueError, 'labels', [0, 3], r'got values from 0 to 3\. Drop padded'),
-    (ValueError, 'predictions', [0, 3], r'`predictions` must lie in \[0, 3\)'),
-    (ValueError, 'predictions', [-1, 0], r'`predictions` .*from -1 to 0'),
+    (ValueError, 'labels', [0, 3], r'got 3 at row 1 .*Drop padded'),
+    (ValueError, 'predictions', [0, 3], r'`predictions` must be in \[0, 3\)'),
+    (ValueError, 'predictions', [-1, 0], r'`predictions` .*got -1 at row 0'),
     (
       TypeError,
       'labels',
       [0.0, 1.0],
-      r'`labels` must be integer.*got dtype float64\. Cast them: '
-      r'np\.asarray\(labels\)\.astype\(np\.int64\)',
+      r'`labels` must be integers, got dtype float64\. .*labels\.astype',
     ),
     (TypeError, 'predictions', [0.0, 1.0], r'`predictions` must be integer'),
     (TypeError, 'labels', [True, False], r'`labels` .*got dtype bool'),
@@ -621,9 +624,9 @@ class PerClassMetricsTest(_TestCase):
       r"`class_names` must be a sequence of strings, got the string 'abc'\. P",
     ),
     (ValueError, 'labels', [], r'`labels` must hold at least one example'),
-    (ValueError, 'labels', [0, 3], r'`labels` must lie in \[0, 3\)'),
+    (ValueError, 'labels', [0, 3], r'`labels` must be in \[0, 3\)'),
     (ValueError, 'predictions', [0], r'got 2 labels, 1 predictions, 2 conf'),
-    (TypeError, 'labels', [0.0, 1.0], r'`labels` must be integer class ind'),
+    (TypeError, 'labels', [0.0, 1.0], r'`labels` must be integers, got dt'),
     (ValueError, 'confidences', [0.5, math.nan], r'`confidences` must lie in'),
     (TypeError, 'class_counts', [1.0, 2.0], r'`class_counts` must be integers'),
   )

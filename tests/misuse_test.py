@@ -34,7 +34,7 @@ class RadiusTest(parameterized.TestCase):
     ):
       with self.assertRaisesRegex(
         ValueError,
-        rf'`{name}` must be finite and >= 0, got {rho!r}\. Pass 0\.0',
+        rf'`{name}` must be finite and at least 0, got {rho!r}\. Pass 0\.0',
       ):
         build()
 
@@ -48,7 +48,7 @@ class RadiusTest(parameterized.TestCase):
       ('after', lambda: imbsam_jax.stage_switch(0.1, rho, 3)),
     ):
       with self.assertRaisesRegex(
-        TypeError, rf'`{name}` must be a number .*, got .*Pass a float such as'
+        TypeError, rf'`{name}` must be a number or .*, got .*Pass a float such'
       ):
         build()
 
@@ -85,26 +85,26 @@ class RadiusTest(parameterized.TestCase):
   @parameterized.parameters(2.5, '3', True)
   def test_stage_switch_boundary_type(self, boundary):
     with self.assertRaisesRegex(
-      TypeError, '`boundary` must be an int, .*got .*steps per epoch'
+      TypeError, '`boundary` must be an integer, got .*steps per epoch'
     ):
       imbsam_jax.stage_switch(0.1, 0.0, boundary)
 
   def test_stage_switch_boundary_value(self):
     with self.assertRaisesRegex(
-      ValueError, '`boundary` must be >= 0, got -1. Pass 0'
+      ValueError, '`boundary` must be at least 0, got -1. .*steps per'
     ):
       imbsam_jax.stage_switch(0.1, 0.0, -1)
 
   @parameterized.parameters(2.0, '5', True, None)
   def test_skip_nonfinite_limit_type(self, limit):
     with self.assertRaisesRegex(
-      TypeError, '`max_consecutive` must be an int, got .*Pass 5'
+      TypeError, '`max_consecutive` must be an integer, got .*Pass 0'
     ):
       imbsam_jax.skip_nonfinite(optax.sgd(0.1), max_consecutive=limit)
 
   def test_skip_nonfinite_limit_value(self):
     with self.assertRaisesRegex(
-      ValueError, '`max_consecutive` must be >= 0, got -1. Pass 0'
+      ValueError, '`max_consecutive` must be at least 0, got -1. Pass 0'
     ):
       imbsam_jax.skip_nonfinite(optax.sgd(0.1), max_consecutive=-1)
 

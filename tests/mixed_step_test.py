@@ -19,7 +19,7 @@ from imbsam_jax import training
 from imbsam_jax import weights as weights_lib
 from tests import tiny_training as tiny
 
-methods = training.methods
+methods = training.update_rules
 
 _THRESHOLD = 10
 _IS_TAIL = np.array(tiny.COUNTS) < _THRESHOLD

@@ -8,9 +8,9 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 
+from imbsam_jax import _initializers
 from imbsam_jax import models
 from imbsam_jax.models import _cifar_resnet
-from imbsam_jax.models import _initializers
 
 # A model of each kind, small enough to compile in a second or two.
 _SMALL_MODELS = {
@@ -638,12 +638,12 @@ class CreateModelTest(parameterized.TestCase):
     (
       dict(num_classes=0),
       ValueError,
-      '`num_classes` takes integers of 1 or more, got 0. Pass num_classes=10',
+      '`num_classes` must be at least 1, got 0. Pass num_classes=10',
     ),
     (
       dict(num_classes=10.0),
       TypeError,
-      '`num_classes` takes integers, got 10.0 of type float. Pass num_classes',
+      '`num_classes` must be an integer, got 10.0. Pass num_classes',
     ),
     (
       dict(dtype=jnp.int8),
@@ -671,12 +671,17 @@ class CreateModelTest(parameterized.TestCase):
       ValueError,
       r'one entry per stage, got \(5, 5\) and \(16, 32, 64\)',
     ),
-    (models.CifarResNet, dict(widths=(4, 8, -1)), ValueError, '`widths` takes'),
+    (
+      models.CifarResNet,
+      dict(widths=(4, 8, -1)),
+      ValueError,
+      '`widths` must be',
+    ),
     (
       models.CifarResNet,
       dict(stage_sizes=(1, 1, 0)),
       ValueError,
-      '`stage_sizes` takes',
+      '`stage_sizes` must be',
     ),
     (
       models.CifarResNet,

@@ -97,7 +97,9 @@ class OptimalPrototypesTest(parameterized.TestCase):
       models.optimal_prototypes(KEY, 3, 1)
     with self.assertRaisesRegex(ValueError, '`num_steps` must be at least 0'):
       models.optimal_prototypes(KEY, 5, 2, num_steps=-1)
-    with self.assertRaisesRegex(ValueError, '`scale` must be finite and > 0'):
+    with self.assertRaisesRegex(
+      ValueError, '`scale` must be finite and above 0'
+    ):
       models.optimal_prototypes(KEY, 5, 2, scale=0.0)
 
 

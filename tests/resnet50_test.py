@@ -431,10 +431,10 @@ class AttributesTest(parameterized.TestCase):
       ValueError,
       r'multiples of `groups`, got \(64, 128, 256, 512\) for groups=3\. ResNeX',
     ),
-    (dict(stage_sizes=(3, 4, 6, 0)), ValueError, '`stage_sizes` takes'),
-    (dict(groups=0), ValueError, '`groups` takes.*groups=32'),
-    (dict(expansion=2.0), TypeError, '`expansion` takes.*expansion=4'),
-    (dict(stem_width=0), ValueError, '`stem_width` takes.*stem_width=64'),
+    (dict(stage_sizes=(3, 4, 6, 0)), ValueError, '`stage_sizes` must'),
+    (dict(groups=0), ValueError, '`groups` must be.*groups=32'),
+    (dict(expansion=2.0), TypeError, '`expansion` must.*expansion=4'),
+    (dict(stem_width=0), ValueError, '`stem_width` must.*stem_width=64'),
     (dict(norm='none'), ValueError, "`norm` must be one of 'batch', 'group'"),
   )
   def test_errors(self, attributes, error, message):

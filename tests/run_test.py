@@ -19,7 +19,7 @@ from imbsam_jax import models
 from imbsam_jax import training
 from tests import tiny_training as tiny
 
-methods = training.methods
+methods = training.update_rules
 _NUM_STEPS = 9
 
 

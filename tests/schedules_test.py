@@ -107,13 +107,15 @@ class PhaseTest(parameterized.TestCase):
     with self.assertRaisesRegex(ValueError, 'not be after `end`.*start=3, end'):
       schedules.phase(0, start=3, end=2)
     for power in (-1.0, float('nan'), float('inf')):
-      with self.assertRaisesRegex(ValueError, '`power` must be finite and >= '):
+      with self.assertRaisesRegex(
+        ValueError, '`power` must be finite and at l'
+      ):
         schedules.phase(0, start=0, end=1, power=power)
     for name in ('start', 'end'):
       with self.assertRaisesRegex(ValueError, f'`{name}` must be finite'):
         schedules.phase(0, **{'start': 0, 'end': 1, name: float('nan')})
     for step in (True, 1j):
-      with self.assertRaisesRegex(TypeError, '`step` must be a number'):
+      with self.assertRaisesRegex(TypeError, '`step` must be a real number'):
         schedules.phase(step, start=0, end=1)
 
 

@@ -19,11 +19,13 @@ _NUM_STEPS = 11
 
 
 def _imbsam(rho=0.2):
-  return training.methods.imbsam(_COUNTS, rho, threshold=6)
+  return training.update_rules.imbsam(_COUNTS, rho, threshold=6)
 
 
 def _sse_sam(rho=0.2):
-  return training.methods.sse_sam(_COUNTS, 0.1, rho, threshold=6, switch_step=6)
+  return training.update_rules.sse_sam(
+    _COUNTS, 0.1, rho, threshold=6, switch_step=6
+  )
 
 
 def _assert_close(one, two, rtol=1e-5, atol=1e-6):
@@ -150,7 +152,7 @@ class AugmentTest(parameterized.TestCase):
       jax.debug.callback(lambda x: seen.append(np.array(x)), noise)
       return image + noise
 
-    setting = _Setting(training.methods.sam(_COUNTS, 0.1))
+    setting = _Setting(training.update_rules.sam(_COUNTS, 0.1))
     step = training.make_train_step(
       setting.model,
       setting.chain(0),
@@ -286,7 +288,7 @@ class PerDeviceTest(parameterized.TestCase):
   def test_is_the_mean_of_ascents_of_the_parts(self):
     # SAM on each device's rows by itself, written out with the plain step.
     mesh = training.data_mesh(jax.devices()[:4])
-    method = training.methods.sam(_COUNTS, 0.3)
+    method = training.update_rules.sam(_COUNTS, 0.3)
     setting = _Setting(method, mesh=mesh)
     batch = setting.batches(layout='joint', indexed=False)[0]
     step, state = self._step(method, mesh, by_device=True)
@@ -320,7 +322,7 @@ class PerDeviceTest(parameterized.TestCase):
 
   def test_without_perturbation_it_is_the_plain_step(self):
     mesh = training.data_mesh()
-    method = training.methods.imbsam(_COUNTS, 0.0, threshold=6)
+    method = training.update_rules.imbsam(_COUNTS, 0.0, threshold=6)
     batch = _Setting(method, mesh=mesh).batches(indexed=False)[0]
     states = []
     for by_device in (False, True):

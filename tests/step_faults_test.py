@@ -31,7 +31,7 @@ pytestmark = pytest.mark.faults
 _config = functools.partial(
   runs.small_config, epochs=1.0, data__validation_per_class=0
 )
-methods = training.methods
+methods = training.update_rules
 # Of classes in the digits; those below 20 are tail.
 _COUNTS = (100, 70, 50, 30, 20, 10, 5, 3, 2, 1)
 

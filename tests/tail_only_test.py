@@ -147,9 +147,9 @@ class StepTest(parameterized.TestCase):
   def _states(self, layout, *, batch_norm, rho, stage_method='imbsam'):
     counts = np.array(tiny_training.COUNTS)
     if stage_method == 'imbsam':
-      method = training.methods.imbsam(counts, rho, threshold=6)
+      method = training.update_rules.imbsam(counts, rho, threshold=6)
     else:
-      method = training.methods.sgd(counts)
+      method = training.update_rules.sgd(counts)
     make = getattr(data, f'{layout}_batches')
     order = data.shuffled_order(
       counts.sum(), batch_size=tiny_training.BATCH_SIZE, seed=0
@@ -181,8 +181,10 @@ class StepTest(parameterized.TestCase):
     batch = data.TrainBatch(
       ({}, {}), (np.zeros((2, 16), np.float32), np.zeros(4, np.float32))
     )
-    imbsam = training.methods.imbsam(counts, 0.1, threshold=6)
-    sse = training.methods.sse_sam(counts, 0.1, 0.1, threshold=6, switch_step=3)
+    imbsam = training.update_rules.imbsam(counts, 0.1, threshold=6)
+    sse = training.update_rules.sse_sam(
+      counts, 0.1, 0.1, threshold=6, switch_step=3
+    )
     for stage, cost in (
       (imbsam.stages[0], 1.5), (sse.stages[0], 2.5), (sse.stages[1], 1.5)
     ):  # fmt: skip

@@ -15,7 +15,7 @@ from imbsam_jax import data
 from imbsam_jax import training
 from tests import tiny_training as tiny
 
-methods = training.methods
+methods = training.update_rules
 
 
 def _all_methods():

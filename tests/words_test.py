@@ -261,7 +261,7 @@ class ParametersTest(parameterized.TestCase):
     ('lm_softmax(label_smoothing=0.1)', 'no meaning for losses with margins'),
     ('mm(key=1)', 'no parameter'),
     ('arb(axis_name="x")', 'no parameter'),
-    ('focal(gamma=-1.0)', '`gamma` must be finite and >= 0, got -1.0'),
+    ('focal(gamma=-1.0)', '`gamma` must be finite and at least 0, got -1.0'),
     ('vs(tau=-0.5)', '`tau`'),
     ('ldam(max_margin=-0.5)', '`max_margin`'),
     ('ldam(scale=0.0)', '`scale`'),

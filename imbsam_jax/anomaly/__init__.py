@@ -7,12 +7,12 @@ from imbsam_jax.anomaly._deep_sad import deep_sad_loss_fn
 from imbsam_jax.anomaly._deep_sad import deep_sad_losses
 from imbsam_jax.anomaly._deep_sad import squared_distances
 from imbsam_jax.anomaly._detector import DeepSAD
+from imbsam_jax.anomaly._detector import fit_side_by_side
+from imbsam_jax.anomaly._detector import pretrain_side_by_side
+from imbsam_jax.anomaly._fit import Pretrained
 from imbsam_jax.anomaly._fitted import Fitted
 from imbsam_jax.anomaly._networks import Autoencoder
 from imbsam_jax.anomaly._networks import Encoder
-from imbsam_jax.anomaly._side_by_side import fit_side_by_side
-from imbsam_jax.anomaly._side_by_side import pretrain_side_by_side
-from imbsam_jax.anomaly._side_by_side import Pretrained
 from imbsam_jax.anomaly._weights import anomaly_weights
 
 __all__ = [

@@ -3,13 +3,14 @@
 """Deep SAD: the loss, its centre, and the score."""
 
 from collections.abc import Callable
-import numbers
 from typing import Any
 
 from flax import linen as nn
 import jax
 import jax.numpy as jnp
 from jax.typing import ArrayLike
+
+from imbsam_jax import _checks
 
 LossFn = Callable[[Any, Any, jax.Array], tuple[jax.Array, Any]]
 
@@ -76,8 +77,7 @@ def deep_sad_losses(
     github.com/lukasruff/Deep-SAD-PyTorch.
   """
   for name, value in (('eta', eta), ('eps', eps)):
-    if isinstance(value, numbers.Real) and not value > 0:
-      raise ValueError(f'`{name}` must be positive, got {value!r}.')
+    _checks.number(name, value, above=0)
   distances = squared_distances(embeddings, center)
   labels = jnp.asarray(labels)
   if labels.shape != distances.shape:
@@ -119,8 +119,7 @@ def center_of(embeddings: ArrayLike, *, min_abs: float = 0.1) -> jax.Array:
       '`embeddings` must have the shape [N, E] with at least one row, got '
       f'{embeddings.shape}.'
     )
-  if isinstance(min_abs, numbers.Real) and not min_abs >= 0:
-    raise ValueError(f'`min_abs` must be >= 0, got {min_abs!r}.')
+  _checks.number('min_abs', min_abs, low=0)
   mean = jnp.mean(embeddings, axis=0)
   return jnp.where(
     jnp.abs(mean) < min_abs, jnp.where(mean < 0, -min_abs, min_abs), mean

@@ -11,11 +11,11 @@ from numpy.typing import ArrayLike
 from sklearn import base
 from sklearn.utils import validation
 
+from imbsam_jax.anomaly import _fit
 from imbsam_jax.anomaly import _fitted
 from imbsam_jax.anomaly import _inputs
 from imbsam_jax.anomaly import _networks
 from imbsam_jax.anomaly import _recipe
-from imbsam_jax.anomaly import _side_by_side
 from imbsam_jax.anomaly import _weights
 
 
@@ -157,8 +157,7 @@ class DeepSAD(base.BaseEstimator):
         hyper-parameter out of range.
       DivergedError: More than five updates in a row were not finite.
     """
-    labels = None if y is None else [y]
-    _side_by_side.fit_side_by_side([self], [x], labels)
+    fit_side_by_side([self], [x], None if y is None else [y])
     return self
 
   def decision_function(self, x: ArrayLike) -> np.ndarray:
@@ -209,3 +208,77 @@ class DeepSAD(base.BaseEstimator):
   def _get_fitted(self) -> _fitted.Fitted:
     validation.check_is_fitted(self, 'fitted_')
     return self.fitted_
+
+
+def pretrain_side_by_side(
+  detectors: Sequence[DeepSAD], tables: Sequence[ArrayLike]
+) -> _fit.Pretrained:
+  """Autoencoders of several detectors, for more than one `fit_side_by_side`.
+
+  Args:
+    detectors: Alike but for their seeds.
+    tables: Rows for each, all of one shape ``[N, D]``.
+
+  Returns:
+    The encoders, for detectors that differ from these in the training only.
+
+  Raises:
+    ValueError: As for `fit_side_by_side`.
+  """
+  parameters, seeds = _common_parameters(detectors)
+  return _fit.pretrain_many(parameters, seeds, tables)
+
+
+def fit_side_by_side(
+  detectors: Sequence[DeepSAD],
+  tables: Sequence[ArrayLike],
+  labels: Sequence[ArrayLike] | None = None,
+  *,
+  pretrained: _fit.Pretrained | None = None,
+) -> None:
+  """Fits detectors that differ in their seeds as one program.
+
+  Each result is that of `DeepSAD.fit` to float tolerance; on small tables ten
+  seeds take little longer than one.
+
+  Args:
+    detectors: Alike but for their seeds; they are changed.
+    tables: Rows for each, all of one shape ``[N, D]``.
+    labels: Labels of the rows of each, see `DeepSAD.fit`.
+    pretrained: Of the same tables and seeds.
+
+  Raises:
+    ValueError: As for `DeepSAD.fit`; detectors that differ in more; encoders of
+      other detectors or tables.
+    DivergedError: More than five updates in a row of a detector were not
+      finite.
+  """
+  parameters, seeds = _common_parameters(detectors)
+  fits = _fit.fit_many(parameters, seeds, tables, labels, pretrained=pretrained)
+  for detector, (fitted, history) in zip(detectors, fits, strict=True):
+    detector.fitted_ = fitted
+    detector.history_ = history
+    detector.n_features_in_ = len(fitted.minimum)
+
+
+def _common_parameters(
+  detectors: Sequence[DeepSAD],
+) -> tuple[dict[str, Any], list[int]]:
+  """Hyper-parameters of all of these, and the seed of each."""
+  if not detectors:
+    raise ValueError('`detectors` must hold one detector or more, got none.')
+  for detector in detectors:
+    _inputs.check_hyperparameters(detector.get_params())
+  first = detectors[0].get_params()
+  differing = {
+    name
+    for detector in detectors
+    for name, value in detector.get_params().items()
+    if name != 'seed' and value != first[name]
+  }
+  if differing:
+    raise ValueError(
+      '`detectors` may differ in their seeds only, but differ in '
+      f'{", ".join(sorted(differing))}. Fit them one after the other.'
+    )
+  return first, [detector.seed for detector in detectors]

@@ -2,16 +2,14 @@
 # SPDX-License-Identifier: Apache-2.0
 """Checks of tables, labels and hyper-parameters of a detector."""
 
-from collections.abc import Callable
 from collections.abc import Mapping
 from collections.abc import Sequence
-import math
-import numbers
 from typing import Any
 
 import numpy as np
 from numpy.typing import ArrayLike
 
+from imbsam_jax import _checks
 from imbsam_jax.anomaly import _recipe
 
 _NOT_NEGATIVE = (
@@ -115,54 +113,31 @@ def check_hyperparameters(parameters: Mapping[str, Any]) -> None:
         f'{parameters[name]!r}.'
       )
 
-  def check(name: str, holds: Callable[[Any], bool], what: str) -> None:
-    if not holds(parameters[name]):
-      raise ValueError(f'`{name}` must be {what}, got {parameters[name]!r}.')
-
   for name in _NOT_NEGATIVE:
-    check(name, lambda value: _is_number(value) and value >= 0, '>= 0')
+    _checks.number(name, parameters[name], low=0, error=ValueError)
   for name in _SHARES:
-    check(
-      name, lambda value: _is_number(value) and 0 <= value <= 1, 'from 0 to 1'
+    _checks.number(name, parameters[name], low=0, high=1, error=ValueError)
+  _checks.number('eta', parameters['eta'], above=0, error=ValueError)
+  if parameters['clip_norm'] is not None:
+    _checks.number(
+      'clip_norm',
+      parameters['clip_norm'],
+      above=0,
+      error=ValueError,
+      hint='Pass None to clip nothing.',
     )
-  check('eta', lambda value: _is_number(value) and value > 0, '> 0')
-  check(
-    'clip_norm',
-    lambda value: value is None or _is_number(value) and value > 0,
-    '> 0, or None',
-  )
   for name, lowest in _INTEGERS.items():
     if name == 'embedding_size' and parameters[name] is None:
       continue
-    check(
-      name,
-      lambda value, low=lowest: _is_integer(value) and value >= low,
-      f'an integer >= {lowest}',
+    _checks.integer(name, parameters[name], low=lowest, error=ValueError)
+  _checks.seed('seed', parameters['seed'], error=ValueError)
+  sizes = parameters['hidden_sizes']
+  if sizes is None:
+    return
+  hint = 'Pass sizes such as (32, 16), or None.'
+  if not isinstance(sizes, Sequence) or isinstance(sizes, str) or not sizes:
+    raise ValueError(
+      f'`hidden_sizes` must be one integer or more, got {sizes!r}. {hint}'
     )
-  check(
-    'seed',
-    lambda value: _is_integer(value) and 0 <= value < 2**32,
-    'an integer from 0 to 2**32 - 1',
-  )
-  check(
-    'hidden_sizes',
-    lambda value: value is None or _are_sizes(value),
-    'integers >= 1, such as (32, 16), or None',
-  )
-
-
-def _is_number(value: Any) -> bool:
-  return isinstance(value, numbers.Real) and math.isfinite(value)
-
-
-def _is_integer(value: Any) -> bool:
-  # Not isinstance(value, int): NumPy's integers are welcome.
-  return isinstance(value, numbers.Integral)
-
-
-def _are_sizes(value: Any) -> bool:
-  return (
-    isinstance(value, Sequence)
-    and len(value) > 0
-    and all(_is_integer(size) and size >= 1 for size in value)
-  )
+  for size in sizes:
+    _checks.integer('hidden_sizes', size, error=ValueError, hint=hint)

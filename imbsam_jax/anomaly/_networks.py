@@ -8,7 +8,7 @@ from typing import Literal
 from flax import linen as nn
 import jax
 
-from imbsam_jax.models import _initializers
+from imbsam_jax import _initializers
 
 Norm = Literal['batch', 'none']
 

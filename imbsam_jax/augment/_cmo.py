@@ -6,9 +6,9 @@ import jax
 import jax.numpy as jnp
 from jax.typing import ArrayLike
 
-from imbsam_jax import _numbers
+from imbsam_jax import _checks
+from imbsam_jax import losses
 from imbsam_jax.augment import _pairs
-from imbsam_jax.losses import _labels
 
 
 def cmo(
@@ -18,7 +18,7 @@ def cmo(
   *,
   beta: float = 1.0,
   probability: ArrayLike = 0.5,
-) -> tuple[jax.Array, _labels.MixedLabels]:
+) -> tuple[jax.Array, losses.MixedLabels]:
   r"""Pastes a box of the partner on the batch (context-rich oversampling).
 
   .. math::
@@ -51,8 +51,8 @@ def cmo(
       without four axes.
     TypeError: Not pairs, or other dtypes.
   """
-  _numbers.check_number('beta', beta, low=0)
-  _numbers.check_number('probability', probability, low=0, high=1)
+  _checks.number('beta', beta, low=0)
+  _checks.number('probability', probability, low=0, high=1)
   pair = _pairs.check_pair(batch, partner)
   if pair.images.ndim != 4:
     raise ValueError(
@@ -74,7 +74,7 @@ def cmo(
   images = jnp.where(in_box[None, :, :, None], pair.partner_images, pair.images)
   num_pasted = jnp.sum(in_box.astype(jnp.int32)).astype(jnp.float32)
   lam = 1.0 - num_pasted / max(height * width, 1)
-  return images, _labels.MixedLabels(
+  return images, losses.MixedLabels(
     pair.labels, pair.partner_labels, _pairs.share_per_row(lam, pair)
   )
 

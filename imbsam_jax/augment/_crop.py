@@ -7,7 +7,7 @@ from jax import lax
 import jax.numpy as jnp
 from jax.typing import ArrayLike
 
-from imbsam_jax import _numbers
+from imbsam_jax import _checks
 from imbsam_jax.augment import _images
 
 
@@ -38,7 +38,7 @@ def pad_crop(
     ValueError: Not one image, or a negative `padding`.
     TypeError: Another dtype, or a `padding` that is no integer.
   """
-  _numbers.check_integer('padding', padding, low=0)
+  _checks.integer('padding', padding, low=0)
   image = _images.check_image(image, 'pad_crop')
   row, column = jax.random.randint(key, (2,), 0, 2 * padding + 1, jnp.int32)
   padded = jnp.pad(image, ((padding, padding), (padding, padding), (0, 0)))

@@ -6,7 +6,7 @@ import jax
 import jax.numpy as jnp
 from jax.typing import ArrayLike
 
-from imbsam_jax import _numbers
+from imbsam_jax import _checks
 from imbsam_jax.augment import _images
 
 
@@ -41,7 +41,7 @@ def cutout(
     The square of the authors' code has the side ``2 * (size // 2)``, which is
     one less for odd sizes.
   """
-  _numbers.check_integer('size', size, low=0)
+  _checks.integer('size', size, low=0)
   image = _images.check_image(image, 'cutout')
   pixel = _images.fill_pixel(fill, image)
   height, width, _ = image.shape

@@ -4,9 +4,9 @@
 
 import jax
 
+from imbsam_jax import losses
 from imbsam_jax.augment import _mixup
 from imbsam_jax.augment import _pairs
-from imbsam_jax.losses import _labels
 
 
 def dbn_mix(
@@ -15,7 +15,7 @@ def dbn_mix(
   partner: _pairs.Batch,
   *,
   alpha: float = 1.0,
-) -> tuple[jax.Array, _labels.MixedLabels]:
+) -> tuple[jax.Array, losses.MixedLabels]:
   r"""Mixes the stream of the training set with the reversed one.
 
   .. math::

@@ -6,7 +6,7 @@ import jax
 import jax.numpy as jnp
 from jax.typing import ArrayLike
 
-from imbsam_jax import _numbers
+from imbsam_jax import _checks
 from imbsam_jax.augment import _images
 
 
@@ -27,7 +27,7 @@ def random_flip(
     ValueError: Not one image, or a `probability` out of range.
     TypeError: Another dtype, or a `probability` that is no number.
   """
-  _numbers.check_number('probability', probability, low=0, high=1)
+  _checks.number('probability', probability, low=0, high=1)
   image = _images.check_image(image, 'random_flip')
   probability = jnp.asarray(probability).astype(jnp.float32)
   flips = jax.random.uniform(key, (), jnp.float32) < probability

@@ -4,9 +4,9 @@
 
 import jax
 
-from imbsam_jax import _numbers
+from imbsam_jax import _checks
+from imbsam_jax import losses
 from imbsam_jax.augment import _pairs
-from imbsam_jax.losses import _labels
 
 
 def mixup(
@@ -15,7 +15,7 @@ def mixup(
   partner: _pairs.Batch,
   *,
   alpha: float = 1.0,
-) -> tuple[jax.Array, _labels.MixedLabels]:
+) -> tuple[jax.Array, losses.MixedLabels]:
   r"""Mixes images and labels of two batches.
 
   .. math::
@@ -47,9 +47,9 @@ def mixup(
     ValueError: A negative `alpha`, or shapes that differ.
     TypeError: Not pairs, or other dtypes.
   """
-  _numbers.check_number('alpha', alpha, low=0)
+  _checks.number('alpha', alpha, low=0)
   pair = _pairs.check_pair(batch, partner)
   share = _pairs.draw_share(key, alpha)
-  return _pairs.blend(pair, share), _labels.MixedLabels(
+  return _pairs.blend(pair, share), losses.MixedLabels(
     pair.labels, pair.partner_labels, _pairs.share_per_row(share, pair)
   )

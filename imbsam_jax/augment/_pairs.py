@@ -9,6 +9,8 @@ import jax
 import jax.numpy as jnp
 from jax.typing import ArrayLike
 
+from imbsam_jax import _checks
+
 Batch = tuple[ArrayLike, ArrayLike]
 
 
@@ -93,7 +95,7 @@ def _images_and_labels(name: str, batch: Any) -> tuple[jax.Array, jax.Array]:
       f'`{name}` must have int labels, got a tuple: examples that are mixed '
       'already. Mix them once.'
     )
-  images, labels = jnp.asarray(batch[0]), jnp.asarray(batch[1])
+  images = jnp.asarray(batch[0])
   if images.dtype != jnp.uint8 and not jnp.issubdtype(
     images.dtype, jnp.floating
   ):
@@ -101,15 +103,11 @@ def _images_and_labels(name: str, batch: Any) -> tuple[jax.Array, jax.Array]:
       f'`{name}` must have images that are floating point or uint8, got '
       f'{images.dtype}. Pass images.astype(jnp.float32).'
     )
-  if not jnp.issubdtype(labels.dtype, jnp.integer):
-    raise TypeError(
-      f'`{name}` must have class indices for labels, got dtype {labels.dtype}. '
-      'Pass labels.argmax(axis=-1) for one-hot rows.'
-    )
-  if labels.ndim != 1 or images.shape[:1] != labels.shape:
+  labels = _checks.label_array(batch[1], name=f'{name}[1]')
+  if images.shape[:1] != labels.shape:
     raise ValueError(
       f'`{name}` must have one label for each image, got images '
       f'{images.shape} and labels {labels.shape}. Pass images [B, ...] and '
       'labels [B].'
     )
-  return images, labels.astype(jnp.int32)
+  return images, jnp.asarray(labels).astype(jnp.int32)

@@ -11,7 +11,7 @@ import jax.numpy as jnp
 from jax.typing import ArrayLike
 import numpy as np
 
-from imbsam_jax import _numbers
+from imbsam_jax import _checks
 from imbsam_jax.augment import _image_ops
 from imbsam_jax.augment import _images
 
@@ -107,8 +107,8 @@ def rand_augment(
     machine or the batch. Blends and autocontrast then differ from Pillow by 1
     at most, where Pillow's product falls short of a whole number.
   """
-  _numbers.check_integer('num_ops', num_ops, low=0)
-  _numbers.check_number('magnitude', magnitude, low=0, high=_MAX_MAGNITUDE)
+  _checks.integer('num_ops', num_ops, low=0)
+  _checks.number('magnitude', magnitude, low=0, high=_MAX_MAGNITUDE)
   if np.ndim(magnitude):
     raise ValueError(
       f'`magnitude` must be a scalar, got shape {np.shape(magnitude)}.'

@@ -2,18 +2,13 @@
 # SPDX-License-Identifier: Apache-2.0
 """Remix: mixup whose labels lean towards the rarer class."""
 
-import math
-from typing import Any
-
 import jax
 import jax.numpy as jnp
 from jax.typing import ArrayLike
-import numpy as np
 
-from imbsam_jax import _class_counts
-from imbsam_jax import _numbers
+from imbsam_jax import _checks
+from imbsam_jax import losses
 from imbsam_jax.augment import _pairs
-from imbsam_jax.losses import _labels
 
 
 def remix(
@@ -26,7 +21,7 @@ def remix(
   kappa: float = 3.0,
   tau: float = 0.5,
   progress: ArrayLike = 1.0,
-) -> tuple[jax.Array, _labels.MixedLabels]:
+) -> tuple[jax.Array, losses.MixedLabels]:
   r"""`mixup` of the images, with label shares of `remix_label_weight`.
 
   Chou et al., ECCV 2020 workshops. With `progress` it is PPmix (Xu et al.,
@@ -61,11 +56,11 @@ def remix(
     losses, not the weighted mean. The code of PPmix averages lam over the
     batch, because its loss is reduced; here every pair keeps its own.
   """
-  _numbers.check_number('alpha', alpha, low=0)
+  _checks.number('alpha', alpha, low=0)
   pair = _pairs.check_pair(batch, partner)
-  counts = _class_counts.loss_counts(class_counts)
-  for name, labels in (('batch', batch[1]), ('partner', partner[1])):
-    _check_range(name, labels, counts.shape[0])
+  counts = _checks.loss_counts(class_counts)
+  for name, labels in (('batch[1]', batch[1]), ('partner[1]', partner[1])):
+    _checks.class_labels(labels, counts.shape[0], name=name)
   share = _pairs.draw_share(key, alpha)
   lam = remix_label_weight(
     _pairs.share_per_row(share, pair),
@@ -75,7 +70,7 @@ def remix(
     tau=tau,
     progress=progress,
   )
-  return _pairs.blend(pair, share), _labels.MixedLabels(
+  return _pairs.blend(pair, share), losses.MixedLabels(
     pair.labels, pair.partner_labels, lam
   )
 
@@ -120,11 +115,9 @@ def remix_label_weight(
   Raises:
     ValueError: A hyper-parameter out of range, or shapes that differ.
   """
-  # Never moving is a wish; `check_number` wants finite numbers.
-  if not (isinstance(kappa, float) and kappa == math.inf):
-    _numbers.check_number('kappa', kappa, low=1)
-  _numbers.check_number('tau', tau, low=0, high=1)
-  _numbers.check_number('progress', progress, low=0, high=1)
+  _checks.number('kappa', kappa, low=1, finite=False)
+  _checks.number('tau', tau, low=0, high=1)
+  _checks.number('progress', progress, low=0, high=1)
   first = jnp.asarray(first_counts).astype(jnp.float32)
   second = jnp.asarray(second_counts).astype(jnp.float32)
   lam = jnp.asarray(lam).astype(jnp.float32)
@@ -150,14 +143,3 @@ def remix_label_weight(
   moved = jnp.where(second_moves & ~first_moves, lam * (1 - e) + e, lam)
   moved = jnp.where(first_moves, lam * (1 - e), moved)
   return jnp.where(has_ratio, moved, lam)
-
-
-def _check_range(name: str, labels: Any, num_classes: int) -> None:
-  if isinstance(labels, jax.core.Tracer):
-    return
-  labels = np.asarray(labels)
-  if labels.size and not 0 <= labels.min() <= labels.max() < num_classes:
-    raise ValueError(
-      f'`{name}` must have labels in [0, {num_classes}), the classes of '
-      f'`class_counts`, got values from {labels.min()} to {labels.max()}.'
-    )

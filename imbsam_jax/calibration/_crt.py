@@ -7,12 +7,11 @@ import jax.numpy as jnp
 from jax.typing import ArrayLike
 import optax
 
+from imbsam_jax import _checks
 from imbsam_jax import _cosine
-from imbsam_jax import _numbers
 from imbsam_jax import sampling
 from imbsam_jax.calibration import _inputs
 from imbsam_jax.calibration import _sgd
-from imbsam_jax.losses import _labels
 
 
 def fit_crt(
@@ -61,13 +60,13 @@ def fit_crt(
     TypeError: Wrong dtypes, or traced labels.
   """
   features = _cosine.float_matrix('features', features)
-  _numbers.check_integer('num_classes', num_classes)
+  _checks.integer('num_classes', num_classes)
   num_rows, dim = features.shape
-  labels = _labels.class_indices(labels, num_rows, num_classes)
+  labels = _checks.device_labels(labels, num_classes, num_rows=num_rows)
   _inputs.check_fit('features', num_rows, num_steps, batch_size)
-  _numbers.check_integer('samples_per_class', samples_per_class)
-  _numbers.check_number('learning_rate', learning_rate, low=0)
-  _numbers.check_number('weight_decay', weight_decay, low=0)
+  _checks.integer('samples_per_class', samples_per_class)
+  _checks.number('learning_rate', learning_rate, low=0)
+  _checks.number('weight_decay', weight_decay, low=0)
   kernel_key, batch_key = jax.random.split(key)
   rows = sampling.class_aware_indices(
     batch_key,

@@ -6,9 +6,7 @@ import jax
 import jax.numpy as jnp
 from jax.typing import ArrayLike
 
-from imbsam_jax import _class_counts
-from imbsam_jax import _numbers
-from imbsam_jax.losses import _labels
+from imbsam_jax import _checks
 
 
 def post_hoc_logit_adjustment(
@@ -41,9 +39,9 @@ def post_hoc_logit_adjustment(
     ValueError: A negative `tau`, or counts of another length.
     TypeError: Logits not floating point, or counts that are not numbers.
   """
-  _numbers.check_number('tau', tau, low=0)
-  logits = _labels.float_logits(logits)
-  counts = _class_counts.loss_counts(class_counts, logits.shape[1])
+  _checks.number('tau', tau, low=0)
+  logits = _checks.float_logits(logits)
+  counts = _checks.loss_counts(class_counts, logits.shape[1])
   positive = jnp.where(counts > 0, counts, 1.0)
   log_prior = jnp.log(positive) - jnp.log(jnp.sum(counts))
   strength = jnp.asarray(tau).astype(jnp.float32)

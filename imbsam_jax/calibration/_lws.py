@@ -10,12 +10,10 @@ from jax.typing import ArrayLike
 import numpy as np
 import optax
 
-from imbsam_jax import _class_counts
-from imbsam_jax import _numbers
+from imbsam_jax import _checks
 from imbsam_jax import sampling
 from imbsam_jax.calibration import _inputs
 from imbsam_jax.calibration import _sgd
-from imbsam_jax.losses import _labels
 
 
 def lws_logits(logits: ArrayLike, scale: ArrayLike) -> jax.Array:
@@ -35,8 +33,8 @@ def lws_logits(logits: ArrayLike, scale: ArrayLike) -> jax.Array:
     ValueError: Logits without two axes, or scales of another length.
     TypeError: Logits not floating point.
   """
-  logits = _labels.float_logits(logits)
-  return logits * _inputs.per_class('scale', scale, logits.shape[1])[None]
+  logits = _checks.float_logits(logits)
+  return logits * _checks.per_class('scale', scale, logits.shape[1])[None]
 
 
 def fit_lws(
@@ -81,14 +79,15 @@ def fit_lws(
     The authors' weight decay pulls the scales towards 0, which lowers all
     logits; here it acts on the scale less 1.
   """
-  logits = _labels.float_logits(logits)
+  logits = _checks.float_logits(logits)
   num_rows, num_classes = logits.shape
-  labels = _labels.class_indices(labels, num_rows, num_classes)
+  labels = _checks.device_labels(labels, num_classes, num_rows=num_rows)
   _inputs.check_fit('logits', num_rows, num_steps, batch_size)
-  _numbers.check_number('learning_rate', learning_rate, low=0)
-  _numbers.check_number('weight_decay', weight_decay, low=0)
-  _class_counts.loss_counts(class_counts, num_classes)  # Their length.
-  counts = _class_counts.host_counts(class_counts, allow_zero=True)
+  _checks.number('learning_rate', learning_rate, low=0)
+  _checks.number('weight_decay', weight_decay, low=0)
+  counts = _checks.host_counts(
+    class_counts, zeros=True, num_classes=num_classes
+  )
   table = sampling.class_table(labels, num_classes=num_classes)
   drawn = np.where(np.asarray(table.counts) > 0, counts, 0.0)
   if not drawn.any():

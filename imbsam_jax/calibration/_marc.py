@@ -9,12 +9,10 @@ import jax.numpy as jnp
 from jax.typing import ArrayLike
 import optax
 
-from imbsam_jax import _class_counts
-from imbsam_jax import _numbers
+from imbsam_jax import _checks
 from imbsam_jax import weights
 from imbsam_jax.calibration import _inputs
 from imbsam_jax.calibration import _sgd
-from imbsam_jax.losses import _labels
 
 
 def marc_logits(
@@ -42,11 +40,11 @@ def marc_logits(
     ValueError: Logits without two axes, or values of another length.
     TypeError: Logits not floating point.
   """
-  logits = _labels.float_logits(logits)
+  logits = _checks.float_logits(logits)
   num_classes = logits.shape[1]
-  class_norms = _inputs.per_class('class_norms', class_norms, num_classes)
-  scale = _inputs.per_class('scale', scale, num_classes)
-  offset = _inputs.per_class('offset', offset, num_classes)
+  class_norms = _checks.per_class('class_norms', class_norms, num_classes)
+  scale = _checks.per_class('scale', scale, num_classes)
+  offset = _checks.per_class('offset', offset, num_classes)
   return logits * scale[None] + (offset * class_norms)[None]
 
 
@@ -101,14 +99,14 @@ def fit_marc(
     less 1. Their script warms the learning rate up over 800 of the 2000 steps;
     here it starts at its largest.
   """
-  logits = _labels.float_logits(logits)
+  logits = _checks.float_logits(logits)
   num_rows, num_classes = logits.shape
-  labels = _labels.class_indices(labels, num_rows, num_classes)
+  labels = _checks.device_labels(labels, num_classes, num_rows=num_rows)
   _inputs.check_fit('logits', num_rows, num_steps, batch_size)
-  _numbers.check_number('learning_rate', learning_rate, low=0)
-  _numbers.check_number('weight_decay', weight_decay, low=0)
-  class_norms = _inputs.per_class('class_norms', class_norms, num_classes)
-  _class_counts.loss_counts(class_counts, num_classes)  # Their length.
+  _checks.number('learning_rate', learning_rate, low=0)
+  _checks.number('weight_decay', weight_decay, low=0)
+  class_norms = _checks.per_class('class_norms', class_norms, num_classes)
+  _checks.host_counts(class_counts, num_classes=num_classes)
   class_weights = weights.power_weights(class_counts, power=power)
   return _fit(
     key,

@@ -8,9 +8,8 @@ import jax
 import jax.numpy as jnp
 from jax.typing import ArrayLike
 
+from imbsam_jax import _checks
 from imbsam_jax import _cosine
-from imbsam_jax import _numbers
-from imbsam_jax.losses import _labels
 
 
 def class_means(
@@ -33,8 +32,10 @@ def class_means(
     TypeError: Features not floating point, or labels not integers.
   """
   features = _cosine.float_matrix('features', features)
-  _numbers.check_integer('num_classes', num_classes)
-  labels = _labels.class_indices(labels, features.shape[0], num_classes)
+  _checks.integer('num_classes', num_classes)
+  labels = _checks.device_labels(
+    labels, num_classes, num_rows=features.shape[0]
+  )
   # Negative indices would count from the end.
   outside = (labels < 0) | (labels >= num_classes)
   rows = jnp.where(outside, num_classes, labels)

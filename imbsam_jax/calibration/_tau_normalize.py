@@ -6,8 +6,8 @@ import jax
 import jax.numpy as jnp
 from jax.typing import ArrayLike
 
+from imbsam_jax import _checks
 from imbsam_jax import _cosine
-from imbsam_jax import _numbers
 
 
 def tau_normalize(class_vectors: ArrayLike, *, tau: float = 1.0) -> jax.Array:
@@ -37,7 +37,7 @@ def tau_normalize(class_vectors: ArrayLike, *, tau: float = 1.0) -> jax.Array:
     ValueError: A negative `tau`, or vectors without two axes.
     TypeError: Vectors not floating point.
   """
-  _numbers.check_number('tau', tau, low=0)
+  _checks.number('tau', tau, low=0)
   vectors = _cosine.float_matrix('class_vectors', class_vectors)
   # Divided by the largest entry first: squares of tiny entries are zero.
   largest = jnp.max(jnp.abs(vectors), axis=1, keepdims=True)

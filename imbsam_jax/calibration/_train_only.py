@@ -10,11 +10,11 @@ import jax.numpy as jnp
 import numpy as np
 import optax
 
-from imbsam_jax.transforms import _perturbation
+from imbsam_jax import _masks
 
 
 def train_only(
-  tx: optax.GradientTransformation, trainable: _perturbation.Mask
+  tx: optax.GradientTransformation, trainable: _masks.Mask
 ) -> optax.GradientTransformationExtraArgs:
   """Runs a whole chain on some leaves; the others stay as they are.
 
@@ -122,7 +122,7 @@ class _TrainableGradients:
     return _fill(part, self._params, self._flags)
 
 
-def _flags(trainable: _perturbation.Mask, params: Any) -> list[bool]:
+def _flags(trainable: _masks.Mask, params: Any) -> list[bool]:
   """Whether each leaf of `params` is trained."""
   tree = trainable(params) if callable(trainable) else trainable
   for flag in jax.tree.leaves(tree):
@@ -131,7 +131,7 @@ def _flags(trainable: _perturbation.Mask, params: Any) -> list[bool]:
         f'`trainable` must hold bools, got {flag!r}. Pass True for leaves that '
         'are trained and False for frozen ones.'
       )
-  flags = jax.tree.leaves(_perturbation.resolve_mask('trainable', tree, params))
+  flags = jax.tree.leaves(_masks.resolve_mask('trainable', tree, params))
   if not any(flags):
     raise ValueError(
       '`trainable` must be True for at least one leaf, got none. Leave the '

@@ -20,6 +20,7 @@ from imbsam_jax.data._image_files import SubsetSource
 from imbsam_jax.data._long_tail import long_tail_class_counts
 from imbsam_jax.data._long_tail import long_tail_indices
 from imbsam_jax.data._npz_source import NpzSource
+from imbsam_jax.data._odds import odds_table
 from imbsam_jax.data._order import class_aware_order
 from imbsam_jax.data._order import permuted_order
 from imbsam_jax.data._order import RowChoice
@@ -43,9 +44,8 @@ from imbsam_jax.data._split_batches import tail_only_batches
 from imbsam_jax.data._splits import long_tailed
 from imbsam_jax.data._splits import LongTailedData
 from imbsam_jax.data._standardize import standardization
+from imbsam_jax.data._table_files import read_table
 from imbsam_jax.data._tables import make_table
-from imbsam_jax.data._tables import odds_table
-from imbsam_jax.data._tables import read_table
 from imbsam_jax.data._tables import Table
 
 __all__ = [

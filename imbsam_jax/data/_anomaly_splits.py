@@ -3,13 +3,12 @@
 """Training and test parts for semi-supervised anomaly detection on tables."""
 
 import math
-import numbers
 from typing import Any
 from typing import NamedTuple
 
 import numpy as np
 
-from imbsam_jax import _numbers
+from imbsam_jax import _checks
 from imbsam_jax.data import _errors
 from imbsam_jax.data import _tables
 
@@ -104,10 +103,10 @@ def deep_sad_split(
   """
   table = _check_table(table)
   rng = _make_rng(seed)
-  r_a = _check_share('labeled_anomaly_ratio', labeled_anomaly_ratio)
-  r_n = _check_share('labeled_normal_ratio', labeled_normal_ratio)
-  pollution = _check_share('pollution_ratio', pollution_ratio)
-  test_share = _check_share('test_share', test_share, zero=False)
+  r_a = _checks.share('labeled_anomaly_ratio', labeled_anomaly_ratio, one=False)
+  r_n = _checks.share('labeled_normal_ratio', labeled_normal_ratio, one=False)
+  pollution = _checks.share('pollution_ratio', pollution_ratio, one=False)
+  test_share = _checks.share('test_share', test_share, zero=False, one=False)
   if r_a + r_n > 1 + 1e-9:
     raise ValueError(
       '`labeled_anomaly_ratio` + `labeled_normal_ratio` must be at most 1, got '
@@ -202,9 +201,9 @@ def adbench_split(
   """
   table = _check_table(table)
   rng = _make_rng(seed)
-  ratio = _check_share('labeled_anomaly_ratio', labeled_anomaly_ratio, one=True)
-  test_share = _check_share('test_share', test_share, zero=False)
-  _numbers.check_integer('max_rows', max_rows, low=4)
+  ratio = _checks.share('labeled_anomaly_ratio', labeled_anomaly_ratio)
+  test_share = _checks.share('test_share', test_share, zero=False, one=False)
+  _checks.integer('max_rows', max_rows, low=4)
   normals = np.flatnonzero(table.labels == 0)
   anomalies = np.flatnonzero(table.labels == 1)
   num_rows, drawn = len(table.labels), 'the table has'
@@ -294,26 +293,7 @@ def _check_table(table: Any) -> _tables.Table:
 
 
 def _make_rng(seed: int) -> np.random.RandomState:
-  _numbers.check_integer('seed', seed, low=0)
-  if seed >= 2**32:
-    raise ValueError(f'`seed` must be below 2**32, got {seed}.')
-  return np.random.RandomState(int(seed))
-
-
-def _check_share(
-  name: str, value: Any, *, zero: bool = True, one: bool = False
-) -> float:
-  """A number of [0, 1], as float; the ends only if so said."""
-  if isinstance(value, bool) or not isinstance(value, numbers.Real):
-    raise TypeError(f'`{name}` must be a number, got {value!r}.')
-  share = float(value)
-  if not (0 < share < 1 or (zero and share == 0) or (one and share == 1)):
-    low = 'at least 0' if zero else 'above 0'
-    high = 'at most 1' if one else 'below 1'
-    raise ValueError(
-      f'`{name}` is a share: it must be {low} and {high}, got {value!r}.'
-    )
-  return share
+  return np.random.RandomState(_checks.seed('seed', seed))
 
 
 def _truncate(value: float) -> int:

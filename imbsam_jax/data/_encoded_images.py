@@ -15,7 +15,7 @@ import numpy as np
 from PIL import Image
 from PIL import UnidentifiedImageError
 
-from imbsam_jax import _numbers
+from imbsam_jax import _checks
 from imbsam_jax.data import _errors
 
 # No others: some of Pillow's readers start programs (EPS: Ghostscript).
@@ -76,7 +76,7 @@ class EncodedImages:
     size: int,
     indices: np.ndarray,
   ):
-    _numbers.check_integer('size', size)
+    _checks.integer('size', size)
     self._read = read
     self._describe = describe
     self._size = int(size)

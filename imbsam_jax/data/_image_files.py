@@ -11,10 +11,9 @@ from typing import Any
 
 import numpy as np
 
-from imbsam_jax import _numbers
+from imbsam_jax import _checks
 from imbsam_jax.data import _encoded_images
 from imbsam_jax.data import _errors
-from imbsam_jax.data import _long_tail
 from imbsam_jax.data import _sources
 
 _MAX_LIST_BYTES = 2**30
@@ -32,8 +31,8 @@ class _FileSource:
     image_size: int | None,
   ):
     self.class_names: Sequence[str] = list(class_names)
-    self.labels = _long_tail.check_labels(
-      np.asarray(labels), num_classes=len(self.class_names)
+    self.labels = _checks.host_labels(
+      np.asarray(labels), len(self.class_names), error=_errors.DataError
     )
     self._folder = os.fspath(folder)
     self._paths = paths
@@ -158,7 +157,7 @@ class ListSource(_FileSource):
   ):
     _check_image_size(image_size)
     if num_classes is not None:
-      _numbers.check_integer('num_classes', num_classes)
+      _checks.integer('num_classes', num_classes)
     if class_names is not None:
       if num_classes not in (None, len(class_names)):
         raise ValueError(
@@ -259,7 +258,7 @@ class SubsetSource:
 
 def _check_image_size(image_size: int | None) -> None:
   if image_size is not None:
-    _numbers.check_integer('image_size', image_size)
+    _checks.integer('image_size', image_size)
 
 
 def _unreadable(path: Any, error: OSError) -> _errors.DataError:

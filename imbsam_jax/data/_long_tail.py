@@ -3,10 +3,12 @@
 """Long-tailed subsets of balanced data, by the conventions of the field."""
 
 from collections.abc import Sequence
+import numbers
 from typing import Literal
 
 import numpy as np
 
+from imbsam_jax import _checks
 from imbsam_jax.data import _errors
 
 
@@ -41,23 +43,17 @@ def long_tail_class_counts(
   Raises:
     ValueError: An imbalance factor below 1, an unknown profile, no classes, or
       a rarest class without images.
+    TypeError: Arguments that are no numbers.
   """
-  if num_classes < 1 or max_count < 1:
-    raise ValueError(
-      '`num_classes` and `max_count` must be >= 1, got '
-      f'{num_classes} and {max_count}.'
+  _checks.integer('num_classes', num_classes)
+  _checks.integer('max_count', max_count)
+  hint = 'It is the largest class count over the smallest.'
+  if isinstance(imbalance_factor, numbers.Real) and 0 < imbalance_factor < 1:
+    hint += (
+      f' Pass {1 / imbalance_factor:g} for a smallest count of '
+      f'{imbalance_factor:g} times the largest.'
     )
-  if not imbalance_factor >= 1:
-    hint = (
-      f' For a smallest count of {imbalance_factor:g} times the largest pass '
-      f'{1 / imbalance_factor:g}.'
-      if imbalance_factor > 0
-      else ''
-    )
-    raise ValueError(
-      '`imbalance_factor` is the largest class count over the smallest, so at '
-      f'least 1, got {imbalance_factor!r}.{hint}'
-    )
+  _checks.number('imbalance_factor', imbalance_factor, low=1, hint=hint)
   if profile == 'exp':
     exponents = np.arange(num_classes) / max(num_classes - 1, 1)
   elif profile == 'step':
@@ -107,19 +103,10 @@ def long_tail_indices(
     DataError: A class with fewer examples than asked for, an empty class,
       labels out of range.
   """
-  labels = check_labels(labels, num_classes=len(class_counts))
-  counts = np.asarray(class_counts)
-  if counts.ndim != 1 or not np.issubdtype(counts.dtype, np.integer):
-    raise _errors.DataError(
-      f'`class_counts` must be integers of shape [num_classes], got '
-      f'{counts.dtype} {counts.shape}.'
-    )
-  if (counts < 1).any():
-    empty = int(np.flatnonzero(counts < 1)[0])
-    raise _errors.DataError(
-      f'`class_counts` must be positive, got {counts[empty]} for class '
-      f'{empty}. Leave the class out of the data and number the others from 0.'
-    )
+  counts = _checks.count_array(
+    class_counts, whole=True, error=_errors.DataError
+  )
+  labels = _checks.host_labels(labels, len(counts), error=_errors.DataError)
   rng = None if seed is None else np.random.RandomState(seed)
   kept = []
   for label, count in enumerate(counts):
@@ -133,28 +120,3 @@ def long_tail_indices(
       rng.shuffle(candidates)
     kept.append(candidates[:count])
   return np.concatenate(kept)
-
-
-def check_labels(
-  labels: Sequence[int] | np.ndarray, *, num_classes: int | None
-) -> np.ndarray:
-  """Labels as int32 ``[N]``; refuses what cannot be class indices."""
-  labels = np.asarray(labels)
-  if labels.ndim != 1 or not np.issubdtype(labels.dtype, np.integer):
-    raise _errors.DataError(
-      '`labels` must be integers of shape [N], got '
-      f'{labels.dtype} {labels.shape}. '
-      'Pass class indices: labels.astype("int32"), or argmax of one-hot rows.'
-    )
-  if not labels.size:
-    raise _errors.DataError('`labels` is empty: there are no examples.')
-  # Without names for them, there are at most as many classes as examples.
-  limit = len(labels) if num_classes is None else num_classes
-  wrong = np.flatnonzero((labels < 0) | (labels >= limit))
-  if wrong.size:
-    raise _errors.DataError(
-      f'`labels` must be in [0, {limit}), got {labels[wrong[0]]} at row '
-      f'{wrong[0]} ({wrong.size} such rows). Remove these rows, or number the '
-      'classes from 0.'
-    )
-  return labels.astype(np.int32)

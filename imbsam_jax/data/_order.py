@@ -14,7 +14,6 @@ import grain
 import numpy as np
 
 from imbsam_jax import sampling
-from imbsam_jax.sampling import _class_aware
 
 # Batches never end; Grain wants a length.
 _MAX_STEPS = 2**40
@@ -189,7 +188,7 @@ def class_aware_order(
 
   def choose(step):
     positions = np.arange(step * batch_size, (step + 1) * batch_size)
-    indices = _class_aware.class_aware_positions(
+    indices = sampling.class_aware_positions(
       [seed], table, positions, samples_per_class
     )
     return RowChoice(np.asarray(indices, np.int64), scale)

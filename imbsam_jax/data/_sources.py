@@ -12,10 +12,9 @@ from typing import Protocol
 
 import numpy as np
 
-from imbsam_jax import _numbers
+from imbsam_jax import _checks
 from imbsam_jax.data import _encoded_images
 from imbsam_jax.data import _errors
-from imbsam_jax.data import _long_tail
 
 # Prepared on first use: they need no download.
 _OWN_BUILDERS = ('digits',)
@@ -82,12 +81,12 @@ class ArraySource:
         '`images` and `labels` must have one row per example, got '
         f'{rows[0]} and {rows[1]} rows.'
       )
-    labels = _long_tail.check_labels(labels, num_classes=None)
+    labels = _checks.host_labels(labels, None, error=_errors.DataError)
     if class_names is None:
       class_names = [str(c) for c in np.arange(labels.max() + 1)]
     self.class_names: Sequence[str] = list(class_names)
-    self.labels = _long_tail.check_labels(
-      labels, num_classes=len(self.class_names)
+    self.labels = _checks.host_labels(
+      labels, len(self.class_names), error=_errors.DataError
     )
     if np.issubdtype(images.dtype, np.floating):
       images = images.astype(np.float32)
@@ -139,7 +138,7 @@ class TfdsSource:
     import tensorflow_datasets as tfds
 
     if image_size is not None:
-      _numbers.check_integer('image_size', image_size)
+      _checks.integer('image_size', image_size)
     self._image_size = image_size
     self._title = f'{name} {split}'
     builder = _tfds_builder(name, data_dir)
@@ -160,9 +159,10 @@ class TfdsSource:
         f'{builder.data_dir}: {error}'
       ) from error
     self.class_names: Sequence[str] = list(features['label'].names)
-    self.labels = _long_tail.check_labels(
+    self.labels = _checks.host_labels(
       np.array([row['label'] for row in self._read(range(len(self._rows)))]),
-      num_classes=len(self.class_names),
+      len(self.class_names),
+      error=_errors.DataError,
     )
 
   def examples(self, indices: np.ndarray) -> Examples:
@@ -223,7 +223,7 @@ def _tfds_builder(name: str, data_dir: str | None) -> Any:
     folder = f', data_dir={data_dir!r}' if data_dir else ''
     raise _errors.DataError(
       f'data set {name!r} is not prepared in {builder.data_dir}. If it lies '
-      'elsewhere, pass that folder with --config.data.data_dir=DIR. Otherwise '
+      "elsewhere, pass that folder as `data_dir='DIR'`. Otherwise "
       'type (some sets need TensorFlow for this step)\n'
       '  python -c "import tensorflow_datasets as tfds; '
       f"tfds.builder('{name}'{folder}, file_format='array_record')"

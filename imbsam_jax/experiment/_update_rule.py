@@ -40,7 +40,7 @@ def make_method(
   """
   if config.method in ('imbsam', 'sse_sam'):
     _check_tail(config, class_counts)
-  rules = training.methods
+  rules = training.update_rules
   rho = make_radius(config.rho, config.rho_schedule, num_steps)
   head_tail = {
     'threshold': config.threshold,

@@ -184,7 +184,7 @@ def step_rows(model: str, *, pairs: int, num_steps: int) -> Iterator[Row]:
   """Steps of the methods against steps of SGD, as they are measured."""
   group, batch = Workload(model, 'group'), Workload(model, 'batch')
   counts = group.class_counts
-  methods = training.methods
+  methods = training.update_rules
   sgd, sam = methods.sgd(counts), methods.sam(counts, _RHO)
   rsam = methods.rsam(counts, 0.005, key=jax.random.key(0))
   imbsam = methods.imbsam(counts, _RHO, threshold=100)
@@ -297,7 +297,7 @@ def _epoch_of_rare_tails(
 def optax_row(model: str, *, pairs: int, num_steps: int) -> Row:
   """`sam` against `optax.contrib.sam`, both bare."""
   workload = Workload(model, 'group')
-  sgd = training.methods.sgd(workload.class_counts)
+  sgd = training.update_rules.sgd(workload.class_counts)
   batch = workload.put(workload.batches(sgd, layout='joint')[0])
   params = workload.state(sgd).params
 
@@ -351,7 +351,7 @@ def optax_row(model: str, *, pairs: int, num_steps: int) -> Row:
 def pipeline_row(model: str, *, pairs: int, num_steps: int) -> Row:
   """Steps on batches of the pipeline against steps on one batch."""
   workload = Workload(model, 'group')
-  sgd = training.methods.sgd(workload.class_counts)
+  sgd = training.update_rules.sgd(workload.class_counts)
   batches = workload.batches(sgd, layout='joint')
   program = workload.program(sgd, batches[0])
 
@@ -374,7 +374,7 @@ def pipeline_row(model: str, *, pairs: int, num_steps: int) -> Row:
 def side_by_side_row(*, pairs: int, num_steps: int, runs: int = 8) -> Row:
   """Several runs of a small net in one program against one run."""
   workload = Workload('strided_conv_net', 'group')
-  sgd = training.methods.sgd(workload.class_counts)
+  sgd = training.update_rules.sgd(workload.class_counts)
   batch = workload.batches(sgd, layout='joint')[0]
   stacked = training.shard_batch(
     workload.mesh,
@@ -415,7 +415,9 @@ def devices_row(num_steps: int = 5) -> Row:
     workload.table = training.replicate(
       workload.mesh, np.asarray(workload.table)
     )
-    method = training.methods.imbsam(workload.class_counts, _RHO, threshold=100)
+    method = training.update_rules.imbsam(
+      workload.class_counts, _RHO, threshold=100
+    )
     batches = workload.batches(method, layout='split')
     step = jax.jit(workload.step(method), donate_argnums=0)
     state = workload.state(method)

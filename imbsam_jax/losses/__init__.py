@@ -12,7 +12,6 @@ from imbsam_jax.losses._cross_entropy import focal_loss
 from imbsam_jax.losses._cross_entropy import sigmoid_focal_loss
 from imbsam_jax.losses._distribution_balanced import distribution_balanced_loss
 from imbsam_jax.losses._gcl import gcl_loss
-from imbsam_jax.losses._labels import MixedLabels
 from imbsam_jax.losses._largest_margins import cosface_loss
 from imbsam_jax.losses._largest_margins import gm_softmax
 from imbsam_jax.losses._largest_margins import lm_softmax
@@ -23,6 +22,7 @@ from imbsam_jax.losses._ldam import ldam_margins
 from imbsam_jax.losses._margin_softmax import margin_softmax
 from imbsam_jax.losses._maximum_margin import mm_ldam_loss
 from imbsam_jax.losses._maximum_margin import mm_loss
+from imbsam_jax.losses._mixed import MixedLabels
 from imbsam_jax.losses._reduction import class_weighted_loss
 from imbsam_jax.losses._reduction import reduce_loss
 from imbsam_jax.losses._vector_scaling import arb_loss

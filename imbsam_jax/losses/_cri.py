@@ -10,10 +10,10 @@ import jax
 import jax.numpy as jnp
 from jax.typing import ArrayLike
 
-from imbsam_jax import _numbers
+from imbsam_jax import _checks
 from imbsam_jax.losses import _cross_entropy
-from imbsam_jax.losses import _labels
 from imbsam_jax.losses import _ldam
+from imbsam_jax.losses import _mixed
 
 _MODES = ('zero', 'fix', 'decrease')
 
@@ -58,15 +58,15 @@ def cri_loss(
     The authors' code cuts the mean over the batch, at T = 1e-50, which the loss
     cannot reach; here the cut acts per example.
   """
-  _numbers.check_number('gamma', gamma, low=0)
+  _checks.number('gamma', gamma, low=0)
   if cutoff is not None:
-    _numbers.check_number('cutoff', cutoff, low=0, high=1, open_ends=True)
+    _checks.number('cutoff', cutoff, above=0, below=1)
   if mode not in _MODES:
     raise ValueError(
       f'`mode` must be one of {", ".join(map(repr, _MODES))}, got {mode!r}.'
     )
-  logits = _labels.float_logits(logits)
-  labels = _labels.check_labels(labels, logits)
+  logits = _checks.float_logits(logits)
+  labels = _mixed.check_labels(labels, logits)
 
   def loss_of(labels):
     loss = _ldam.ldam_loss(
@@ -75,7 +75,7 @@ def cri_loss(
     focal = _cross_entropy.modulator(loss, gamma) * loss
     return focal if cutoff is None else _cut(focal, gamma, cutoff, mode)
 
-  return _labels.mixed(loss_of, labels)
+  return _mixed.mixed(loss_of, labels)
 
 
 def _cut(

@@ -8,9 +8,9 @@ import jax
 import jax.numpy as jnp
 from jax.typing import ArrayLike
 
-from imbsam_jax import _numbers
-from imbsam_jax.losses import _labels
+from imbsam_jax import _checks
 from imbsam_jax.losses import _margin_softmax
+from imbsam_jax.losses import _mixed
 
 
 def cross_entropy(
@@ -63,9 +63,9 @@ def focal_loss(
   Raises:
     ValueError: A negative `gamma`.
   """
-  _numbers.check_number('gamma', gamma, low=0)
-  logits = _labels.float_logits(logits)
-  labels = _labels.check_labels(labels, logits)
+  _checks.number('gamma', gamma, low=0)
+  logits = _checks.float_logits(logits)
+  labels = _mixed.check_labels(labels, logits)
 
   def loss_of(labels):
     loss = _margin_softmax.margin_softmax(logits, labels)
@@ -74,7 +74,7 @@ def focal_loss(
       factor = jax.lax.stop_gradient(factor)
     return factor * loss
 
-  return _labels.mixed(loss_of, labels)
+  return _mixed.mixed(loss_of, labels)
 
 
 def sigmoid_focal_loss(
@@ -104,17 +104,17 @@ def sigmoid_focal_loss(
   Raises:
     ValueError: A negative `gamma`.
   """
-  _numbers.check_number('gamma', gamma, low=0)
-  logits = _labels.float_logits(logits)
-  labels = _labels.check_labels(labels, logits)
+  _checks.number('gamma', gamma, low=0)
+  logits = _checks.float_logits(logits)
+  labels = _mixed.check_labels(labels, logits)
 
   def loss_of(labels):
-    is_target = _labels.one_hot(labels, logits.shape[1])
+    is_target = _mixed.one_hot(labels, logits.shape[1])
     t = jnp.where(is_target, logits, -logits)
     losses = binary_focal(t, gamma)
     return jnp.where(is_target.any(axis=1), jnp.sum(losses, axis=1), jnp.nan)
 
-  return _labels.mixed(loss_of, labels)
+  return _mixed.mixed(loss_of, labels)
 
 
 def binary_focal(t: jax.Array, gamma: Any) -> jax.Array:

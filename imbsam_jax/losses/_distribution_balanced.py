@@ -7,10 +7,8 @@ import jax.numpy as jnp
 from jax.typing import ArrayLike
 import numpy as np
 
-from imbsam_jax import _class_counts
-from imbsam_jax import _numbers
+from imbsam_jax import _checks
 from imbsam_jax.losses import _cross_entropy
-from imbsam_jax.losses import _labels
 
 
 def distribution_balanced_loss(
@@ -76,12 +74,12 @@ def distribution_balanced_loss(
     ('bias_scale', bias_scale),
     ('balance', balance),
   ):
-    _numbers.check_number(name, value)
-  _numbers.check_number('gamma', gamma, low=0)
-  _numbers.check_number('negative_scale', negative_scale, low=0, open_ends=True)
-  logits = _labels.float_logits(logits)
+    _checks.number(name, value)
+  _checks.number('gamma', gamma, low=0)
+  _checks.number('negative_scale', negative_scale, above=0)
+  logits = _checks.float_logits(logits)
   positives = _positives(targets, logits)
-  counts = _class_counts.loss_counts(class_counts, logits.shape[1])
+  counts = _checks.loss_counts(class_counts, logits.shape[1])
   num_examples = _num_examples(num_examples, class_counts)
   present = counts > 0
   inverse = jnp.where(present, 1.0 / jnp.where(present, counts, 1.0), 0.0)
@@ -115,7 +113,7 @@ def _positives(targets: ArrayLike, logits: jax.Array) -> jax.Array:
 def _num_examples(
   num_examples: ArrayLike, class_counts: ArrayLike
 ) -> jax.Array:
-  _numbers.check_number('num_examples', num_examples, low=1)
+  _checks.number('num_examples', num_examples, low=1)
   known = not any(
     isinstance(x, jax.core.Tracer) for x in (num_examples, class_counts)
   )
@@ -124,4 +122,4 @@ def _num_examples(
       '`num_examples` must be at least the largest class count, got '
       f'{num_examples}. It is the number of examples, not of labels.'
     )
-  return jnp.asarray(num_examples).astype(jnp.float32)
+  return _checks.float32_counts(num_examples)

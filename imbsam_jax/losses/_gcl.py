@@ -8,9 +8,7 @@ import jax
 import jax.numpy as jnp
 from jax.typing import ArrayLike
 
-from imbsam_jax import _class_counts
-from imbsam_jax import _numbers
-from imbsam_jax.losses import _labels
+from imbsam_jax import _checks
 from imbsam_jax.losses import _margin_softmax
 
 
@@ -55,10 +53,10 @@ def gcl_loss(
   Raises:
     ValueError: A negative `noise_scale` or `margin`.
   """
-  _numbers.check_number('noise_scale', noise_scale, low=0)
-  _numbers.check_number('margin', margin, low=0)
-  logits = _labels.float_logits(logits)
-  counts = _class_counts.loss_counts(class_counts, logits.shape[1])
+  _checks.number('noise_scale', noise_scale, low=0)
+  _checks.number('margin', margin, low=0)
+  logits = _checks.float_logits(logits)
+  counts = _checks.loss_counts(class_counts, logits.shape[1])
   present = counts > 0
   logs = jnp.log(jnp.where(present, counts, counts.max()))
   spread = logs.max() - logs.min()

@@ -8,10 +8,10 @@ import jax
 import jax.numpy as jnp
 from jax.typing import ArrayLike
 
+from imbsam_jax import _checks
 from imbsam_jax import _cosine
-from imbsam_jax import _numbers
-from imbsam_jax.losses import _labels
 from imbsam_jax.losses import _margin_softmax
+from imbsam_jax.losses import _mixed
 
 
 def cosface_loss(
@@ -33,7 +33,7 @@ def cosface_loss(
   Raises:
     ValueError: A negative `margin`.
   """
-  _numbers.check_number('margin', margin, low=0)
+  _checks.number('margin', margin, low=0)
   return _margin_softmax.margin_softmax(
     logits, labels, scale=scale, margin=margin
   )
@@ -96,8 +96,8 @@ def gm_softmax(
     float32 ``[B]``, not reduced. It may be negative.
   """
   for name, value in (('alpha1', alpha1), ('beta1', beta1), ('alpha2', alpha2)):
-    _numbers.check_number(name, value)
-  logits = _labels.float_logits(logits)
+    _checks.number(name, value)
+  logits = _checks.float_logits(logits)
   return _margin_softmax.margin_softmax(
     logits,
     labels,
@@ -122,16 +122,16 @@ def sample_margin_loss(logits: ArrayLike, labels: Any) -> jax.Array:
     float32 ``[B]``, not reduced; negative where the example is classified
     correctly.
   """
-  logits = _labels.float_logits(logits)
-  labels = _labels.check_labels(labels, logits)
+  logits = _checks.float_logits(logits)
+  labels = _mixed.check_labels(labels, logits)
 
   def loss_of(labels):
-    is_target = _labels.one_hot(labels, logits.shape[1])
+    is_target = _mixed.one_hot(labels, logits.shape[1])
     target = jnp.sum(jnp.where(is_target, logits, 0.0), axis=1)
     rival = jnp.max(jnp.where(is_target, -jnp.inf, logits), axis=1)
     return jnp.where(is_target.any(axis=1), rival - target, jnp.nan)
 
-  return _labels.mixed(loss_of, labels)
+  return _mixed.mixed(loss_of, labels)
 
 
 def zero_centroid_penalty(

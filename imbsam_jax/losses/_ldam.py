@@ -8,9 +8,7 @@ import jax
 import jax.numpy as jnp
 from jax.typing import ArrayLike
 
-from imbsam_jax import _class_counts
-from imbsam_jax import _numbers
-from imbsam_jax.losses import _labels
+from imbsam_jax import _checks
 from imbsam_jax.losses import _margin_softmax
 
 
@@ -35,8 +33,8 @@ def ldam_margins(
   Raises:
     ValueError: A negative `max_margin`.
   """
-  _numbers.check_number('max_margin', max_margin, low=0)
-  counts = _class_counts.loss_counts(class_counts)
+  _checks.number('max_margin', max_margin, low=0)
+  counts = _checks.loss_counts(class_counts)
   positive = jnp.where(counts > 0, counts, jnp.inf)
   # The class with count 0 gets n_min / inf = 0.
   return max_margin * (positive.min() / positive) ** 0.25
@@ -71,7 +69,7 @@ def ldam_loss(
     The scale is applied here, once. Codes that scale in the head subtract
     :math:`s m` instead.
   """
-  logits = _labels.float_logits(logits)
+  logits = _checks.float_logits(logits)
   return _margin_softmax.margin_softmax(
     logits,
     labels,
@@ -83,5 +81,5 @@ def ldam_loss(
 
 def absent_offset(class_counts: ArrayLike, logits: jax.Array) -> jax.Array:
   """-inf for classes with count 0, which takes them out, else 0: ``[C]``."""
-  counts = _class_counts.loss_counts(class_counts, logits.shape[1])
+  counts = _checks.loss_counts(class_counts, logits.shape[1])
   return jnp.where(counts > 0, 0.0, -jnp.inf)

@@ -8,8 +8,8 @@ import jax
 import jax.numpy as jnp
 from jax.typing import ArrayLike
 
-from imbsam_jax import _numbers
-from imbsam_jax.losses import _labels
+from imbsam_jax import _checks
+from imbsam_jax.losses import _mixed
 
 # Logit of a class that is left out. Not -inf, whose differences are NaN.
 _LEFT_OUT = -1e30
@@ -71,10 +71,10 @@ def margin_softmax(
     for losses near 0 and finite, with its gradient, for logits of 1e3 at any
     scale in use.
   """
-  logits = _labels.float_logits(logits)
-  labels = _labels.check_labels(labels, logits)
-  _numbers.check_number('scale', scale, low=0, open_ends=True)
-  _numbers.check_number('label_smoothing', label_smoothing, low=0, high=1)
+  logits = _checks.float_logits(logits)
+  labels = _mixed.check_labels(labels, logits)
+  _checks.number('scale', scale, above=0)
+  _checks.number('label_smoothing', label_smoothing, low=0, high=1)
   has_margin = denominator_margin is not None or not _is_zero(margin)
   if has_margin and not _is_zero(label_smoothing):
     raise ValueError(
@@ -94,7 +94,7 @@ def margin_softmax(
   )
 
   def loss_of(labels):
-    is_target = _labels.one_hot(labels, u.shape[1])
+    is_target = _mixed.one_hot(labels, u.shape[1])
 
     def of_target(x):
       return jnp.sum(jnp.where(is_target, x, 0.0), axis=1)
@@ -110,7 +110,7 @@ def margin_softmax(
       return loss
     return loss - label_smoothing * _mean_gap(gaps, rivals)
 
-  return _labels.mixed(loss_of, labels)
+  return _mixed.mixed(loss_of, labels)
 
 
 def _mean_gap(gaps: jax.Array, rivals: jax.Array) -> jax.Array:

@@ -8,10 +8,10 @@ import jax
 import jax.numpy as jnp
 from jax.typing import ArrayLike
 
-from imbsam_jax import _numbers
-from imbsam_jax.losses import _labels
+from imbsam_jax import _checks
 from imbsam_jax.losses import _ldam
 from imbsam_jax.losses import _margin_softmax
+from imbsam_jax.losses import _mixed
 
 
 def mm_loss(
@@ -50,7 +50,7 @@ def mm_loss(
     first row's label, and 0 for the target in the maximum over the others. Here
     each row has its own, and the target does not take part: the equation.
   """
-  logits = _labels.float_logits(logits)
+  logits = _checks.float_logits(logits)
   return _margin_softmax.margin_softmax(
     logits,
     labels,
@@ -88,8 +88,8 @@ def mm_ldam_loss(
   Raises:
     ValueError: A negative `margin` or `gamma`.
   """
-  _numbers.check_number('margin', margin, low=0)
-  logits = _labels.float_logits(logits)
+  _checks.number('margin', margin, low=0)
+  logits = _checks.float_logits(logits)
   offset = _ldam.absent_offset(class_counts, logits)
   class_margins = margin - _ldam.ldam_margins(class_counts)
   return _margin_softmax.margin_softmax(
@@ -105,8 +105,8 @@ def _margins(
   logits: jax.Array, margin: ArrayLike, gamma: ArrayLike
 ) -> jax.Array:
   """Margin that each class would get as the target, ``[B, C]``."""
-  _numbers.check_number('margin', margin, low=0)
-  _numbers.check_number('gamma', gamma, low=0)
+  _checks.number('margin', margin, low=0)
+  _checks.number('gamma', gamma, low=0)
   logits = jax.lax.stop_gradient(logits)
   margin = jnp.broadcast_to(jnp.asarray(margin, jnp.float32), logits.shape)
   gaps = logits - _largest_other(logits)
@@ -123,5 +123,5 @@ def _largest_other(logits: jax.Array) -> jax.Array:
   if logits.shape[1] == 1:
     return jnp.full_like(logits, -jnp.inf)
   largest, places = jax.lax.top_k(logits, 2)
-  is_largest = _labels.one_hot(places[:, 0], logits.shape[1])
+  is_largest = _mixed.one_hot(places[:, 0], logits.shape[1])
   return jnp.where(is_largest, largest[:, 1:], largest[:, :1])

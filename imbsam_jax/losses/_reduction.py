@@ -10,7 +10,7 @@ import jax
 import jax.numpy as jnp
 from jax.typing import ArrayLike
 
-from imbsam_jax.losses import _labels
+from imbsam_jax.losses import _mixed
 
 Reduction = Literal['none', 'mean', 'weighted_mean', 'sum']
 
@@ -125,7 +125,7 @@ def class_weighted_loss(
   Raises:
     ValueError: Weights that are not one per class, and as for `reduce_loss`.
   """
-  checked = _labels.check_labels(labels, jnp.asarray(logits))
+  checked = _mixed.check_labels(labels, jnp.asarray(logits))
   class_weights = jnp.asarray(class_weights).astype(jnp.float32)
   if class_weights.shape != jnp.shape(logits)[1:]:
     raise ValueError(
@@ -141,7 +141,7 @@ def class_weighted_loss(
       axis_name=axis_name,
     )
 
-  if not isinstance(checked, _labels.MixedLabels):
+  if not isinstance(checked, _mixed.MixedLabels):
     return reduced(checked, 1.0)
   return reduced(checked.first, checked.lam) + reduced(
     checked.second, 1.0 - checked.lam

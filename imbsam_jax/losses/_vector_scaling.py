@@ -8,10 +8,9 @@ import jax
 import jax.numpy as jnp
 from jax.typing import ArrayLike
 
-from imbsam_jax import _class_counts
-from imbsam_jax import _numbers
-from imbsam_jax.losses import _labels
+from imbsam_jax import _checks
 from imbsam_jax.losses import _margin_softmax
+from imbsam_jax.losses import _mixed
 
 
 def balanced_softmax(
@@ -164,10 +163,10 @@ def vs_loss(
   Raises:
     ValueError: A negative `gamma` or `tau`.
   """
-  _numbers.check_number('gamma', gamma, low=0)
-  _numbers.check_number('tau', tau, low=0)
-  logits = _labels.float_logits(logits)
-  counts = _class_counts.loss_counts(class_counts, logits.shape[1])
+  _checks.number('gamma', gamma, low=0)
+  _checks.number('tau', tau, low=0)
+  logits = _checks.float_logits(logits)
+  counts = _checks.loss_counts(class_counts, logits.shape[1])
   positive = jnp.where(counts > 0, counts, 1.0)
   return _margin_softmax.margin_softmax(
     logits,
@@ -213,14 +212,14 @@ def arb_loss(
   Raises:
     ValueError: A `clip` that is not positive.
   """
-  logits = _labels.float_logits(logits)
-  labels = _labels.check_labels(labels, logits)
+  logits = _checks.float_logits(logits)
+  labels = _mixed.check_labels(labels, logits)
   if clip is not None:
-    _numbers.check_number('clip', clip, low=0, open_ends=True)
+    _checks.number('clip', clip, above=0)
     logits = jnp.clip(logits, -clip, clip)
   if class_counts is None:
-    first = labels.first if isinstance(labels, _labels.MixedLabels) else labels
-    is_target = _labels.one_hot(first, logits.shape[1])
+    first = labels.first if isinstance(labels, _mixed.MixedLabels) else labels
+    is_target = _mixed.one_hot(first, logits.shape[1])
     class_counts = jnp.sum(is_target.astype(jnp.float32), axis=0)
     if axis_name is not None:
       class_counts = jax.lax.psum(class_counts, axis_name)

@@ -11,7 +11,7 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 
-from imbsam_jax import _numbers
+from imbsam_jax import _checks
 from imbsam_jax import _specs
 from imbsam_jax import augment
 from imbsam_jax import data as data_lib
@@ -100,8 +100,8 @@ def _cmo(
   idle_epochs: float = 3.0,
 ) -> Mixing:
   # Traced below, where it could not be refused.
-  _numbers.check_number('probability', probability, low=0, high=1)
-  _numbers.check_number('idle_epochs', idle_epochs, low=0)
+  _checks.number('probability', probability, low=0, high=1)
+  _checks.number('idle_epochs', idle_epochs, low=0)
   if not math.floor(idle_epochs) + 1 < time.num_epochs - idle_epochs:
     raise ValueError(
       f'cmo does not mix in the first and last {idle_epochs:g} epochs, which '

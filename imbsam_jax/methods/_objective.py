@@ -11,8 +11,8 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 
+from imbsam_jax import _checks
 from imbsam_jax import _errors
-from imbsam_jax import _numbers
 from imbsam_jax import _specs
 from imbsam_jax import losses
 from imbsam_jax import schedules
@@ -261,7 +261,7 @@ def _nothing(logits: jax.Array, labels: jax.Array) -> float:
 
 
 def _sample_margin(*, weight: float = 0.5):
-  _numbers.check_number('weight', weight, low=0)
+  _checks.number('weight', weight, low=0)
 
   def term(logits, labels):
     return weight * losses.sample_margin_loss(logits, labels)
@@ -271,7 +271,7 @@ def _sample_margin(*, weight: float = 0.5):
 
 def _zero_centroid(*, weight: float = 5.0, mean: bool = True):
   """The paper's mean with the coefficient of the code, which has the sum."""
-  _numbers.check_number('weight', weight, low=0)
+  _checks.number('weight', weight, low=0)
 
   def penalty(params):
     vectors = params['classifier']['class_vectors']

@@ -5,6 +5,7 @@
 import numpy as np
 from numpy.typing import ArrayLike
 
+from imbsam_jax import _checks
 from imbsam_jax.metrics import _inputs
 
 
@@ -51,7 +52,7 @@ def expected_calibration_error(
   confidences = _inputs.as_confidences(confidences)
   correct = _inputs.as_correct(correct)
   _inputs.check_same_length(confidences=confidences, correct=correct)
-  _inputs.check_num_bins(num_bins)
+  _checks.integer('num_bins', num_bins)
 
   # Compared with edges that are rounded once. ceil(confidence * num_bins) and
   # np.linspace round twice, and misplace some confidences that are an edge.

@@ -9,6 +9,7 @@ from typing import NamedTuple
 import numpy as np
 from numpy.typing import ArrayLike
 
+from imbsam_jax import _checks
 from imbsam_jax.metrics import _calibration
 from imbsam_jax.metrics import _groups
 from imbsam_jax.metrics import _inputs
@@ -99,11 +100,13 @@ def classification_metrics(
     >>> print(metrics['medium'])
     None
   """
-  counts = _inputs.as_class_counts(class_counts)
+  counts = _checks.count_array(
+    class_counts, zeros=True, all_zero=True, whole=True
+  )
   labels, predictions, confidences = _as_examples(
     labels, predictions, confidences, num_classes=len(counts)
   )
-  _inputs.check_threshold('tail_below', tail_below)
+  _checks.number('tail_below', tail_below, finite=False)
   groups = _groups.class_groups(
     counts, many_above=many_above, few_below=few_below
   )
@@ -185,7 +188,9 @@ def per_class_metrics(
     cat 0.667 1.000
     lynx 1.000 0.500
   """
-  counts = _inputs.as_class_counts(class_counts)
+  counts = _checks.count_array(
+    class_counts, zeros=True, all_zero=True, whole=True
+  )
   num_classes = len(counts)
   labels, predictions, confidences = _as_examples(
     labels, predictions, confidences, num_classes=num_classes
@@ -226,9 +231,9 @@ def _as_examples(
   num_classes: int,
 ) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
   """The three arrays over the evaluation set, checked."""
-  labels = _inputs.as_class_indices('labels', labels, num_classes)
-  predictions = _inputs.as_class_indices(
-    'predictions', predictions, num_classes
+  labels = _checks.host_labels(labels, num_classes)
+  predictions = _checks.host_labels(
+    predictions, num_classes, name='predictions'
   )
   confidences = _inputs.as_confidences(confidences)
   _inputs.check_same_length(

@@ -5,7 +5,7 @@
 import numpy as np
 from numpy.typing import ArrayLike
 
-from imbsam_jax.metrics import _inputs
+from imbsam_jax import _checks
 
 
 def class_groups(
@@ -46,9 +46,11 @@ def class_groups(
     >>> {name: int(mask.sum()) for name, mask in groups.items()}
     {'many': 2, 'medium': 2, 'few': 1}
   """
-  counts = _inputs.as_class_counts(class_counts)
-  _inputs.check_threshold('many_above', many_above)
-  _inputs.check_threshold('few_below', few_below)
+  counts = _checks.count_array(
+    class_counts, zeros=True, all_zero=True, whole=True
+  )
+  _checks.number('many_above', many_above, finite=False)
+  _checks.number('few_below', few_below, finite=False)
   if many_above < few_below:
     raise ValueError(
       '`many_above` must not be below `few_below`, or a class could be in both '

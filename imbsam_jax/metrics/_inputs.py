@@ -5,54 +5,8 @@
 Each check names the argument, says what came, and what to type instead.
 """
 
-import numbers
-
 import numpy as np
 from numpy.typing import ArrayLike
-
-
-def as_class_counts(class_counts: ArrayLike) -> np.ndarray:
-  """Training examples per class as an int64 array, shape ``[C]``."""
-  counts = np.asarray(class_counts)
-  if counts.ndim != 1 or counts.size == 0:
-    raise ValueError(
-      '`class_counts` must have shape [num_classes] with at least one class, '
-      f'got shape {counts.shape}. Count the training labels: '
-      'np.bincount(train_labels, minlength=num_classes).'
-    )
-  if not np.issubdtype(counts.dtype, np.integer):
-    raise TypeError(
-      f'`class_counts` must be integers, got dtype {counts.dtype}. If these '
-      'are priors, multiply by the size of the training set; then cast: '
-      'np.rint(class_counts).astype(np.int64).'
-    )
-  if counts.min() < 0:
-    raise ValueError(
-      '`class_counts` must not be negative, got '
-      f'{counts.min()} for class {counts.argmin()}. Count the training labels: '
-      'np.bincount(train_labels, minlength=num_classes).'
-    )
-  return counts.astype(np.int64)
-
-
-def as_class_indices(
-  name: str, values: ArrayLike, num_classes: int
-) -> np.ndarray:
-  """Labels or predictions as an int64 array, shape ``[num_examples]``."""
-  indices = _as_rows(name, values)
-  if not np.issubdtype(indices.dtype, np.integer):
-    raise TypeError(
-      f'`{name}` must be integer class indices, got dtype {indices.dtype}. '
-      f'Cast them: np.asarray({name}).astype(np.int64).'
-    )
-  if indices.min() < 0 or indices.max() >= num_classes:
-    raise ValueError(
-      f'`{name}` must lie in [0, {num_classes}), the classes of '
-      f'`class_counts`, got values from {indices.min()} to {indices.max()}. '
-      'Drop padded and unlabelled rows (label -1) first, or pass '
-      '`class_counts` with one entry per class.'
-    )
-  return indices.astype(np.int64)
 
 
 def as_confidences(confidences: ArrayLike) -> np.ndarray:
@@ -100,34 +54,6 @@ def check_same_length(**arrays: np.ndarray) -> None:
       f'{names} must have one entry per example, got {got}. Concatenate the '
       'evaluation batches of each in the same order, and drop the padded rows '
       'of all of them.'
-    )
-
-
-def check_threshold(name: str, value: float) -> None:
-  """Raises TypeError or ValueError unless this is a real number."""
-  if not isinstance(value, numbers.Real) or isinstance(value, bool):
-    raise TypeError(
-      f'`{name}` must be a number of training examples, got {value!r}. Pass a '
-      f'number, for example {name}=20.'
-    )
-  if value != value:
-    raise ValueError(
-      f'`{name}` must be a number of training examples, got NaN. Pass a '
-      f'number, for example {name}=20.'
-    )
-
-
-def check_num_bins(num_bins: int) -> None:
-  """Raises TypeError or ValueError unless this is a positive integer."""
-  if not isinstance(num_bins, numbers.Integral) or isinstance(num_bins, bool):
-    raise TypeError(
-      f'`num_bins` must be an integer, got {num_bins!r}. Pass a positive '
-      'integer, for example num_bins=15.'
-    )
-  if num_bins < 1:
-    raise ValueError(
-      f'`num_bins` must be at least 1, got {num_bins!r}. Pass a positive '
-      'integer, for example num_bins=15.'
     )
 
 

@@ -13,8 +13,8 @@ from typing import TYPE_CHECKING
 import numpy as np
 from numpy.typing import ArrayLike
 
+from imbsam_jax import _checks
 from imbsam_jax.metrics import _frequency_curves
-from imbsam_jax.metrics import _inputs
 
 if TYPE_CHECKING:
   from matplotlib.axes import Axes
@@ -102,9 +102,11 @@ def plot_accuracy_by_frequency(
   from matplotlib.backends.backend_agg import FigureCanvasAgg
   from matplotlib.figure import Figure
 
-  counts = _inputs.as_class_counts(class_counts)
+  counts = _checks.count_array(
+    class_counts, zeros=True, all_zero=True, whole=True
+  )
   if tail_below is not None:
-    _inputs.check_threshold('tail_below', tail_below)
+    _checks.number('tail_below', tail_below, finite=False)
   runs = _frequency_curves.as_runs(accuracies, num_classes=len(counts))
   groups = _frequency_curves.count_groups(counts)
   curves = {

@@ -18,8 +18,8 @@ import jax.numpy as jnp
 from jax.typing import ArrayLike
 from jax.typing import DTypeLike
 
+from imbsam_jax import _initializers
 from imbsam_jax.models import _classifier
-from imbsam_jax.models import _initializers
 from imbsam_jax.models import _normalization
 from imbsam_jax.models import _residual
 

@@ -2,7 +2,6 @@
 # SPDX-License-Identifier: Apache-2.0
 """What all classifiers share: features, then a head."""
 
-import numbers
 from typing import ClassVar
 
 from flax import linen as nn
@@ -11,32 +10,9 @@ import jax.numpy as jnp
 from jax.typing import ArrayLike
 from jax.typing import DTypeLike
 
+from imbsam_jax import _checks
 from imbsam_jax.models import _heads
 from imbsam_jax.models import _normalization
-
-
-def check_positive(name: str, value: object, *, example: str) -> None:
-  """Refuses a size that is not an integer of 1 or more.
-
-  Args:
-    name: the argument's name.
-    value: the argument.
-    example: what to type instead.
-
-  Raises:
-    TypeError: `value` is not an integer.
-    ValueError: `value` is below 1.
-  """
-  if isinstance(value, bool) or not isinstance(value, numbers.Integral):
-    raise TypeError(
-      f'`{name}` takes integers, got {value!r} of type '
-      f'{type(value).__name__}. Pass {example}, for example.'
-    )
-  if value < 1:
-    raise ValueError(
-      f'`{name}` takes integers of 1 or more, got {value}. Pass {example}, for '
-      'example.'
-    )
 
 
 def check_dtype(dtype: DTypeLike) -> None:
@@ -150,7 +126,9 @@ class Classifier(nn.Module):
 
   def __post_init__(self) -> None:
     """Checks the attributes when the model is made, not at its first call."""
-    check_positive('num_classes', self.num_classes, example='num_classes=10')
+    _checks.integer(
+      'num_classes', self.num_classes, hint='Pass num_classes=10, for example.'
+    )
     _normalization.check_norm(self.norm, self.allowed_norms)
     _heads.check_head(self.head)
     check_dtype(self.dtype)

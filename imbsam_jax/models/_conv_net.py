@@ -6,8 +6,9 @@ from flax import linen as nn
 import jax
 from jax.typing import ArrayLike
 
+from imbsam_jax import _checks
+from imbsam_jax import _initializers
 from imbsam_jax.models import _classifier
-from imbsam_jax.models import _initializers
 from imbsam_jax.models import _normalization
 
 
@@ -39,8 +40,8 @@ class SmallConvNet(_classifier.Classifier):
 
   def __post_init__(self) -> None:
     """Checks the attributes when the model is made, not at its first call."""
-    _classifier.check_positive('width', self.width, example='width=16')
-    _classifier.check_positive('stride', self.stride, example='stride=2')
+    _checks.integer('width', self.width, hint='Pass width=16, for example.')
+    _checks.integer('stride', self.stride, hint='Pass stride=2, for example.')
     super().__post_init__()
 
   @nn.compact

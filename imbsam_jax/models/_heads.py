@@ -10,7 +10,7 @@ import jax.numpy as jnp
 from jax.typing import ArrayLike
 
 from imbsam_jax import _cosine
-from imbsam_jax.models import _initializers
+from imbsam_jax import _initializers
 from imbsam_jax.models import _prototypes
 
 HeadName = Literal['linear', 'cosine', 'etf', 'prototypes']

@@ -9,8 +9,9 @@ import jax
 import jax.numpy as jnp
 from jax.typing import ArrayLike
 
+from imbsam_jax import _checks
+from imbsam_jax import _initializers
 from imbsam_jax.models import _classifier
-from imbsam_jax.models import _initializers
 from imbsam_jax.models import _normalization
 
 
@@ -48,7 +49,9 @@ class MLP(_classifier.Classifier):
     # A tuple, because Flax modules are hashed when they are static arguments.
     self.widths = tuple(self.widths)
     for width in self.widths:
-      _classifier.check_positive('widths', width, example='widths=(128, 128)')
+      _checks.integer(
+        'widths', width, hint='Pass widths=(128, 128), for example.'
+      )
     super().__post_init__()
 
   @nn.compact

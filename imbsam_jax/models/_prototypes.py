@@ -11,8 +11,8 @@ import jax.numpy as jnp
 from jax.typing import ArrayLike
 import numpy as np
 
+from imbsam_jax import _checks
 from imbsam_jax import _cosine
-from imbsam_jax import _numbers
 
 # Each centring shrinks the centroid by the largest eigenvalue of the rows'
 # second moment, about 1 / dim.
@@ -115,8 +115,8 @@ def optimal_prototypes(
       negative `num_steps`, a `scale` that is not positive.
   """
   _check_sizes(num_classes, dim)
-  _numbers.check_integer('num_steps', num_steps, low=0)
-  _numbers.check_number('scale', scale, low=0, open_ends=True)
+  _checks.integer('num_steps', num_steps, low=0)
+  _checks.number('scale', scale, above=0)
   if dim >= num_classes - 1:
     return simplex_etf(key, num_classes, dim)
   if dim < 2:
@@ -278,5 +278,5 @@ def _spread(
 
 
 def _check_sizes(num_classes: int, dim: int) -> None:
-  _numbers.check_integer('num_classes', num_classes, low=2)
-  _numbers.check_integer('dim', dim)
+  _checks.integer('num_classes', num_classes, low=2)
+  _checks.integer('dim', dim)

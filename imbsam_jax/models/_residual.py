@@ -9,8 +9,8 @@ from flax import linen as nn
 import jax
 from jax.typing import DTypeLike
 
-from imbsam_jax.models import _classifier
-from imbsam_jax.models import _initializers
+from imbsam_jax import _checks
+from imbsam_jax import _initializers
 from imbsam_jax.models import _normalization
 
 
@@ -44,9 +44,13 @@ def check_stages(
       f'{widths_example}.'
     )
   for value in stage_sizes:
-    _classifier.check_positive('stage_sizes', value, example=sizes_example)
+    _checks.integer(
+      'stage_sizes', value, hint=f'Pass {sizes_example}, for example.'
+    )
   for value in widths:
-    _classifier.check_positive('widths', value, example=widths_example)
+    _checks.integer(
+      'widths', value, hint=f'Pass {widths_example}, for example.'
+    )
 
 
 def conv_norm(

@@ -18,8 +18,9 @@ import jax.numpy as jnp
 from jax.typing import ArrayLike
 from jax.typing import DTypeLike
 
+from imbsam_jax import _checks
+from imbsam_jax import _initializers
 from imbsam_jax.models import _classifier
-from imbsam_jax.models import _initializers
 from imbsam_jax.models import _normalization
 from imbsam_jax.models import _residual
 
@@ -147,8 +148,10 @@ class BottleneckResNet(_classifier.Classifier):
       example_widths=(64, 128, 256, 512),
     )
     for name, example in (('expansion', 4), ('groups', 32), ('stem_width', 64)):
-      _classifier.check_positive(
-        name, getattr(self, name), example=f'{name}={example}'
+      _checks.integer(
+        name,
+        getattr(self, name),
+        hint=f'Pass {name}={example}, for example.',
       )
     if any(width % self.groups for width in self.widths):
       raise ValueError(

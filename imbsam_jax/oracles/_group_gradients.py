@@ -11,6 +11,7 @@ import jax
 import jax.numpy as jnp
 import optax
 
+from imbsam_jax import _checks
 from imbsam_jax.oracles import _weighted_pass
 
 
@@ -88,15 +89,14 @@ class GroupGradients:
 
   def __call__(self, params: optax.Params, group: int) -> optax.Updates:
     """Gradient of one group's loss at `params`."""
-    if isinstance(group, bool) or not isinstance(group, int):
-      raise TypeError(
-        f'`group` must be a Python int, known while tracing, got {group!r}.'
-      )
-    if not 0 <= group < self.num_groups:
-      raise ValueError(
-        f'`group` must be in [0, {self.num_groups}), got {group}. Give the '
-        'oracle one row of `group_weights` for each group.'
-      )
+    group = _checks.integer(
+      'group',
+      group,
+      low=0,
+      high=self.num_groups - 1,
+      hint='It is known while tracing; give the oracle one row of '
+      '`group_weights` for each group.',
+    )
     i, row = self._places[group]
     weights = self._parts[i].weights
     if self._is_clean(params) and len(weights) == 1:

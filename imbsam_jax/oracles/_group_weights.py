@@ -9,6 +9,8 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 
+from imbsam_jax import _checks
+
 
 def head_tail_weights(
   labels: jax.typing.ArrayLike,
@@ -44,19 +46,20 @@ def head_tail_weights(
     Values of traced arrays cannot be checked. A traced label out of range gets
     the weight NaN, which `skip_nonfinite` catches.
   """
-  labels, counts = _check(labels, class_counts)
-  if not tail_weight >= 0:
-    raise ValueError(f'`tail_weight` must be >= 0, got {tail_weight!r}.')
+  counts = _checks.count_array(class_counts)
+  rows = _checks.class_labels(labels, counts.shape[0])
+  _checks.number('tail_weight', tail_weight, low=0)
+  _checks.number('threshold', threshold, finite=False)
   is_tail = counts < threshold
   _warn_if_degenerate(is_tail, counts, threshold)
-  share = 1.0 / labels.shape[0] if labels.shape[0] else 0.0
+  share = 1.0 / rows.shape[0] if rows.shape[0] else 0.0
   class_weights = jnp.stack(
     [
       jnp.where(is_tail, 0.0, share),
       jnp.where(is_tail, tail_weight * share, 0.0),
     ]
   ).astype(jnp.float32)
-  return _take(class_weights, labels)
+  return _take(class_weights, rows)
 
 
 def focal_weights(
@@ -89,52 +92,14 @@ def focal_weights(
     TypeError: Labels that are not integers.
     ValueError: As for `head_tail_weights`, and a negative `gamma` or `lam`.
   """
-  labels, counts = _check(labels, class_counts)
+  counts = _checks.count_array(class_counts)
+  rows = _checks.class_labels(labels, counts.shape[0])
   for name, value in (('gamma', gamma), ('lam', lam)):
-    if not value >= 0:
-      raise ValueError(f'`{name}` must be >= 0, got {value!r}.')
-  counts = jnp.asarray(counts, jnp.float32)
+    _checks.number(name, value, low=0)
+  counts = _checks.float32_counts(counts)
   focus = lam * (1.0 - counts / counts.sum()) ** gamma
-  class_weights = jnp.stack([1.0 - focus, focus]) / max(labels.shape[0], 1)
-  return _take(class_weights.astype(jnp.float32), labels)
-
-
-def _check(labels: Any, class_counts: Any) -> tuple[Any, Any]:
-  """The two as arrays: NumPy where values are known, also while tracing."""
-  if not isinstance(labels, jax.core.Tracer):
-    labels = np.asarray(labels)
-  if not isinstance(class_counts, jax.core.Tracer):
-    class_counts = np.asarray(class_counts)
-  if not jnp.issubdtype(labels.dtype, jnp.integer):
-    raise TypeError(
-      f'`labels` must be integers, got {labels.dtype}. '
-      'Pass class indices, labels.astype("int32").'
-    )
-  if labels.ndim != 1:
-    raise ValueError(
-      f'`labels` must have shape [B], got {labels.shape}. '
-      'For one-hot labels pass labels.argmax(axis=-1).'
-    )
-  if class_counts.ndim != 1 or not class_counts.shape[0]:
-    raise ValueError(
-      f'`class_counts` must have shape [num_classes], got {class_counts.shape}.'
-    )
-  num_classes = class_counts.shape[0]
-  if isinstance(class_counts, np.ndarray) and not class_counts.min() > 0:
-    empty = np.flatnonzero(~(class_counts > 0)).tolist()
-    raise ValueError(
-      '`class_counts` must be positive, got '
-      f'{class_counts[empty[0]]} for class {empty[0]} '
-      f'({len(empty)} such classes). Leave classes without training images out '
-      'and number the others from 0.'
-    )
-  if isinstance(labels, np.ndarray) and labels.size:
-    if labels.min() < 0 or labels.max() >= num_classes:
-      raise ValueError(
-        f'`labels` must be in [0, {num_classes}), the length of '
-        f'`class_counts`, got values from {labels.min()} to {labels.max()}.'
-      )
-  return labels, class_counts
+  class_weights = jnp.stack([1.0 - focus, focus]) / max(rows.shape[0], 1)
+  return _take(class_weights.astype(jnp.float32), rows)
 
 
 def _warn_if_degenerate(

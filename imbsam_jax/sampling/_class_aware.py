@@ -11,6 +11,7 @@ import jax
 from jax.typing import ArrayLike
 import numpy as np
 
+from imbsam_jax import _checks
 from imbsam_jax.sampling import _class_table
 
 
@@ -50,7 +51,7 @@ def class_aware_indices(
     TypeError: Traced arguments, no key or table, sizes that are no integers.
     ValueError: Sizes below 1, or several keys.
   """
-  _class_table.check_size('num_samples', num_samples)
+  _checks.integer('num_samples', num_samples)
   return class_aware_positions(
     _seed_words(key), table, np.arange(num_samples), samples_per_class
   )
@@ -78,7 +79,7 @@ def class_aware_positions(
     ValueError: Negative positions, or sizes below 1.
   """
   indices, counts = _host_table(table)
-  _class_table.check_size('samples_per_class', samples_per_class)
+  _checks.integer('samples_per_class', samples_per_class)
   places = np.asarray(positions)
   if not np.issubdtype(places.dtype, np.integer):
     raise TypeError(f'`positions` must be integers, got {places.dtype}.')

@@ -5,9 +5,10 @@
 from typing import Any
 from typing import NamedTuple
 
-import jax
 from jax.typing import ArrayLike
 import numpy as np
+
+from imbsam_jax import _checks
 
 # Never an example, and easy to spot.
 _PADDING = -1
@@ -47,29 +48,8 @@ def class_table(labels: ArrayLike, *, num_classes: int) -> ClassTable:
     TypeError: Labels that are traced or not integers.
     ValueError: No labels, labels of another rank or out of range.
   """
-  if isinstance(labels, jax.core.Tracer):
-    raise TypeError(
-      '`labels` must be concrete here, got a traced array. Build the table '
-      'once, outside of `jax.jit`, and pass it as an argument.'
-    )
-  rows = np.asarray(labels)
-  check_size('num_classes', num_classes)
-  if rows.ndim != 1 or not rows.size:
-    raise ValueError(
-      f'`labels` must have shape [N], one label per example, got {rows.shape}. '
-      'For one-hot labels pass labels.argmax(axis=-1).'
-    )
-  if not np.issubdtype(rows.dtype, np.integer):
-    raise TypeError(
-      f'`labels` must be integers, got {rows.dtype}. Pass class indices, '
-      'labels.astype("int32").'
-    )
-  wrong = np.flatnonzero((rows < 0) | (rows >= num_classes))
-  if wrong.size:
-    raise ValueError(
-      f'`labels` must be in [0, {num_classes}), got {rows[wrong[0]]} at row '
-      f'{wrong[0]} ({wrong.size} such rows).'
-    )
+  num_classes = _checks.integer('num_classes', num_classes)
+  rows = _checks.host_labels(labels, num_classes)
   rows = rows.astype(np.int64)
   counts = np.bincount(rows, minlength=num_classes)
   order = np.argsort(rows, kind='stable')
@@ -91,16 +71,3 @@ def check_table(table: Any) -> None:
       f'`table` must be a ClassTable, got {type(table).__name__}. Pass '
       '`class_table(labels, num_classes=...)`.'
     )
-
-
-def check_size(name: str, value: Any) -> None:
-  """Refuses a number of things that is not 1, 2, 3...
-
-  Raises:
-    TypeError: Not an integer.
-    ValueError: Below 1.
-  """
-  if isinstance(value, bool) or not isinstance(value, (int, np.integer)):
-    raise TypeError(f'`{name}` must be an integer, got {value!r}.')
-  if value < 1:
-    raise ValueError(f'`{name}` must be >= 1, got {value!r}.')

@@ -7,9 +7,8 @@ import jax.numpy as jnp
 from jax.typing import ArrayLike
 import numpy as np
 
-from imbsam_jax import _class_counts
-from imbsam_jax.weights import _effective_number
-from imbsam_jax.weights import _host_number
+from imbsam_jax import _checks
+from imbsam_jax import _effective_number
 
 
 def class_probabilities(
@@ -42,8 +41,8 @@ def class_probabilities(
     ValueError: A `power` that is not finite, or counts that are negative, not
       finite or all zero.
   """
-  counts = _class_counts.host_counts(class_counts, allow_zero=True)
-  power = _host_number.host_number('power', power)
+  counts = _checks.host_counts(class_counts, zeros=True)
+  power = _checks.host_number('power', power)
   return jnp.asarray(host_probabilities(counts, power), jnp.float32)
 
 
@@ -74,7 +73,7 @@ def effective_number_probabilities(
     ValueError: `beta` outside of [0, 1], or counts that are negative, not
       finite or all zero.
   """
-  counts = _class_counts.host_counts(class_counts, allow_zero=True)
+  counts = _checks.host_counts(class_counts, zeros=True)
   effective = _effective_number.host_effective_number(counts, beta)
   shares = counts / np.where(counts > 0, effective, 1.0)
   return jnp.asarray(shares / shares.sum(), jnp.float32)

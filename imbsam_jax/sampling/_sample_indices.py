@@ -10,6 +10,7 @@ import jax.numpy as jnp
 from jax.typing import ArrayLike
 import numpy as np
 
+from imbsam_jax import _checks
 from imbsam_jax.sampling import _class_table
 
 # No data set has this row: NumPy refuses it.
@@ -53,7 +54,7 @@ def sample_indices(
       without examples.
   """
   _class_table.check_table(table)
-  _class_table.check_size('num_samples', num_samples)
+  _checks.integer('num_samples', num_samples)
   if not isinstance(probabilities, jax.core.Tracer):
     probabilities = np.asarray(probabilities)
   _check_probabilities(probabilities, table)
@@ -97,13 +98,7 @@ def _draw(
 def _check_probabilities(
   probabilities: Any, table: _class_table.ClassTable
 ) -> None:
-  if not (
-    jnp.issubdtype(probabilities.dtype, jnp.floating)
-    or jnp.issubdtype(probabilities.dtype, jnp.integer)
-  ):
-    raise TypeError(
-      f'`probabilities` must be real numbers, got {probabilities.dtype}.'
-    )
+  _checks.real_dtype('probabilities', probabilities)
   if probabilities.shape != table.counts.shape:
     raise ValueError(
       '`probabilities` must be one per class of the table, '
@@ -111,15 +106,7 @@ def _check_probabilities(
     )
   if isinstance(probabilities, jax.core.Tracer):
     return
-  probabilities = probabilities.astype(np.float64)
-  wrong = np.flatnonzero(~(np.isfinite(probabilities) & (probabilities >= 0)))
-  if wrong.size:
-    raise ValueError(
-      '`probabilities` must be finite and not negative, got '
-      f'{probabilities[wrong[0]]:g} for class {wrong[0]}.'
-    )
-  if not probabilities.any():
-    raise ValueError('`probabilities` must not all be zero.')
+  probabilities = _checks.shares_of_classes('probabilities', probabilities)
   if isinstance(table.counts, jax.core.Tracer):
     return
   wrong = np.flatnonzero((np.asarray(table.counts) == 0) & (probabilities > 0))

@@ -8,10 +8,10 @@ import jax
 import jax.numpy as jnp
 from jax.typing import ArrayLike
 
-from imbsam_jax import _numbers
-from imbsam_jax.sampling import _probabilities
+from imbsam_jax import _checks
+from imbsam_jax import sampling
+from imbsam_jax import weights as weights_lib
 from imbsam_jax.schedules import _phase
-from imbsam_jax.weights import _effective_number
 
 
 def deferred(
@@ -37,7 +37,7 @@ def deferred(
     TypeError: Arguments that are not numbers.
     ValueError: A `step` with axes, or other shapes.
   """
-  _numbers.check_number('start', start)
+  _checks.number('start', start)
   step = _phase.scalar_step('step', step)
   old: Any = jnp.asarray(before)
   new: Any = jnp.asarray(after)
@@ -88,7 +88,7 @@ def deferred_reweighting(
     of up to 160 epochs, and fails after epoch 319.
   """
   # Constants of the host, so that a traced epoch finds nothing to compute.
-  weights = _effective_number.class_balanced_weights(class_counts, beta=beta)
+  weights = weights_lib.class_balanced_weights(class_counts, beta=beta)
   return deferred(epoch, jnp.ones_like(weights), weights, start=start)
 
 
@@ -126,7 +126,7 @@ def deferred_resampling(
   """
   return deferred(
     epoch,
-    _probabilities.class_probabilities(class_counts, power=1.0),
-    _probabilities.class_probabilities(class_counts, power=0.0),
+    sampling.class_probabilities(class_counts, power=1.0),
+    sampling.class_probabilities(class_counts, power=0.0),
     start=start,
   )

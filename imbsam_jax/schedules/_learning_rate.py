@@ -9,7 +9,7 @@ import jax
 import jax.numpy as jnp
 from jax.typing import ArrayLike
 
-from imbsam_jax import _numbers
+from imbsam_jax import _checks
 from imbsam_jax.schedules import _phase
 
 
@@ -74,16 +74,16 @@ def _check(
   boundaries: Sequence[float],
   factors: Sequence[float],
 ) -> None:
-  _numbers.check_number('base_rate', base_rate, low=0.0)
-  _numbers.check_number('warmup_epochs', warmup_epochs, low=0.0)
+  _checks.number('base_rate', base_rate, low=0.0)
+  _checks.number('warmup_epochs', warmup_epochs, low=0.0)
   if len(boundaries) != len(factors):
     raise ValueError(
       '`boundaries` and `factors` must have the same length, got '
       f'{len(boundaries)} and {len(factors)}.'
     )
   for boundary in boundaries:
-    _numbers.check_number('boundaries', boundary, low=0.0)
+    _checks.number('boundaries', boundary, low=0.0)
   for factor in factors:
-    _numbers.check_number('factors', factor, low=0.0)
+    _checks.number('factors', factor, low=0.0)
   if any(a >= b for a, b in zip(boundaries, boundaries[1:], strict=False)):
     raise ValueError(f'`boundaries` must increase, got {tuple(boundaries)}.')

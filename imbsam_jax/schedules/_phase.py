@@ -9,7 +9,7 @@ import jax
 import jax.numpy as jnp
 from jax.typing import ArrayLike
 
-from imbsam_jax import _numbers
+from imbsam_jax import _checks
 
 
 def phase(
@@ -44,9 +44,9 @@ def phase(
     TypeError: Arguments that are not numbers.
     ValueError: `start` > `end`, a negative `power`, or one that is not finite.
   """
-  _numbers.check_number('start', start)
-  _numbers.check_number('end', end)
-  _numbers.check_number('power', power, low=0.0)
+  _checks.number('start', start)
+  _checks.number('end', end)
+  _checks.number('power', power, low=0.0)
   if (
     isinstance(start, numbers.Real)
     and isinstance(end, numbers.Real)
@@ -103,9 +103,5 @@ def _as_array(name: str, value: Any) -> jax.Array:
     if number.is_integer() and abs(number) < 2**31:
       value = int(number)
   value = jnp.asarray(value)
-  if not (
-    jnp.issubdtype(value.dtype, jnp.integer)
-    or jnp.issubdtype(value.dtype, jnp.floating)
-  ):
-    raise TypeError(f'`{name}` must be a number, got dtype {value.dtype}.')
+  _checks.real_dtype(name, value)
   return value

@@ -7,10 +7,10 @@ import jax.numpy as jnp
 from jax.typing import ArrayLike
 import numpy as np
 
-from imbsam_jax import _class_counts
-from imbsam_jax.sampling import _probabilities
+from imbsam_jax import _checks
+from imbsam_jax import sampling
+from imbsam_jax import weights as weights_lib
 from imbsam_jax.schedules import _phase
-from imbsam_jax.weights import _power
 
 
 def progressive_weights(
@@ -45,8 +45,8 @@ def progressive_weights(
     TypeError: Traced counts, or arguments that are not numbers.
     ValueError: Counts that are not positive, and as for `phase`.
   """
-  inverse = _power.power_weights(class_counts, power=1.0)
-  logs = np.log(_class_counts.host_counts(class_counts))
+  inverse = weights_lib.power_weights(class_counts, power=1.0)
+  logs = np.log(_checks.host_counts(class_counts))
   # Around the middle, where float32 is densest; the scale cancels below.
   logs = jnp.asarray(logs - (logs.max() + logs.min()) / 2, jnp.float32)
   epoch = _phase.scalar_step('epoch', epoch)
@@ -92,8 +92,8 @@ def progressive_probabilities(
     ValueError: Counts that are negative, not finite or all zero, and as for
       `phase`.
   """
-  instance = _probabilities.class_probabilities(class_counts, power=1.0)
-  balanced = _probabilities.class_probabilities(class_counts, power=0.0)
+  instance = sampling.class_probabilities(class_counts, power=1.0)
+  balanced = sampling.class_probabilities(class_counts, power=0.0)
   epoch = _phase.scalar_step('epoch', epoch)
   share = _phase.phase(epoch, start=start, end=end, power=power)
   return (1.0 - share) * instance + share * balanced

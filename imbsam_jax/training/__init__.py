@@ -6,7 +6,7 @@ from imbsam_jax._errors import CheckpointError
 from imbsam_jax._errors import DivergedError
 from imbsam_jax._errors import OtherProcessError
 from imbsam_jax._errors import PreemptedError
-from imbsam_jax.training import methods
+from imbsam_jax.training import update_rules
 from imbsam_jax.training._checkpoint import Checkpoints
 from imbsam_jax.training._evaluate import over_examples
 from imbsam_jax.training._evaluate import predict
@@ -44,9 +44,9 @@ from imbsam_jax.training._writers import read_history
 from imbsam_jax.training._writers import write_csv
 from imbsam_jax.training._writers import write_json
 from imbsam_jax.training._writers import write_text
-from imbsam_jax.training.methods import Method
-from imbsam_jax.training.methods import Stage
-from imbsam_jax.training.methods import step_cost
+from imbsam_jax.training.update_rules import Method
+from imbsam_jax.training.update_rules import Stage
+from imbsam_jax.training.update_rules import step_cost
 
 __all__ = [
   'CheckpointError',
@@ -76,7 +76,6 @@ __all__ = [
   'make_optimizer',
   'make_predict_step',
   'make_train_step',
-  'methods',
   'over_examples',
   'params_sha256',
   'part_of',
@@ -91,6 +90,7 @@ __all__ = [
   'shard_rows',
   'side_by_side',
   'step_cost',
+  'update_rules',
   'write_csv',
   'write_json',
   'write_text',

@@ -84,7 +84,7 @@ class CheckpointFolder:
     if damaged:
       raise _errors.CheckpointError(
         f'{self._list(damaged)}. No other has a {self._best_metric!r}; restore '
-        'the last one (--checkpoint=last).'
+        "the last one (`checkpoint='last'`)."
       )
     return None
 
@@ -238,7 +238,7 @@ class CheckpointFolder:
         raise _errors.CheckpointError(
           f'the checkpoint of step {step} in {self.path} is '
           f'{checked.status}: {checked.problem}. Without a step '
-          '(--checkpoint=last), the newest good one is restored.'
+          "(`checkpoint='last'`), the newest good one is restored."
         )
       return checked
     return None
@@ -289,7 +289,7 @@ class CheckpointFolder:
     lines = '\n'.join(f'  step {s}: {problems[s]}' for s in sorted(problems))
     return _errors.CheckpointError(
       f'no checkpoint in {self.path} is good:\n{lines}\n'
-      'Put the files back from a copy; or start again, with another --workdir '
+      'Put the files back from a copy; or start again, with another `workdir` '
       'or after removing this folder.'
     )
 

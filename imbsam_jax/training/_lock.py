@@ -86,7 +86,7 @@ class WorkdirLock:
         return True
       raise _errors.CheckpointError(
         f'{self._path.parent} is in use by {_describe(self._path)}. Wait for '
-        'it to end, stop it, or pass another --workdir.'
+        'it to end, stop it, or pass another `workdir`.'
       ) from error
     # The one before may have removed the file between opening and locking.
     with contextlib.suppress(FileNotFoundError):

@@ -211,8 +211,7 @@ def _divergence(skipped: list[int], last: int) -> str:
   return (
     f'too many updates in a row were not finite: those of steps {first} to '
     f'{last}. None was applied. Lower the learning rate or the radius, clip '
-    'the gradient (--config.optimizer.clip_norm=1.0), or look at the data of '
-    'these steps.'
+    'the gradient (`clip_norm=1.0`), or look at the data of these steps.'
   )
 
 

@@ -14,7 +14,6 @@ import optax
 from imbsam_jax import losses as losses_lib
 from imbsam_jax import oracles
 from imbsam_jax.data import TrainBatch
-from imbsam_jax.losses import _labels
 from imbsam_jax.training import _state
 
 ExampleLoss = Callable[..., jax.Array]
@@ -274,7 +273,7 @@ def _terms(
   if not isinstance(labels, losses_lib.MixedLabels):
     losses = losses_of(labels)
     return _Terms(losses, weights * losses, weights, labels)
-  (lam, first), (rest, second) = _labels.halves(labels)
+  (lam, first), (rest, second) = labels.halves()
   parts = (lam * losses_of(first), rest * losses_of(second))
   own, partner = weights[0::2], weights[1::2]
   return _Terms(

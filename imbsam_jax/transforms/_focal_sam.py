@@ -4,6 +4,7 @@
 
 import optax
 
+from imbsam_jax import _masks
 from imbsam_jax.transforms import _group_sam
 from imbsam_jax.transforms import _perturbation
 
@@ -11,8 +12,8 @@ from imbsam_jax.transforms import _perturbation
 def focal_sam(
   rho: _perturbation.Radius,
   *,
-  mask: _perturbation.Mask = None,
-  adaptive: bool | _perturbation.Mask = False,
+  mask: _masks.Mask = None,
+  adaptive: bool | _masks.Mask = False,
   eps: float = 1e-12,
 ) -> optax.GradientTransformationExtraArgs:
   r"""Focal sharpness-aware minimisation (Focal-SAM).

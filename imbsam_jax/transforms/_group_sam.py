@@ -13,6 +13,8 @@ import jax
 import jax.numpy as jnp
 import optax
 
+from imbsam_jax import _checks
+from imbsam_jax import _masks
 from imbsam_jax.transforms import _perturbation
 
 GradFn = Callable[[optax.Params, int], optax.Updates]
@@ -27,8 +29,8 @@ class GroupSamState(NamedTuple):
 def group_sam(
   rhos: Sequence[_perturbation.Radius | None],
   *,
-  mask: _perturbation.Mask = None,
-  adaptive: bool | _perturbation.Mask = False,
+  mask: _masks.Mask = None,
+  adaptive: bool | _masks.Mask = False,
   eps: float = 1e-12,
 ) -> optax.GradientTransformationExtraArgs:
   r"""Sharpness-aware gradient with one radius per class group.
@@ -135,14 +137,14 @@ def group_transform(
   name: str,
   rhos: Mapping[str, _perturbation.Radius | None],
   *,
-  mask: _perturbation.Mask,
-  adaptive: bool | _perturbation.Mask,
+  mask: _masks.Mask,
+  adaptive: bool | _masks.Mask,
   eps: float,
 ) -> optax.GradientTransformationExtraArgs:
   """`group_sam` speaking of itself and its radii by the names of a method."""
   for argument, rho in rhos.items():
     if rho is not None:
-      _perturbation.check_radius(argument, rho)
+      _checks.radius(argument, rho)
   radii = tuple(None if _is_zero(rho) else rho for rho in rhos.values())
 
   def init_fn(params: optax.Params) -> GroupSamState:
@@ -161,10 +163,10 @@ def group_transform(
     grad_fn = check_grad_fn(name, grad_fn, num_groups=len(radii))
     _perturbation.check_params(name, params)
     perturbation_masks = {
-      'mask': _perturbation.resolve_mask(
+      'mask': _masks.resolve_mask(
         'mask', True if mask is None else mask, params
       ),
-      'adaptive': _perturbation.resolve_mask('adaptive', adaptive, params),
+      'adaptive': _masks.resolve_mask('adaptive', adaptive, params),
     }
 
     def perturbed_gradient(group, clean):

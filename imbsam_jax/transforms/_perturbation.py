@@ -2,32 +2,13 @@
 # SPDX-License-Identifier: Apache-2.0
 """Perturbations of parameter trees: who is perturbed, how far, which way."""
 
-from collections.abc import Callable
-import numbers
 from typing import Any
 
 import jax
 import jax.numpy as jnp
 import optax
 
-Mask = Any | Callable[[optax.Params], Any]
 Radius = jax.typing.ArrayLike | optax.Schedule
-
-
-def check_radius(name: str, rho: Any) -> None:
-  """Refuses a radius that is not a finite number >= 0, array or schedule."""
-  if callable(rho) or isinstance(rho, jax.Array):
-    return  # Values known only at run time are the caller's responsibility.
-  if isinstance(rho, bool) or not isinstance(rho, numbers.Real):
-    raise TypeError(
-      f'`{name}` must be a number >= 0 or an `optax.Schedule`, got {rho!r}. '
-      'Pass a float such as 0.05, or a function from the update count to one.'
-    )
-  if not 0.0 <= float(rho) < float('inf'):
-    raise ValueError(
-      f'`{name}` must be finite and >= 0, got {rho!r}. '
-      'Pass 0.0 to switch the perturbation off.'
-    )
 
 
 def radius_at(rho: Radius, count: jax.typing.ArrayLike) -> jax.Array:
@@ -53,24 +34,6 @@ def check_params(name: str, params: Any) -> None:
       f'be evaluated. Put `{name}` first in the chain, outside of them, and '
       'choose the perturbed leaves with its own argument `mask`.'
     )
-
-
-def resolve_mask(name: str, mask: Mask, params: optax.Params) -> Any:
-  """A tree of Python bools like `params`, from a mask, a prefix or a rule."""
-  tree = mask(params) if callable(mask) else mask
-  try:
-    return jax.tree.map(
-      lambda flag, subtree: jax.tree.map(lambda _: bool(flag), subtree),
-      tree,
-      params,
-    )
-  except ValueError as error:
-    raise ValueError(
-      f'`{name}` must be a tree of bools with the structure of the parameters '
-      '(or a prefix of it), or a function from parameters to such a tree, got '
-      f'{jax.tree.structure(tree)} for parameters of '
-      f'{jax.tree.structure(params)}.'
-    ) from error
 
 
 def compute_dtype(leaf: jax.Array) -> jnp.dtype:

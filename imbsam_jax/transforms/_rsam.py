@@ -9,6 +9,8 @@ import jax
 import jax.numpy as jnp
 import optax
 
+from imbsam_jax import _checks
+from imbsam_jax import _masks
 from imbsam_jax.transforms import _group_sam
 from imbsam_jax.transforms import _perturbation
 
@@ -30,7 +32,7 @@ def rsam(
   rho: _perturbation.Radius,
   *,
   key: jax.Array,
-  mask: _perturbation.Mask = None,
+  mask: _masks.Mask = None,
 ) -> optax.GradientTransformationExtraArgs:
   r"""Gradient at a random point near w (RSAM-PT, published as GNM-PT).
 
@@ -73,7 +75,7 @@ def rsam(
     Long-Tailed Visual Recognition <https://arxiv.org/abs/2410.21042>`_, NeurIPS
     2024; code: github.com/Keke921/GNM-PT.
   """
-  _perturbation.check_radius('rho', rho)
+  _checks.radius('rho', rho)
   if not isinstance(key, jax.Array) or not (
     jnp.issubdtype(key.dtype, jax.dtypes.prng_key) or key.dtype == jnp.uint32
   ):
@@ -103,7 +105,7 @@ def rsam(
     groups = getattr(grad_fn, 'num_groups', 1)
     _group_sam.check_grad_fn('rsam', grad_fn, num_groups=groups)
     _perturbation.check_params('rsam', params)
-    perturbed_leaves = _perturbation.resolve_mask(
+    perturbed_leaves = _masks.resolve_mask(
       'mask', True if mask is None else mask, params
     )
     noise_key = jax.random.fold_in(

@@ -9,6 +9,8 @@ import jax
 import jax.numpy as jnp
 import optax
 
+from imbsam_jax import _checks
+
 
 class SkipNonfiniteState(NamedTuple):
   """State of `skip_nonfinite`.
@@ -61,15 +63,12 @@ def skip_nonfinite(
     non-finite update through once its limit is passed. Here none ever passes;
     a training loop stops when ``state.exhausted`` is True.
   """
-  if isinstance(max_consecutive, bool) or not isinstance(max_consecutive, int):
-    raise TypeError(
-      f'`max_consecutive` must be an int, got {max_consecutive!r}. Pass 5.'
-    )
-  if max_consecutive < 0:
-    raise ValueError(
-      f'`max_consecutive` must be >= 0, got {max_consecutive}. '
-      'Pass 0 to stop at the first one.'
-    )
+  max_consecutive = _checks.integer(
+    'max_consecutive',
+    max_consecutive,
+    low=0,
+    hint='Pass 0 to stop at the first one; 5 is the default.',
+  )
   chain = optax.with_extra_args_support(inner)
 
   def init_fn(params: optax.Params) -> SkipNonfiniteState:

@@ -2,12 +2,11 @@
 # SPDX-License-Identifier: Apache-2.0
 """A radius with two stages."""
 
-import numbers
-
 import jax
 import jax.numpy as jnp
 import optax
 
+from imbsam_jax import _checks
 from imbsam_jax.transforms import _perturbation
 
 
@@ -35,17 +34,14 @@ def stage_switch(
     ValueError: A negative radius or boundary.
     TypeError: A boundary that is not an int.
   """
-  _perturbation.check_radius('before', before)
-  _perturbation.check_radius('after', after)
-  if isinstance(boundary, bool) or not isinstance(boundary, numbers.Integral):
-    raise TypeError(
-      f'`boundary` must be an int, a number of updates, got {boundary!r}. '
-      'Multiply epochs by the steps per epoch.'
-    )
-  if boundary < 0:
-    raise ValueError(
-      f'`boundary` must be >= 0, got {boundary}. Pass 0 to start with `after`.'
-    )
+  _checks.radius('before', before)
+  _checks.radius('after', after)
+  _checks.integer(
+    'boundary',
+    boundary,
+    low=0,
+    hint='It is a number of updates: multiply epochs by the steps per epoch.',
+  )
 
   def schedule(count: jax.typing.ArrayLike) -> jax.Array:
     return jnp.where(

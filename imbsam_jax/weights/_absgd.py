@@ -9,7 +9,7 @@ import jax
 import jax.numpy as jnp
 from jax.typing import ArrayLike
 
-from imbsam_jax import _numbers
+from imbsam_jax import _checks
 
 
 class AbsgdState(NamedTuple):
@@ -131,26 +131,19 @@ def absgd_weights(
 
 
 def _check_numbers(lam: float, gamma: float, alpha: float) -> None:
-  _numbers.check_number('lam', lam)
+  _checks.number('lam', lam)
   if isinstance(lam, numbers.Real) and lam == 0:
     raise ValueError(
       '`lam` must not be 0. Pass a large value, such as 200, for nearly equal '
       'weights.'
     )
-  _numbers.check_number('gamma', gamma, low=0.0, high=1.0)
-  _numbers.check_number('alpha', alpha, low=0.0)
-  for name, value in (('gamma', gamma), ('alpha', alpha)):
-    if isinstance(value, numbers.Real) and value == 0:
-      raise ValueError(f'`{name}` must be > 0, got {value!r}.')
+  _checks.number('gamma', gamma, above=0.0, high=1.0)
+  _checks.number('alpha', alpha, above=0.0)
 
 
 def _check_losses(losses: ArrayLike) -> jax.Array:
   losses = jnp.asarray(losses)
-  if not (
-    jnp.issubdtype(losses.dtype, jnp.floating)
-    or jnp.issubdtype(losses.dtype, jnp.integer)
-  ):
-    raise TypeError(f'`losses` must be real numbers, got {losses.dtype}.')
+  _checks.real_dtype('losses', losses)
   if losses.ndim != 1 or not losses.shape[0]:
     raise ValueError(
       f'`losses` must have shape [B], one per example and at least one, got '

@@ -5,10 +5,9 @@
 import jax
 import jax.numpy as jnp
 from jax.typing import ArrayLike
-import numpy as np
 
-from imbsam_jax import _class_counts
-from imbsam_jax.weights import _host_number
+from imbsam_jax import _checks
+from imbsam_jax import _effective_number
 from imbsam_jax.weights import _normalize
 
 
@@ -39,8 +38,10 @@ def effective_number(
     ValueError: `beta` outside of [0, 1], or counts that are negative, not
       finite or all zero.
   """
-  counts = _class_counts.host_counts(class_counts, allow_zero=True)
-  return jnp.asarray(host_effective_number(counts, beta), jnp.float32)
+  counts = _checks.host_counts(class_counts, zeros=True)
+  return jnp.asarray(
+    _effective_number.host_effective_number(counts, beta), jnp.float32
+  )
 
 
 def class_balanced_weights(
@@ -70,16 +71,6 @@ def class_balanced_weights(
     The class-balanced loss is the plain mean, ``reduction='mean'``; DRW divides
     by the sum of the weights, ``reduction='weighted_mean'``.
   """
-  counts = _class_counts.host_counts(class_counts)
-  weights = 1.0 / host_effective_number(counts, beta)
+  counts = _checks.host_counts(class_counts)
+  weights = 1.0 / _effective_number.host_effective_number(counts, beta)
   return jnp.asarray(_normalize.host_normalized(weights), jnp.float32)
-
-
-def host_effective_number(counts: np.ndarray, beta: float) -> np.ndarray:
-  """`effective_number` in float64, of checked counts."""
-  beta = _host_number.host_number('beta', beta, low=0.0, high=1.0)
-  if beta == 1.0:
-    return counts
-  if beta == 0.0:
-    return np.where(counts > 0, 1.0, 0.0)
-  return np.expm1(counts * np.log(beta)) / (beta - 1.0)

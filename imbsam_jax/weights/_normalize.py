@@ -11,6 +11,8 @@ import jax.numpy as jnp
 from jax.typing import ArrayLike
 import numpy as np
 
+from imbsam_jax import _checks
+
 Norm = Literal['mean', 'sum', 'l2', 'max']
 
 _NORMS = ('mean', 'sum', 'l2', 'max')
@@ -48,20 +50,16 @@ def normalize_weights(weights: ArrayLike, *, norm: Norm = 'mean') -> jax.Array:
     raise ValueError(
       f'`norm` must be one of {", ".join(map(repr, _NORMS))}, got {norm!r}.'
     )
-  if isinstance(weights, jax.core.Tracer):
-    _check(weights)
-    return _normalized(weights.astype(jnp.float32), norm, jnp)
-  weights = np.asarray(weights)
-  _check(weights)
-  weights = weights.astype(np.float64)
-  wrong = np.flatnonzero(~(np.isfinite(weights) & (weights >= 0)))
-  if wrong.size:
+  if not isinstance(weights, jax.core.Tracer):
+    weights = np.asarray(weights)
+  _checks.real_dtype('weights', weights)
+  if weights.ndim != 1 or not weights.shape[0]:
     raise ValueError(
-      '`weights` must be finite and not negative, got '
-      f'{weights[wrong[0]]:g} for class {wrong[0]}.'
+      f'`weights` must have shape [num_classes], got {weights.shape}.'
     )
-  if not weights.any():
-    raise ValueError('`weights` must not all be zero.')
+  if isinstance(weights, jax.core.Tracer):
+    return _normalized(weights.astype(jnp.float32), norm, jnp)
+  weights = _checks.shares_of_classes('weights', weights)
   return jnp.asarray(host_normalized(weights, norm), jnp.float32)
 
 
@@ -80,18 +78,3 @@ def _normalized(weights: Any, norm: Norm, numpy: ModuleType) -> Any:
   if norm == 'l2':
     return weights / numpy.sqrt(numpy.square(weights).sum())
   return weights
-
-
-def _check(weights: Any) -> None:
-  # bfloat16 is a subtype of JAX's floating only.
-  if not (
-    jnp.issubdtype(weights.dtype, jnp.integer)
-    or jnp.issubdtype(weights.dtype, jnp.floating)
-  ):
-    raise TypeError(
-      f'`weights` must be real numbers, got dtype {weights.dtype}.'
-    )
-  if weights.ndim != 1 or not weights.shape[0]:
-    raise ValueError(
-      f'`weights` must have shape [num_classes], got {weights.shape}.'
-    )

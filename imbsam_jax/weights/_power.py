@@ -7,8 +7,7 @@ import jax.numpy as jnp
 from jax.typing import ArrayLike
 import numpy as np
 
-from imbsam_jax import _class_counts
-from imbsam_jax.weights import _host_number
+from imbsam_jax import _checks
 from imbsam_jax.weights import _normalize
 
 
@@ -31,8 +30,8 @@ def power_weights(class_counts: ArrayLike, *, power: float = 1.0) -> jax.Array:
     TypeError: Traced arguments, or not numbers.
     ValueError: A `power` that is not finite, or counts that are not positive.
   """
-  counts = _class_counts.host_counts(class_counts)
-  power = _host_number.host_number('power', power)
+  counts = _checks.host_counts(class_counts)
+  power = _checks.host_number('power', power)
   logs = -power * np.log(counts)
   weights = np.exp(logs - logs.max())
   return jnp.asarray(_normalize.host_normalized(weights), jnp.float32)

@@ -1,0 +1,147 @@
+# Copyright 2026 The imbsam_jax Authors.
+# SPDX-License-Identifier: Apache-2.0
+"""Checks of labels that are class indices."""
+
+from typing import Any
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+
+from imbsam_jax._checks import numbers
+
+
+def label_array(
+  labels: Any,
+  *,
+  name: str = 'labels',
+  num_rows: int | None = None,
+  empty: bool = True,
+  error: type[Exception] | None = None,
+  hint: str = '',
+) -> Any:
+  """Labels as an array of their own dtype.
+
+  Args:
+    labels: Int ``[N]``, values not checked.
+    name: The argument's name.
+    num_rows: N, if it is known; None is any.
+    empty: Whether there may be no rows.
+    error: Class of all errors, instead of the two below.
+    hint: Sentence at the end of the message about a dtype.
+
+  Returns:
+    A NumPy array, or traced labels as they came.
+
+  Raises:
+    TypeError: Not integers, or a named tuple of arrays.
+    ValueError: Another rank or length.
+  """
+  if isinstance(labels, tuple) and hasattr(labels, '_fields'):
+    raise (error or TypeError)(
+      f'`{name}` must be an int array, got {type(labels).__name__}.'
+    )
+  if not isinstance(labels, jax.core.Tracer):
+    labels = np.asarray(labels)
+    # Before the dtype: NumPy makes an empty list an array of floats.
+    if not labels.size and not empty:
+      raise (error or ValueError)(
+        f'`{name}` must hold at least one example, got shape {labels.shape}.'
+      )
+  if not jnp.issubdtype(labels.dtype, jnp.integer):
+    raise (error or TypeError)(
+      f'`{name}` must be integers, got dtype {labels.dtype}. Pass class '
+      f'indices: {name}.astype("int32"), or {name}.argmax(axis=-1) for one-hot '
+      f'rows.{" " if hint else ""}{hint}'
+    )
+  if labels.ndim != 1 or num_rows not in (None, labels.shape[0]):
+    raise (error or ValueError)(
+      f'`{name}` must have shape [{"N" if num_rows is None else num_rows}], '
+      f'one class index for each row, got {labels.shape}. For one-hot rows '
+      f'pass {name}.argmax(axis=-1).'
+    )
+  return labels
+
+
+def class_labels(
+  labels: Any,
+  num_classes: int | None,
+  *,
+  name: str = 'labels',
+  num_rows: int | None = None,
+  empty: bool = True,
+  error: type[Exception] | None = None,
+  hint: str = '',
+) -> Any:
+  """Class indices as an array of their own dtype.
+
+  Args:
+    labels: Int ``[N]``.
+    num_classes: Labels are below it. None, where it is the labels that say how
+      many classes there are: there are not more of them than rows.
+    name: As for `label_array`.
+    num_rows: As for `label_array`.
+    empty: As for `label_array`.
+    error: As for `label_array`.
+    hint: As for `label_array`.
+
+  Returns:
+    A NumPy array, or traced labels as they came, whose range is not checked.
+
+  Raises:
+    TypeError: Not integers, or a named tuple of arrays.
+    ValueError: Another rank or length, or out of range.
+  """
+  labels = label_array(
+    labels, name=name, num_rows=num_rows, empty=empty, error=error, hint=hint
+  )
+  if isinstance(labels, jax.core.Tracer):
+    return labels
+  limit = len(labels) if num_classes is None else num_classes
+  wrong = np.flatnonzero((labels < 0) | (labels >= limit))
+  if wrong.size:
+    raise (error or ValueError)(
+      f'`{name}` must be in [0, {limit}), got {labels[wrong[0]]} at row '
+      f'{wrong[0]} ({wrong.size} such rows). Drop padded and unlabelled rows, '
+      'and number the classes from 0.'
+    )
+  return labels
+
+
+def device_labels(
+  labels: Any, num_classes: int, *, num_rows: int, hint: str = ''
+) -> jax.Array:
+  """Class indices as int32 ``[num_rows]`` on the device.
+
+  Raises:
+    TypeError: Not integers.
+    ValueError: Not one for each row, or out of range.
+  """
+  labels = class_labels(labels, num_classes, num_rows=num_rows, hint=hint)
+  return jnp.asarray(labels).astype(jnp.int32)
+
+
+def host_labels(
+  labels: Any,
+  num_classes: int | None,
+  *,
+  name: str = 'labels',
+  error: type[Exception] | None = None,
+) -> np.ndarray:
+  """Class indices as int32 ``[N]`` on the host, at least one.
+
+  Args:
+    labels: Int ``[N]``, concrete.
+    num_classes: As for `class_labels`.
+    name: As for `label_array`.
+    error: As for `label_array`.
+
+  Raises:
+    TypeError: Traced, or not integers.
+    ValueError: None at all, another rank, or out of range.
+  """
+  numbers.concrete(name, labels)
+  labels = class_labels(
+    labels, num_classes, name=name, empty=False, error=error
+  )
+  return labels.astype(np.int32)

@@ -1,0 +1,382 @@
+# Copyright 2026 The imbsam_jax Authors.
+# SPDX-License-Identifier: Apache-2.0
+"""Update rules as the trainer sees them: class groups, and links by stages.
+
+A notebook takes one of the functions here, and hands its parts on: the class
+weights of the groups to the batches, the link to the optimiser, and with it to
+`training.make_train_step`. A method with several stages has a link, and so a
+step, for each.
+
+>>> import jax, numpy as np
+>>> from imbsam_jax import data, losses, models, training
+>>> labels = np.repeat([0, 1, 2], [30, 12, 4])
+>>> images = np.eye(3, 8, dtype=np.float32)[labels]
+>>> counts = np.bincount(labels)
+>>> method = training.update_rules.sse_sam(
+...   counts, 0.05, 0.1, threshold=10, switch_step=6)
+>>> mesh = training.data_mesh()
+>>> batches = data.split_batches(
+...   data.shuffled_order(len(labels), batch_size=16, seed=0),
+...   data.Examples(images, labels), method.class_weights,
+...   row_multiple=mesh.size)
+>>> model = models.MLP(num_classes=3, widths=(8,))
+>>> steps = {}
+>>> for stage in method.stages:
+...   tx = training.make_optimizer(stage.link, learning_rate=0.1)
+...   steps[stage.start] = jax.jit(training.make_train_step(
+...     model, tx, losses.cross_entropy, preprocess=lambda images: images))
+>>> state = training.replicate(mesh, training.create_train_state(
+...   model, tx, jax.random.key(0), images[:1]))
+>>> state, seconds = training.fit(
+...   state, lambda step: steps[method.stage(step).start], batches,
+...   num_steps=8, put_batch=lambda batch: training.shard_batch(mesh, batch))
+>>> int(state.step)
+8
+
+What a step costs is counted in SGD steps, by `training.step_cost` for a batch
+as it is. Below, N is the number of all rows, and N_head and N_tail are those of
+the two groups; "joint" is the layout of models whose rows depend on one another
+(BatchNorm), "split" that of `data.split_batches`.
+"""
+
+from collections.abc import Callable
+from collections.abc import Sequence
+import numbers
+from typing import Any
+from typing import NamedTuple
+
+import jax
+import numpy as np
+import optax
+
+from imbsam_jax import _checks
+from imbsam_jax import oracles
+from imbsam_jax import transforms
+from imbsam_jax.data import TrainBatch
+
+ClassCounts = Sequence[int] | np.ndarray
+Radius = jax.typing.ArrayLike | optax.Schedule
+
+
+class Stage(NamedTuple):
+  """A part of the training with one update rule.
+
+  Attributes:
+    start: First step of the stage.
+    link: First link of the chain. All stages of a method have states alike.
+    perturbed: Which groups have a second pass.
+  """
+
+  start: int
+  link: optax.GradientTransformationExtraArgs
+  perturbed: tuple[bool, ...]
+
+
+class Method(NamedTuple):
+  """An update rule with its class groups.
+
+  Attributes:
+    class_weights: float32 ``[num_groups, C]``: weight of a class in each group,
+      before the division by the batch size.
+    stages: In the order of their starts; the first starts at 0.
+  """
+
+  class_weights: np.ndarray
+  stages: tuple[Stage, ...]
+
+  @property
+  def exclusive(self) -> bool:
+    """Whether groups bring rows of their own: head and tail."""
+    members = self.class_weights != 0
+    return len(members) == 2 and bool((members.sum(axis=0) <= 1).all())
+
+  def stage(self, step: int) -> Stage:
+    """The stage that `step` belongs to."""
+    return [stage for stage in self.stages if stage.start <= step][-1]
+
+
+def sgd(class_counts: ClassCounts) -> Method:
+  r"""The base optimiser alone, :math:`g = \nabla L(w)`.
+
+  Args:
+    class_counts: Training images of each class, ``[C]``.
+
+  Returns:
+    One group, one stage. A step costs 1: one forward and one backward pass.
+
+  Raises:
+    TypeError: Counts that are not numbers.
+    ValueError: No counts, negative ones, or nothing but zeros.
+  """
+  link = transforms.group_sam((None,))
+  return Method(_one_group(class_counts), (Stage(0, link, (False,)),))
+
+
+def sam(
+  class_counts: ClassCounts, rho: Radius, *, adaptive: bool = False
+) -> Method:
+  r"""SAM: all rows are perturbed.
+
+  .. math::
+    g = \nabla L(w + e), \qquad
+    e = \rho \, \frac{\nabla L(w)}{\|\nabla L(w)\|_2}
+
+  Args:
+    class_counts: Training images of each class, ``[C]``.
+    rho: Radius, a number >= 0 or a schedule of them; 0.05 is usual.
+    adaptive: Whether the perturbation is scaled by the size of each weight
+      (ASAM), where radii are about ten times larger.
+
+  Returns:
+    One group, one stage. A step costs 2: two passes over all rows.
+
+  Raises:
+    TypeError: Counts or a radius that are not numbers.
+    ValueError: No counts, negative ones, nothing but zeros, a negative radius.
+
+  References:
+    Foret et al., `Sharpness-Aware Minimization for Efficiently Improving
+    Generalization <https://arxiv.org/abs/2010.01412>`_, ICLR 2021; the link is
+    `imbsam_jax.sam`.
+  """
+  link = transforms.sam(rho, adaptive=adaptive)
+  return Method(_one_group(class_counts), (Stage(0, link, (_moves(rho),)),))
+
+
+def rsam(class_counts: ClassCounts, rho: Radius, *, key: jax.Array) -> Method:
+  r"""RSAM: the gradient at a random point near w, for all rows.
+
+  .. math::
+    g = \nabla L(w + e), \qquad
+    e_j = \rho \, \mathrm{clip}(z_j, -1, 1), \quad z_j \sim N(0, 1/9)
+
+  Args:
+    class_counts: Training images of each class, ``[C]``.
+    rho: Half-width of the neighbourhood per entry (not a norm), a number >= 0
+      or a schedule of them; the release has 0.005.
+    key: Key of `jax.random` for the noise.
+
+  Returns:
+    One group, one stage. A step costs 1: the pass at w is left out.
+
+  Raises:
+    TypeError: Counts or a radius that are not numbers, no key.
+    ValueError: No counts, negative ones, nothing but zeros, a negative radius.
+
+  References:
+    `Improving Visual Prompt Tuning by Gaussian Neighborhood Minimization for
+    Long-Tailed Visual Recognition <https://arxiv.org/abs/2410.21042>`_, NeurIPS
+    2024; the link is `imbsam_jax.rsam`.
+  """
+  link = transforms.rsam(rho, key=key)
+  return Method(_one_group(class_counts), (Stage(0, link, (False,)),))
+
+
+def imbsam(
+  class_counts: ClassCounts,
+  rho: Radius,
+  *,
+  threshold: int,
+  tail_weight: float = 1.0,
+  adaptive: bool = False,
+) -> Method:
+  r"""ImbSAM: only the rows of tail classes are perturbed.
+
+  .. math::
+    g = \nabla L_{head}(w) + \nabla L_{tail}(w + e), \qquad
+    e = \rho \, \frac{\nabla L_{tail}(w)}{\|\nabla L_{tail}(w)\|_2}
+
+  Args:
+    class_counts: Training images of each class, ``[C]``.
+    rho: Radius of the tail, a number >= 0 or a schedule of them; the authors
+      use 0.05.
+    threshold: Classes with strictly fewer training images are tail.
+    tail_weight: Factor of the loss of the tail. 1 is the method as stated, 2
+      reproduces the authors' released code.
+    adaptive: Whether the perturbation is scaled by the size of each weight.
+
+  Returns:
+    The groups head and tail, one stage. A step costs (N_head + 2 N_tail) / N
+    with split rows, 2.67 with joint ones.
+
+  Raises:
+    TypeError: Arguments that are not numbers.
+    ValueError: No counts, counts that are not positive, a negative radius or
+      `tail_weight`.
+
+  References:
+    Zhou et al., `ImbSAM: A Closer Look at Sharpness-Aware Minimization in
+    Class-Imbalanced Recognition <https://arxiv.org/abs/2308.07815>`_, ICCV
+    2023; the link is `imbsam_jax.imbsam`.
+  """
+  weights = _head_tail(class_counts, threshold, tail_weight)
+  link = transforms.imbsam(rho, adaptive=adaptive)
+  return Method(weights, (Stage(0, link, (False, _moves(rho))),))
+
+
+def sse_sam(
+  class_counts: ClassCounts,
+  head_rho: Radius,
+  tail_rho: Radius,
+  *,
+  threshold: int,
+  tail_weight: float = 1.0,
+  switch_step: int,
+  adaptive: bool = False,
+) -> Method:
+  r"""SSE-SAM: head and tail are perturbed apart, the head only at first.
+
+  .. math::
+    g = \sum_{k \in \{head, tail\}} \nabla L_k(w + e_k), \qquad
+    e_k = \rho_k \, \frac{\nabla L_k(w)}{\|\nabla L_k(w)\|_2}
+
+  Args:
+    class_counts: Training images of each class, ``[C]``.
+    head_rho: Radius of the head before `switch_step`, a number >= 0 or a
+      schedule of them; the authors use 0.05.
+    tail_rho: Radius of the tail, likewise; the authors use 0.1.
+    threshold: Classes with strictly fewer training images are tail.
+    tail_weight: Factor of the loss of the tail.
+    switch_step: First step at which the head is no longer perturbed; 0 is the
+      second stage from the start.
+    adaptive: Whether the perturbations are scaled by the size of each weight.
+
+  Returns:
+    The groups head and tail, and two stages; one if `switch_step` is 0. The
+    second stage is compiled as what it is, ImbSAM, so that head rows stop
+    costing a second pass: a step costs 2 with split rows and 3.67 with joint
+    ones, then (N_head + 2 N_tail) / N and 2.67.
+
+  Raises:
+    TypeError: Arguments that are not numbers, a `switch_step` that is no
+      integer.
+    ValueError: No counts, counts that are not positive, a negative radius,
+      `tail_weight` or `switch_step`.
+
+  References:
+    `SSE-SAM: Balancing Head and Tail Classes Gradually through Stage-Wise SAM
+    <https://arxiv.org/abs/2412.13715>`_, AAAI 2025; the link is
+    `imbsam_jax.sse_sam`.
+  """
+  switch_step = _checks.integer(
+    'switch_step',
+    switch_step,
+    low=0,
+    hint='It is a number of steps: multiply epochs by the steps per epoch.',
+  )
+  weights = _head_tail(class_counts, threshold, tail_weight)
+  first = transforms.sse_sam(head_rho, tail_rho, adaptive=adaptive)
+  second = transforms.imbsam(tail_rho, adaptive=adaptive)
+  stages = (
+    Stage(0, first, (_moves(head_rho), _moves(tail_rho))),
+    Stage(switch_step, second, (False, _moves(tail_rho))),
+  )
+  return Method(weights, stages if switch_step else stages[1:])
+
+
+def focal_sam(
+  class_counts: ClassCounts,
+  rho: Radius,
+  *,
+  gamma: float,
+  lam: float,
+  adaptive: bool = False,
+) -> Method:
+  r"""Focal-SAM: each row is perturbed by the rarity of its class.
+
+  With :math:`\omega_c = (1 - n_c / N)^\gamma`,
+
+  .. math::
+    g = \nabla \tfrac{1}{B}\sum_i (1 - \lambda\omega_{y_i})\, l_i(w)
+      + \nabla \tfrac{1}{B}\sum_i \lambda\omega_{y_i}\, l_i(w + e), \qquad
+    e = \rho \, \frac{\nabla \sum_i \omega_{y_i} l_i(w)}
+      {\|\nabla \sum_i \omega_{y_i} l_i(w)\|_2}
+
+  Args:
+    class_counts: Training images of each class, ``[C]``.
+    rho: Radius, a number >= 0 or a schedule of them; the authors use 0.2 on
+      CIFAR-10-LT and 0.3 on CIFAR-100-LT, with the logit-adjusted loss.
+    gamma: Exponent >= 0 of the rarity; large values leave nothing to perturb.
+    lam: Share >= 0 of the perturbed group; 0 is SGD.
+    adaptive: Whether the perturbation is scaled by the size of each weight.
+
+  Returns:
+    Two groups that every row belongs to, one stage. A step costs 2.67: rows
+    cannot be split.
+
+  Raises:
+    TypeError: Arguments that are not numbers.
+    ValueError: No counts, counts that are not positive, a negative radius,
+      `gamma` or `lam`.
+
+  References:
+    `Focal-SAM: Focal Sharpness-Aware Minimization for Long-Tailed
+    Classification <https://arxiv.org/abs/2505.01660>`_, ICML 2025; the link is
+    `imbsam_jax.focal_sam`.
+  """
+  weights = _per_class(
+    oracles.focal_weights, class_counts, gamma=gamma, lam=lam
+  )
+  link = transforms.focal_sam(rho, adaptive=adaptive)
+  return Method(weights, (Stage(0, link, (False, _moves(rho))),))
+
+
+def step_cost(stage: Stage, batch: TrainBatch, *, batch_size: int) -> float:
+  """Cost of a step in SGD steps, rows of padding included.
+
+  Rows of a group of their own count once, or twice if the group is perturbed;
+  with the layout 'tail_only' in addition to all rows.
+  For joint rows a forward pass counts 1 and a backward pass 2: one of both at
+  w, a backward pass for the clean gradient of each group that is taken apart,
+  and one of both for each perturbed group.
+  """
+  if batch.layout == 'tail_only':
+    head_twice, tail_twice = stage.perturbed
+    num_tail = len(batch.weights[1]) * (tail_twice * 2 or head_twice)
+    return 1 + head_twice + num_tail / batch_size
+  if batch.layout == 'split':
+    rows = [len(weights) for weights in batch.weights]
+    twice = sum(n for n, p in zip(rows, stage.perturbed, strict=True) if p)
+    return (sum(rows) + twice) / batch_size
+  apart = stage.perturbed[1:]
+  if stage.perturbed[0]:  # Group 0 is what the others leave.
+    apart = (True,) * len(apart)
+  return (3 + 2 * sum(apart) + 3 * sum(stage.perturbed)) / 3
+
+
+def _moves(rho: Radius) -> bool:
+  """Whether a radius costs a pass: the links leave a constant 0 out."""
+  return not (isinstance(rho, numbers.Real) and rho == 0)
+
+
+def _one_group(class_counts: ClassCounts) -> np.ndarray:
+  return np.ones(
+    (1, len(_checks.count_array(class_counts, zeros=True))), np.float32
+  )
+
+
+def _head_tail(
+  class_counts: ClassCounts, threshold: int, tail_weight: float
+) -> np.ndarray:
+  return _per_class(
+    oracles.head_tail_weights,
+    class_counts,
+    threshold=threshold,
+    tail_weight=tail_weight,
+  )
+
+
+def _per_class(
+  weights_fn: Callable[..., jax.Array],
+  class_counts: ClassCounts,
+  **parameters: Any,
+) -> np.ndarray:
+  """Weights of one row of each class, by undoing the division by their number.
+
+  Known numbers also where the method is built inside of `jax.jit`.
+  """
+  class_counts = _checks.count_array(class_counts)
+  num_classes = len(class_counts)
+  with jax.ensure_compile_time_eval():
+    weights = weights_fn(np.arange(num_classes), class_counts, **parameters)
+    return np.asarray(weights) * num_classes
