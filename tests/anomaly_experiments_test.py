@@ -8,17 +8,15 @@ import pathlib
 import numpy as np
 import pytest
 
-from experiments import anomaly_comparison
-from experiments import anomaly_config
-from experiments import anomaly_run
-from experiments import app
-from experiments import config as config_lib
-from experiments import workdir as workdir_lib
-from experiments.configs import anomaly as anomaly_configs
 from imbsam_jax import anomaly
 from imbsam_jax import data
+from imbsam_jax import experiment as experiment_lib
 from imbsam_jax import metrics
 from imbsam_jax import training
+from imbsam_jax._runs import folder as folder_lib
+from imbsam_jax.anomaly import study
+from imbsam_jax.anomaly.study import _run
+from imbsam_jax.anomaly.study.recipes import anomaly as anomaly_configs
 from tests import programs
 
 _ROOT = pathlib.Path(__file__).parents[1]
@@ -52,7 +50,7 @@ def folder(tmp_path_factory):
 def _config(folder, word='imbsam', **changes):
   changes = {name.replace('__', '.'): value for name, value in changes.items()}
   path = {'data.path': str(folder / 'first.npz')}
-  return config_lib.replace(
+  return experiment_lib.replace(
     anomaly_configs.get_config(word), _SMALL | path | changes
   )
 
@@ -110,9 +108,9 @@ def test_program_leaves_files_that_agree(folder, program_run):
 def test_program_refuses_the_folder_of_another_run(folder, program_run):
   workdir, _ = program_run
   with pytest.raises(
-    app.UsageError, match=r'detector.rho: 0.02 there, 0.1 now'
+    experiment_lib.ConfigError, match=r'detector.rho: 0.02 there, 0.1 now'
   ):
-    workdir_lib.claim(workdir, _config(folder, detector__rho=0.1))
+    folder_lib.claim(workdir, _config(folder, detector__rho=0.1))
 
 
 @pytest.mark.parametrize(
@@ -148,7 +146,7 @@ def test_unknown_method_names_the_nearest():
 def test_help_lists_the_methods():
   result = programs.run('experiments.anomaly', f'{_CONFIG}:help')
   assert result.returncode == 0
-  for word in anomaly_config.WORDS:
+  for word in study.WORDS:
     assert f'\n{word} ' in f'\n{result.stdout}'
 
 
@@ -165,30 +163,30 @@ def test_a_configuration_of_classifiers_is_refused(tmp_path):
 def test_data_and_settings_that_do_not_go_together(folder):
   config = _config(folder, data__protocol='adbench', data__pollution_ratio=0.1)
   with pytest.raises(ValueError, match='belongs to'):
-    anomaly_config.check(config)
+    study.check(config)
 
 
 def test_bad_hyperparameters_are_usage_errors(folder):
   config = _config(folder, detector__rho=-1.0)
-  table = anomaly_run.read(config.data)
-  parts = [anomaly_run.split(config, table, 0)]
-  with pytest.raises(app.UsageError, match='rho'):
-    anomaly_run.fit(config, parts, [0])
+  table = study.read(config.data)
+  parts = [study.split(config, table, 0)]
+  with pytest.raises(experiment_lib.ConfigError, match='rho'):
+    study.fit(config, parts, [0])
 
 
 def test_validation_never_sees_test_rows(folder):
   config = _config(folder)
-  table = anomaly_run.read(config.data)
-  test = anomaly_run.split(config, table, 3).test
-  validation = anomaly_run.split(
-    config_lib.replace(config, {'final_split': 'validation'}), table, 3
+  table = study.read(config.data)
+  test = study.split(config, table, 3).test
+  validation = study.split(
+    experiment_lib.replace(config, {'final_split': 'validation'}), table, 3
   )
   seen = np.r_[validation.train, validation.test]
   assert not (seen[:, None] == test[None]).all(axis=-1).any()
 
 
 def test_fields_are_the_arguments_of_the_detector():
-  fields = config_lib.flatten(anomaly_config.Detector())
+  fields = experiment_lib.flatten(study.Detector())
   parameters = anomaly.DeepSAD().get_params()
   assert parameters.pop('seed') == 0
   # The configuration file takes the method as its word.
@@ -202,18 +200,15 @@ def comparison(folder, tmp_path_factory):
   workdir = tmp_path_factory.mktemp('comparison')
   words = ('deep_svdd', 'sgd', 'imbsam')
   configs = {
-    word: config_lib.replace(
-      _config(folder, word), anomaly_config.WORDS[word][1]
-    )
+    word: experiment_lib.replace(_config(folder, word), study.WORDS[word][1])
     for word in words
   }
   tables = {
-    path.stem: anomaly_config.Data(path=str(path))
-    for path in sorted(folder.iterdir())
+    path.stem: study.Data(path=str(path)) for path in sorted(folder.iterdir())
   }
 
   def compare():
-    return anomaly_comparison.compare(configs, tables, [0.05, 0.5], 3, workdir)
+    return study.compare(configs, tables, [0.05, 0.5], 3, workdir)
 
   return compare, compare(), workdir
 
@@ -240,8 +235,8 @@ def test_comparison_reads_tables_as_configured(tmp_path, capsys):
   lines = ['1,0.5,7', *(f'0,{i}.5,8' for i in range(20)), '1,0.1,9'] * 2
   (tmp_path / 'table.csv').write_text('\n'.join(lines))
   config = _config(tmp_path, 'sgd', data__label='0', data__path=None)
-  place = anomaly_config.Data(path=str(tmp_path / 'table.csv'))
-  content = anomaly_comparison.compare(
+  place = study.Data(path=str(tmp_path / 'table.csv'))
+  content = study.compare(
     {'sgd': config}, {'table': place}, [0.5], 1, tmp_path / 'runs'
   )
   assert content == {'tables': {'table': {'0.5': {'methods': {}}}}}
@@ -262,9 +257,9 @@ def test_seeds_side_by_side_are_the_single_runs(folder, comparison):
     (workdir / 'first' / '0.05' / 'imbsam' / 'summary.json').read_text()
   )
   config = _config(folder, data__labeled_anomaly_ratio=0.05)
-  table = anomaly_run.read(config.data)
-  part = anomaly_run.split(config, table, 2)
-  (run,) = anomaly_run.fit(config, [part], [2])
+  table = study.read(config.data)
+  part = study.split(config, table, 2)
+  (run,) = study.fit(config, [part], [2])
   assert run.summary['auroc'] == pytest.approx(
     stored['runs'][2]['auroc'], abs=2e-3
   )
@@ -276,7 +271,7 @@ def test_complete_cells_are_not_fitted_again(comparison, monkeypatch):
   def fail(*arguments, **options):
     raise AssertionError('fitted again')
 
-  monkeypatch.setattr(anomaly_run, 'fit', fail)
+  monkeypatch.setattr(_run, 'fit', fail)
   assert compare() == content
 
 

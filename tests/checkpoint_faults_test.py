@@ -28,11 +28,9 @@ import numpy as np
 from orbax.checkpoint import v1 as ocp
 import pytest
 
-from experiments import build
-from experiments import config as config_lib
-from experiments import run
-from experiments.configs import digits_lt
+from imbsam_jax import experiment as experiment_lib
 from imbsam_jax import training
+from imbsam_jax.experiment.recipes import digits_lt
 from imbsam_jax.training import _checkpoint
 from imbsam_jax.training import _lock
 from imbsam_jax.training import _manifest
@@ -894,7 +892,7 @@ class F16LockTest(absltest.TestCase):
 class ProgramsTest(absltest.TestCase):
   def test_f5_f16_run_falls_back_locks_and_ends_the_same(self):
     folder = pathlib.Path(tiny.folder(self))
-    config = config_lib.replace(
+    config = experiment_lib.replace(
       digits_lt.get_config('sgd'),
       {
         'model.name': 'mlp',
@@ -904,9 +902,9 @@ class ProgramsTest(absltest.TestCase):
         'data.data_dir': str(folder / 'data'),
       },
     )
-    experiment = build.build(config)
+    experiment = experiment_lib.build(config)
     workdir = folder / 'run'
-    whole = run.run(experiment, 0, workdir)
+    whole = experiment_lib.run(experiment, seed=0, workdir=workdir).summary
     history = (workdir / 'metrics.jsonl').read_text()
     steps = sorted(
       int(p.name) for p in (workdir / 'checkpoints').iterdir() if p.is_dir()
@@ -925,7 +923,7 @@ class ProgramsTest(absltest.TestCase):
 
     with mock.patch.object(training, 'fit', locked_fit):
       with self.assertWarnsRegex(UserWarning, f'goes on from step {steps[0]}'):
-        again = run.run(experiment, 0, workdir)
+        again = experiment_lib.run(experiment, seed=0, workdir=workdir).summary
     self.assertEqual(begun, steps[:1])
     self.assertEqual(again['params_sha256'], whole['params_sha256'])
     self.assertEqual((workdir / 'metrics.jsonl').read_text(), history)

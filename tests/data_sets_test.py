@@ -13,22 +13,20 @@ import numpy as np
 from PIL import Image
 import pytest
 
-from experiments import app
-from experiments import build
-from experiments import config as config_lib
-from experiments import datasets
-from experiments import report
-from experiments.configs import cifar10_lt
-from experiments.configs import cifar100_lt
-from experiments.configs import cifar100_lt_imbsam
-from experiments.configs import from_json
-from experiments.configs import i_naturalist2018
-from experiments.configs import image_folder
-from experiments.configs import imagenet_lt
-from experiments.configs import npz_lt
-from experiments.configs import places_lt
 from imbsam_jax import data
+from imbsam_jax import experiment as experiment_lib
 from imbsam_jax import training
+from imbsam_jax._runs import fields
+from imbsam_jax.experiment import _data_sets
+from imbsam_jax.experiment.recipes import cifar10_lt
+from imbsam_jax.experiment.recipes import cifar100_lt
+from imbsam_jax.experiment.recipes import cifar100_lt_imbsam
+from imbsam_jax.experiment.recipes import from_json
+from imbsam_jax.experiment.recipes import i_naturalist2018
+from imbsam_jax.experiment.recipes import image_folder
+from imbsam_jax.experiment.recipes import imagenet_lt
+from imbsam_jax.experiment.recipes import npz_lt
+from imbsam_jax.experiment.recipes import places_lt
 from tests import tiny_training as tiny
 
 _FOLDER = pathlib.Path(cifar10_lt.__file__).parent
@@ -138,15 +136,15 @@ def _jpeg(image):
 
 @pytest.fixture(scope='module', name='loaded')
 def _loaded():
-  """``loaded(config)``: `datasets.load` of invented images, once for each."""
+  """``loaded(config)``: invented images of a configuration, made once."""
   kept = []
 
   def load(config):
     for known, found in kept:
-      if datasets.same_examples(known, config):
+      if _data_sets.same_examples(known, config):
         return found
-    with mock.patch.object(datasets, '_source', _Source):
-      kept.append((config, datasets.load(config)))
+    with mock.patch.object(_data_sets, '_source', _Source):
+      kept.append((config, experiment_lib.load(config)))
     return kept[-1][1]
 
   return load
@@ -159,7 +157,7 @@ def _get_config(name, words):
 
 def _small(config):
   size = {'data.image_size': 32} if config.data.image_size else {}
-  return config_lib.replace(config, _SMALL | size)
+  return experiment_lib.replace(config, _SMALL | size)
 
 
 # Images, classes, largest and smallest; validation and test images; groups;
@@ -197,8 +195,8 @@ def test_every_configuration_is_here():
 @pytest.mark.parametrize('name', _FACTS)
 def test_counts_and_steps(name, loaded):
   config = _small(_get_config(name, 'imbsam'))
-  experiment = build.build(config, data=loaded(config.data))
-  header = report.header(experiment)
+  experiment = experiment_lib.build(config, data=loaded(config.data))
+  header = str(experiment)
   total, classes, largest, smallest, validation, test, groups, tail = _FACTS[
     name
   ]
@@ -218,7 +216,7 @@ def test_counts_and_steps(name, loaded):
     return
   _take_two_steps(experiment)
   config = _small(_get_config(name, 'sgd'))
-  _take_two_steps(build.build(config, data=loaded(config.data)))
+  _take_two_steps(experiment_lib.build(config, data=loaded(config.data)))
 
 
 def _trace(experiment):
@@ -272,19 +270,19 @@ def _take_two_steps(experiment):
   ],
 )
 def test_true_models_can_be_traced(name, words, changes, loaded):
-  config = config_lib.replace(_get_config(name, words), changes)
-  _trace(build.build(config, data=loaded(config.data)))
+  config = experiment_lib.replace(_get_config(name, words), changes)
+  _trace(experiment_lib.build(config, data=loaded(config.data)))
 
 
 def test_a_run_can_be_repeated_from_json(tmp_path):
   config = places_lt.get_config('imbsam')
   path = tmp_path / 'config.json'
-  training.write_json(path, config_lib.to_json(config))
+  training.write_json(path, fields.to_json(config))
   assert from_json.get_config(str(path)) == config
 
 
 def _with_data(config, **changes):
-  return config_lib.replace(
+  return experiment_lib.replace(
     config, {f'data.{name}': value for name, value in changes.items()}
   ).data
 
@@ -332,8 +330,8 @@ class TestCifarProtocols:
     config = cifar10_lt.get_config()
     labels = _Source(config.data, 'train').labels
     for subset in ('first', 'shuffled'):
-      with mock.patch.object(datasets, '_source', _IndexSource):
-        found = datasets.load(_with_data(config, subset=subset)).train
+      with mock.patch.object(_data_sets, '_source', _IndexSource):
+        found = experiment_lib.load(_with_data(config, subset=subset)).train
       rarest = found.images[found.labels == 9].ravel()
       first = np.flatnonzero(labels == 9)[:50]
       assert (rarest == first).all() == (subset == 'first')
@@ -355,8 +353,8 @@ def test_recipe_of_imbsam():
   assert optimizer.schedule == 'cosine' and optimizer.warmup_epochs == 0
   assert optimizer.threshold == 20 and config.data.subset == 'first'
   assert cifar100_lt_imbsam.get_config('sam').optimizer.tail_weight == 1
-  build.check(
-    config_lib.replace(
+  experiment_lib.check(
+    experiment_lib.replace(
       config, {'flip_test': True, 'best_on_test': True, 'save_every': 1.0}
     )
   )
@@ -384,7 +382,7 @@ def _write_images(folder, counts):
 
 
 def _load(config, **changes):
-  return datasets.load(_with_data(config, **changes))
+  return experiment_lib.load(_with_data(config, **changes))
 
 
 def test_image_folder(tmp_path):
@@ -483,8 +481,10 @@ def test_positions_in_a_tfds_set(tmp_path, tfds_dir):
 
 @pytest.mark.parametrize('module', [image_folder, npz_lt, places_lt])
 def test_without_a_folder(module):
-  with pytest.raises(app.UsageError, match='pass --config.data.data_dir=PATH'):
-    build.build(module.get_config())
+  with pytest.raises(
+    experiment_lib.ConfigError, match='pass --config.data.data_dir=PATH'
+  ):
+    experiment_lib.build(module.get_config())
 
 
 @pytest.mark.parametrize(
@@ -496,35 +496,39 @@ def test_without_a_folder(module):
   ],
 )
 def test_what_is_not_there(module, expected, tmp_path):
-  config = config_lib.replace(
+  config = experiment_lib.replace(
     module.get_config(), {'data.data_dir': str(tmp_path / 'nothing')}
   )
   with pytest.raises(data.DataError, match=expected):
-    build.build(config)
+    experiment_lib.build(config)
 
 
 def test_lists_without_images(tmp_path):
   lists = _write_lists(tmp_path, train='a/1.jpg 0\n')
-  config = config_lib.replace(
+  config = experiment_lib.replace(
     places_lt.get_config(),
     {'data.data_dir': str(tmp_path), 'data.splits': lists * 3},
   )
   with pytest.raises(data.DataError, match='no file .*a/1.jpg'):
-    build.build(config)
+    experiment_lib.build(config)
 
 
 @pytest.mark.filterwarnings('ignore')
 @pytest.mark.parametrize('module', [imagenet_lt, i_naturalist2018])
 def test_sets_that_are_not_prepared(module, tfds_dir):
-  config = config_lib.replace(module.get_config(), {'data.data_dir': tfds_dir})
+  config = experiment_lib.replace(
+    module.get_config(), {'data.data_dir': tfds_dir}
+  )
   with pytest.raises(data.DataError, match='download_and_prepare'):
-    build.build(config)
+    experiment_lib.build(config)
 
 
 def test_two_splits_are_needed(tmp_path):
-  config = config_lib.replace(
+  config = experiment_lib.replace(
     image_folder.get_config(),
     {'data.data_dir': str(tmp_path), 'data.splits': ('train', None, None)},
   )
-  with pytest.raises(app.UsageError, match='a training and a test split'):
-    build.build(config)
+  with pytest.raises(
+    experiment_lib.ConfigError, match='a training and a test split'
+  ):
+    experiment_lib.build(config)

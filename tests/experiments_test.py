@@ -11,18 +11,13 @@ import sys
 import numpy as np
 import pytest
 
-from experiments import app
-from experiments import build
-from experiments import calibration
-from experiments import comparison
-from experiments import config as config_lib
-from experiments import methods
-from experiments import report
-from experiments import restore
-from experiments import run
-from experiments import workdir as workdir_lib
-from experiments.configs import digits_lt
+from imbsam_jax import experiment as experiment_lib
+from imbsam_jax import methods
 from imbsam_jax import training
+from imbsam_jax._runs import fields
+from imbsam_jax._runs import folder as folder_lib
+from imbsam_jax._runs import statistics
+from imbsam_jax.experiment.recipes import digits_lt
 from tests import programs
 from tests import tiny_training as tiny
 
@@ -44,18 +39,27 @@ def folder(tmp_path_factory):
 
 def _config(tfds_dir, word='imbsam', **changes):
   changes = {name.replace('__', '.'): value for name, value in changes.items()}
-  return config_lib.replace(
+  return experiment_lib.replace(
     digits_lt.get_config(word), _SMALL | {'data.data_dir': tfds_dir} | changes
   )
 
 
+def _fields(tfds_dir):
+  if not tfds_dir:
+    return []
+  small = _SMALL | {'data.data_dir': tfds_dir}
+  return [f'--config.{key}={value}' for key, value in small.items()]
+
+
+def _call(name, *arguments, tfds_dir=None):
+  """Calls a program in this process: exit code, output, errors."""
+  done = programs.call(name, *_fields(tfds_dir), *arguments)
+  return done.returncode, done.stdout, done.stderr
+
+
 def _program(name, *arguments, tfds_dir=None):
   """Runs a program as from the shell: exit code, output, errors."""
-  fields = []
-  if tfds_dir:
-    fields = [f'--config.{key}={value}' for key, value in _SMALL.items()]
-    fields += [f'--config.data.data_dir={tfds_dir}']
-  done = programs.run(f'experiments.{name}', *fields, *arguments)
+  done = programs.run(f'experiments.{name}', *_fields(tfds_dir), *arguments)
   assert 'Traceback' not in done.stderr, done.stderr
   return done.returncode, done.stdout, done.stderr
 
@@ -117,8 +121,8 @@ def test_train_leaves_its_files(trained):
 
 def test_sha256_is_that_of_the_checkpoint(trained, tfds_dir):
   workdir, _ = trained
-  config = config_lib.from_json(workdir / 'config.json')
-  experiment = build.build(config)
+  config = fields.from_json(workdir / 'config.json', experiment_lib.Config)
+  experiment = experiment_lib.build(config)
   with training.Checkpoints(workdir / 'checkpoints') as checkpoints:
     state, _ = checkpoints.restore(experiment.init(0))
   summary = json.loads((workdir / 'summary.json').read_text())
@@ -128,7 +132,7 @@ def test_sha256_is_that_of_the_checkpoint(trained, tfds_dir):
 def test_config_json_repeats_the_run(trained, folder):
   workdir, _ = trained
   again = folder / 'again'
-  code, _, _ = _program(
+  code, _, _ = _call(
     'train',
     f'--config=experiments/configs/from_json.py:{workdir}/config.json',
     f'--workdir={again}',
@@ -144,12 +148,12 @@ def test_config_json_repeats_the_run(trained, folder):
 
 def test_evaluate_agrees_with_the_summary(trained):
   workdir, _ = trained
-  code, out, _ = _program('evaluate', f'--workdir={workdir}')
+  code, out, _ = _call('evaluate', f'--workdir={workdir}')
   summary = json.loads((workdir / 'summary.json').read_text())
   assert code == 0
   cells = out.splitlines()[-1].split('|')
   assert float(cells[1]) == pytest.approx(100 * summary['top1'], abs=0.051)
-  code, out, _ = _program(
+  code, out, _ = _call(
     'evaluate',
     f'--workdir={workdir}',
     '--split=validation',
@@ -162,7 +166,7 @@ def test_evaluate_agrees_with_the_summary(trained):
 def test_f7_workdir_of_another_configuration_is_refused(trained, tfds_dir):
   workdir, _ = trained
   before = (workdir / 'config.json').read_text()
-  code, _, error = _program(
+  code, _, error = _call(
     'train',
     f'--config={_DIGITS}:imbsam',
     f'--workdir={workdir}',
@@ -181,14 +185,14 @@ def test_failed_start_does_not_claim_the_folder(tmp_path, tfds_dir):
   # The folder as a run leaves it that never began:
   workdir.mkdir()
   other = _config(tfds_dir, 'sam')
-  training.write_json(workdir / 'config.json', config_lib.to_json(other))
-  workdir_lib.claim(workdir, _config(tfds_dir, 'imbsam'))
-  found = config_lib.from_json(workdir / 'config.json')
+  training.write_json(workdir / 'config.json', fields.to_json(other))
+  folder_lib.claim(workdir, _config(tfds_dir, 'imbsam'))
+  found = fields.from_json(workdir / 'config.json', experiment_lib.Config)
   assert found.optimizer.method == 'imbsam'
 
 
 def test_dry_run(tfds_dir):
-  code, out, _ = _program(
+  code, out, _ = _call(
     'train', f'--config={_DIGITS}:sse_sam', '--dry_run', tfds_dir=tfds_dir
   )
   assert code == 0
@@ -237,7 +241,7 @@ def test_compare(folder, tfds_dir):
 
 
 def test_empty_group_is_null():
-  found = report.statistics([{'many': None, 'top1': 0.5}])
+  found = statistics.over_runs([{'many': None, 'top1': 0.5}])
   assert found['many'] == {'mean': None, 'std': None, 'runs': 0}
   assert found['top1'] == {'mean': 0.5, 'std': 0.0, 'runs': 1}
 
@@ -249,10 +253,12 @@ def test_finding_says_so_if_nothing_helps():
       name: number for name in ('tail', 'top1', 'balanced', 'cost_sgd_steps')
     }
 
-  text = comparison.finding({'methods': {'sgd': entry(0.8), 'sam': entry(0.7)}})
+  text = experiment_lib.finding(
+    {'methods': {'sgd': entry(0.8), 'sam': entry(0.7)}}
+  )
   assert 'No method is better than sgd' in text
   better = entry(0.9) | {'balanced': entry(0.6)['tail']}
-  text = comparison.finding({'methods': {'sgd': entry(0.8), 'sam': better}})
+  text = experiment_lib.finding({'methods': {'sgd': entry(0.8), 'sam': better}})
   assert 'On the tail classes sam is best with 90.0 +- 1.0 %' in text
   assert 'Over all classes sgd is best with 80.0 +- 1.0 % balanced' in text
 
@@ -262,7 +268,7 @@ def test_compare_by_update_rule(tmp_path, tfds_dir):
     f'--config={_DIGITS}', '--methods=ce,vs', '--links=sgd,rsam', '--seeds=1',
     f'--workdir={tmp_path}', '--config.epochs=0.2',
   ]  # fmt: skip
-  code, out, _ = _program('compare', *arguments, tfds_dir=tfds_dir)
+  code, out, _ = _call('compare', *arguments, tfds_dir=tfds_dir)
   assert code == 0
   content = json.loads((tmp_path / 'comparison.json').read_text())
   assert list(content['methods']) == ['sgd', 'rsam', 'sgd+vs', 'rsam+vs']
@@ -278,7 +284,7 @@ def test_compare_by_update_rule(tmp_path, tfds_dir):
 
 
 def test_help_lists_the_words():
-  code, out, _ = _program('train', f'--config={_DIGITS}:help')
+  code, out, _ = _call('train', f'--config={_DIGITS}:help')
   assert code == 0 and re.search(r'(?m)^  ldam_drw .* = ldam\+drw$', out)
 
 
@@ -287,7 +293,7 @@ def test_help_lists_the_words():
 
 def test_calibrate(trained):
   workdir, _ = trained
-  code, out, error = _program('calibrate', f'--workdir={workdir}')
+  code, out, error = _call('calibrate', f'--workdir={workdir}')
   assert code == 0, error
   content = json.loads((workdir / 'calibration.json').read_text())
   found = content['methods']
@@ -308,8 +314,8 @@ def test_calibrate(trained):
 
 def test_calibrate_chooses_on_validation(trained, tfds_dir):
   workdir, _ = trained
-  experiment, state = restore.restore(workdir, 'last')
-  found = calibration.calibrate(experiment, state, ['logit_adjustment'])
+  experiment, state = experiment_lib.restore(workdir, 'last')
+  found = experiment_lib.calibrate(experiment, state, ['logit_adjustment'])
   logits, labels = _logits(experiment, state, experiment.data.validation)
   prior = np.log(experiment.data.class_counts / experiment.num_train)
   by_tau = [
@@ -341,12 +347,12 @@ def _logits(experiment, state, examples):
 
 @pytest.mark.parametrize('words', ['ldam_drw', 'pal'])
 def test_calibrate_on_cosines(words, tfds_dir):
-  experiment = build.build(_config(tfds_dir, words))
-  found = calibration.calibrate(
+  experiment = experiment_lib.build(_config(tfds_dir, words))
+  found = experiment_lib.calibrate(
     experiment, experiment.init(0), ['none', 'tau_normalization', 'ncm', 'crt']
   )
   assert found['tau_normalization'] is None
-  assert 'needs a linear head' in calibration.table([found])
+  assert 'needs a linear head' in experiment_lib.calibration_table([found])
   # Features of an untrained network are worth something to a new head.
   assert found['crt']['validation']['balanced'] > 0.5
 
@@ -362,15 +368,17 @@ def test_calibrate_on_cosines(words, tfds_dir):
 )
 def test_calibrate_errors(arguments, expected, trained):
   workdir, _ = trained
-  code, _, error = _program('calibrate', f'--workdir={workdir}', *arguments)
+  code, _, error = _call('calibrate', f'--workdir={workdir}', *arguments)
   assert code in (2, 5) and expected in error
 
 
 def test_calibrate_needs_validation_images(tfds_dir):
   config = _config(tfds_dir, 'sgd', data__validation_per_class=0)
-  experiment = build.build(config)
-  with pytest.raises(app.UsageError, match='validation_per_class=20'):
-    calibration.calibrate(experiment, experiment.init(0), ['ncm'])
+  experiment = experiment_lib.build(config)
+  with pytest.raises(
+    experiment_lib.ConfigError, match='validation_per_class=20'
+  ):
+    experiment_lib.calibrate(experiment, experiment.init(0), ['ncm'])
 
 
 # --------------------------------------------------------- user's mistakes
@@ -419,7 +427,7 @@ def test_calibrate_needs_validation_images(tfds_dir):
 def test_usage_errors(arguments, expected, tmp_path, tfds_dir):
   if not any(argument.startswith('--config=') for argument in arguments):
     arguments = [*arguments, f'--config={_DIGITS}:imbsam']
-  code, _, error = _program(
+  code, _, error = _call(
     'train', f'--workdir={tmp_path / "x"}', *arguments, tfds_dir=tfds_dir
   )
   assert code == 2, error
@@ -428,7 +436,7 @@ def test_usage_errors(arguments, expected, tmp_path, tfds_dir):
 
 
 def test_data_errors(tmp_path, tfds_dir):
-  code, _, error = _program(
+  code, _, error = _call(
     'train',
     f'--workdir={tmp_path / "x"}',
     f'--config={_DIGITS}:imbsam',
@@ -436,7 +444,7 @@ def test_data_errors(tmp_path, tfds_dir):
     tfds_dir=tfds_dir,
   )
   assert code == 3 and '--config.data.data_dir=DIR' in error
-  code, _, error = _program(
+  code, _, error = _call(
     'train',
     f'--workdir={tmp_path / "x"}',
     f'--config={_DIGITS}:imbsam',
@@ -448,12 +456,12 @@ def test_data_errors(tmp_path, tfds_dir):
 
 def test_no_configuration(tmp_path):
   for arguments in ([], ['--config.epochs=3']):
-    code, _, error = _program('train', f'--workdir={tmp_path}', *arguments)
+    code, _, error = _call('train', f'--workdir={tmp_path}', *arguments)
     assert code == 2 and 'Pass a configuration file, such as' in error
 
 
 def test_evaluate_without_a_run(tmp_path):
-  code, _, error = _program('evaluate', f'--workdir={tmp_path}')
+  code, _, error = _call('evaluate', f'--workdir={tmp_path}')
   assert code == 2 and 'config.json' in error
 
 
@@ -500,8 +508,8 @@ def test_every_word_is_in_a_combination():
 def test_every_method_trains(words, tmp_path, tfds_dir):
   # CMO mixes after its third epoch.
   epochs = 8.0 if 'cmo' in words else 0.3
-  experiment = build.build(_config(tfds_dir, words, epochs=epochs))
-  summary = run.run(experiment, 0, tmp_path)
+  experiment = experiment_lib.build(_config(tfds_dir, words, epochs=epochs))
+  summary = experiment_lib.run(experiment, seed=0, workdir=tmp_path).summary
   assert summary['skipped_steps'] == 0
   assert 0 < summary['top1'] <= 1
 
@@ -510,8 +518,10 @@ def test_every_method_trains(words, tmp_path, tfds_dir):
   'word', ['imbsam', 'rsam', 'sam,absgd,ppmix,ldam', 'imbsam,pps,gcl']
 )
 def test_stopped_run_ends_bit_identical(word, tmp_path, tfds_dir, monkeypatch):
-  experiment = build.build(_config(tfds_dir, word))
-  whole = run.run(experiment, 7, tmp_path / 'whole')
+  experiment = experiment_lib.build(_config(tfds_dir, word))
+  whole = experiment_lib.run(
+    experiment, seed=7, workdir=tmp_path / 'whole'
+  ).summary
 
   class StopError(Exception):
     pass
@@ -529,9 +539,11 @@ def test_stopped_run_ends_bit_identical(word, tmp_path, tfds_dir, monkeypatch):
 
   monkeypatch.setattr(training, 'fit', stopping_fit)
   with pytest.raises(StopError):
-    run.run(experiment, 7, tmp_path / 'stopped')
+    experiment_lib.run(experiment, seed=7, workdir=tmp_path / 'stopped')
   monkeypatch.setattr(training, 'fit', fit)
-  resumed = run.run(experiment, 7, tmp_path / 'stopped')
+  resumed = experiment_lib.run(
+    experiment, seed=7, workdir=tmp_path / 'stopped'
+  ).summary
   times = ('seconds', 'images_per_second')
   assert {k: v for k, v in resumed.items() if k not in times} == {
     k: v for k, v in whole.items() if k not in times
@@ -544,22 +556,22 @@ def test_stopped_run_ends_bit_identical(word, tmp_path, tfds_dir, monkeypatch):
 
 @pytest.mark.faults
 def test_f22_damaged_history_is_said(tmp_path, tfds_dir):
-  experiment = build.build(_config(tfds_dir, 'sgd', epochs=0.2))
-  run.run(experiment, 0, tmp_path)
+  experiment = experiment_lib.build(_config(tfds_dir, 'sgd', epochs=0.2))
+  experiment_lib.run(experiment, seed=0, workdir=tmp_path)
   path = tmp_path / 'metrics.jsonl'
   lines = path.read_text().splitlines(keepends=True)
   path.write_text(''.join(lines[1:]))
   with pytest.raises(training.CheckpointError, match='every step up to'):
-    run.run(experiment, 0, tmp_path)
+    experiment_lib.run(experiment, seed=0, workdir=tmp_path)
   path.write_text(lines[0][:9] + '\n' + ''.join(lines[1:]))
   with pytest.raises(training.CheckpointError, match='broken line'):
-    run.run(experiment, 0, tmp_path)
+    experiment_lib.run(experiment, seed=0, workdir=tmp_path)
 
 
 def test_stratified_and_shuffled_both_split_exactly(tfds_dir):
   ends = []
   for rows in ('split', 'joint'):
-    experiment = build.build(
+    experiment = experiment_lib.build(
       _config(tfds_dir, 'imbsam', optimizer__rows=rows, epochs=1.0)
     )
     state, batches = experiment.init(0), experiment.batches(0)
@@ -582,44 +594,44 @@ def test_stratified_and_shuffled_both_split_exactly(tfds_dir):
   ],
 )
 def test_cost_follows_the_configuration(word, changes, cost, tfds_dir):
-  config = config_lib.replace(_config(tfds_dir, word), changes)
-  experiment = build.build(config)
-  assert run.expected_cost(experiment) == pytest.approx(cost)
+  config = experiment_lib.replace(_config(tfds_dir, word), changes)
+  experiment = experiment_lib.build(config)
+  assert experiment.expected_cost() == pytest.approx(cost)
 
 
 def test_cosines_are_scaled_in_prediction_too(tfds_dir):
-  experiment = build.build(
+  experiment = experiment_lib.build(
     _config(tfds_dir, 'normface', optimizer__learning_rate=0.03, epochs=4.0)
   )
   state, batches = experiment.init(0), experiment.batches(0)
   for step in range(experiment.num_steps):
     batch = experiment.put(batches[step])
     state, _ = experiment.train_step(step)(state, batch)
-  _, classes = run.evaluate(experiment, state, 'test')
+  _, classes = experiment_lib.evaluate(experiment, state, 'test')
   # Ten raw cosines would give a softmax of at most e / (e + 9 / e) = 0.45.
   assert max(row['mean_confidence'] for row in classes) > 0.6
 
 
 def test_switch_counts_whole_epochs(tfds_dir):
   config = _config(tfds_dir, 'sse_sam', epochs=10.0, optimizer__switch=0.61)
-  experiment = build.build(config)
+  experiment = experiment_lib.build(config)
   # ceil(0.61 * 10) = 7 epochs of 335 / 32 steps.
   assert experiment.method.stages[1].start == 74
-  assert build.build(
+  assert experiment_lib.build(
     _config(tfds_dir, 'sse_sam', optimizer__switch=0.0)
   ).method.stage(0).perturbed == (False, True)
 
 
 def test_config_round_trip(tmp_path):
-  config = config_lib.replace(
+  config = experiment_lib.replace(
     digits_lt.get_config('sse_sam'),
     {'data.class_counts': (5, 4), 'optimizer.clip_norm': 2.0},
   )
   path = tmp_path / 'config.json'
-  training.write_json(path, config_lib.to_json(config))
-  assert config_lib.from_json(path) == config
+  training.write_json(path, fields.to_json(config))
+  assert fields.from_json(path, experiment_lib.Config) == config
 
 
 def test_a_configuration_stays_readable():
   # Parameters of single methods belong into brackets, not into fields.
-  assert len(config_lib.flatten(config_lib.Config())) < 58
+  assert len(experiment_lib.flatten(experiment_lib.Config())) < 58

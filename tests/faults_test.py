@@ -19,16 +19,15 @@ import numpy as np
 from PIL import Image
 import pytest
 
-from experiments import app
-from experiments import build
-from experiments import comparison
-from experiments import config as config_lib
-from experiments import report
-from experiments import run
-from experiments.configs import npz_lt
-from experiments.configs import places_lt
 from imbsam_jax import data
+from imbsam_jax import experiment as experiment_lib
 from imbsam_jax import training
+from imbsam_jax._runs import fields
+from imbsam_jax._runs import folder as folder_lib
+from imbsam_jax.experiment import _build
+from imbsam_jax.experiment import _compilation
+from imbsam_jax.experiment.recipes import npz_lt
+from imbsam_jax.experiment.recipes import places_lt
 from tests import programs
 from tests import runs
 
@@ -40,14 +39,14 @@ _config = functools.partial(runs.small_config, epochs=2.0)
 @pytest.fixture(scope='module')
 def experiment(tfds_dir):
   """Of 21 steps in two epochs."""
-  return build.build(_config(tfds_dir))
+  return experiment_lib.build(_config(tfds_dir))
 
 
 @pytest.fixture(scope='module')
 def whole(experiment, tmp_path_factory):
   """An uninterrupted run: its folder and its summary."""
   folder = tmp_path_factory.mktemp('whole')
-  return folder, run.run(experiment, 0, folder)
+  return folder, experiment_lib.run(experiment, seed=0, workdir=folder).summary
 
 
 @pytest.fixture(scope='module')
@@ -70,7 +69,7 @@ def _run_until(step, experiment, folder):
     with pytest.raises(
       training.PreemptedError, match=f'after step {step} of 21'
     ):
-      run.run(experiment, 0, folder)
+      experiment_lib.run(experiment, seed=0, workdir=folder)
 
 
 def _contents(folder):
@@ -85,8 +84,8 @@ def _assert_refused(experiment, seed, folder, expected):
   """Before anything is trained or changed; and what to do is said."""
   before = _contents(folder)
   with mock.patch.object(training, 'fit', side_effect=AssertionError):
-    with pytest.raises(app.UsageError) as caught:
-      run.run(experiment, seed, folder)
+    with pytest.raises(experiment_lib.ConfigError) as caught:
+      experiment_lib.run(experiment, seed=seed, workdir=folder)
   assert _contents(folder) == before
   lines = str(caught.value).splitlines()
   assert [x.strip() for x in lines if ' there, ' in x] == [expected]
@@ -107,8 +106,10 @@ def _assert_refused(experiment, seed, folder, expected):
 def test_f7_folder_of_another_configuration(
   name, value, experiment, whole, stopped
 ):
-  theirs = config_lib.flatten(experiment.config)[name]
-  other = build.build(config_lib.replace(experiment.config, {name: value}))
+  theirs = experiment_lib.flatten(experiment.config)[name]
+  other = experiment_lib.build(
+    experiment_lib.replace(experiment.config, {name: value})
+  )
   for folder in (whole[0], stopped):
     _assert_refused(
       other, 0, folder, f'{name}: {theirs!r} there, {value!r} now'
@@ -117,7 +118,9 @@ def test_f7_folder_of_another_configuration(
 
 def test_f17_another_batch_size(experiment, stopped):
   changes = {'data.batch_size': 64}
-  other = build.build(config_lib.replace(experiment.config, changes))
+  other = experiment_lib.build(
+    experiment_lib.replace(experiment.config, changes)
+  )
   _assert_refused(other, 0, stopped, 'data.batch_size: 32 there, 64 now')
 
 
@@ -139,25 +142,30 @@ def test_f17_another_seed(experiment, stopped):
   _assert_refused(experiment, 1, stopped, 'seed: 0 there, 1 now')
 
 
-def test_f17_more_seeds_leave_those_before(experiment, tmp_path, capsys):
+def test_f17_more_seeds_leave_those_before(experiment, tmp_path):
   configs = {'imbsam': experiment.config}
   seeds = [tmp_path / 'runs' / 'imbsam' / f'seed_{seed}' for seed in (0, 1)]
   with (
     # Compiled once, to save time.
-    mock.patch.object(build, 'build', return_value=experiment),
-    mock.patch.object(build, 'compile_ahead'),
+    mock.patch.object(_build, 'build', return_value=experiment),
+    mock.patch.object(_compilation, 'compile_ahead'),
     mock.patch.object(jax, 'clear_caches'),
   ):
-    comparison.compare(configs, 1, tmp_path / 'runs')
+    experiment_lib.compare(configs, seeds=1, workdir=tmp_path / 'runs')
     before = _contents(seeds[0])
-    capsys.readouterr()
-    content = comparison.compare(configs, 2, tmp_path / 'runs')
+    said = []
+    content = experiment_lib.compare(
+      configs, seeds=2, workdir=tmp_path / 'runs', say=said.append
+    ).content
   assert _contents(seeds[0]) == before
-  assert capsys.readouterr().out.count('(complete before)') == 1
+  assert '\n'.join(said).count('(complete before)') == 1
   assert content['methods']['imbsam']['top1']['runs'] == 2
   # The number of seeds changes none of them.
   added = json.loads((seeds[1] / 'summary.json').read_text())
-  runs.assert_same_summary(added, run.run(experiment, 1, tmp_path / 'alone'))
+  runs.assert_same_summary(
+    added,
+    experiment_lib.run(experiment, seed=1, workdir=tmp_path / 'alone').summary,
+  )
 
 
 # -------------------------------------------------------------------- F18
@@ -169,7 +177,7 @@ def _changed(experiment, part, change):
   images, labels = examples.images.copy(), examples.labels.copy()
   change(images, labels)
   changed = data.Examples(images, labels)
-  return build.build(
+  return experiment_lib.build(
     experiment.config, data=experiment.data._replace(**{part: changed})
   )
 
@@ -199,8 +207,8 @@ def _change_a_label(images, labels):
   ],
 )
 def test_f18_changed_data_are_refused(part, change, tmp_path, tfds_dir):
-  experiment = build.build(_config(tfds_dir))
-  run.workdir_lib.claim(
+  experiment = experiment_lib.build(_config(tfds_dir))
+  folder_lib.claim(
     tmp_path, experiment.config, data.fingerprint(experiment.data)
   )
   (tmp_path / 'checkpoints').mkdir()
@@ -208,12 +216,12 @@ def test_f18_changed_data_are_refused(part, change, tmp_path, tfds_dir):
   with pytest.raises(
     data.DataError, match=f'{part}: [0-9a-f]+ there, [0-9a-f]+ now'
   ):
-    run.run(changed, 0, tmp_path)
+    experiment_lib.run(changed, seed=0, workdir=tmp_path)
 
 
 def test_f18_fingerprint_is_of_the_data_alone(tfds_dir):
-  experiment = build.build(_config(tfds_dir))
-  same = build.build(_config(tfds_dir, 'sgd', epochs=1.0))
+  experiment = experiment_lib.build(_config(tfds_dir))
+  same = experiment_lib.build(_config(tfds_dir, 'sgd', epochs=1.0))
   found = data.fingerprint(experiment.data)
   assert found == data.fingerprint(same.data)
   assert set(found) == {'classes', 'train', 'validation', 'test'}
@@ -251,7 +259,7 @@ def _image_list(folder, labels):
     Image.fromarray(pixels).save(folder / f'{k}.jpg')
   path = folder / 'train.txt'
   path.write_text(''.join(f'{k}.jpg {x}\n' for k, x in enumerate(labels)))
-  return config_lib.replace(
+  return experiment_lib.replace(
     places_lt.get_config('imbsam'),
     {
       'data.data_dir': str(folder),
@@ -280,7 +288,7 @@ def _cut(path):
 )
 def test_f19_labels_of_a_list(labels, message, tmp_path):
   with pytest.raises(data.DataError, match=message):
-    build.build(_image_list(tmp_path, labels))
+    experiment_lib.build(_image_list(tmp_path, labels))
 
 
 @pytest.mark.parametrize(
@@ -298,28 +306,28 @@ def test_f19_labels_of_an_array(labels, message, tmp_path):
   for split in ('train', 'test'):
     arrays |= {f'x_{split}': images, f'y_{split}': np.array(labels)}
   np.savez(path, **arrays)
-  config = config_lib.replace(
+  config = experiment_lib.replace(
     npz_lt.get_config('imbsam'), {'data.data_dir': str(path)}
   )
   with pytest.raises(data.DataError, match=message):
-    build.build(config)
+    experiment_lib.build(config)
 
 
 def test_f19_corrupt_image_is_named_at_the_start(tmp_path):
   config = _image_list(tmp_path, _LABELS)
-  assert build.build(config).num_train == 8
+  assert experiment_lib.build(config).num_train == 8
   _cut(tmp_path / '5.jpg')
   with pytest.raises(data.DataError, match=r'5\.jpg cannot be decoded'):
-    build.build(config)
+    experiment_lib.build(config)
 
 
 def test_f19_corrupt_image_ends_the_program_with_3(tmp_path):
   config = _image_list(tmp_path, _LABELS)
   _cut(tmp_path / '5.jpg')
   # Decoded when a batch needs it, by several threads.
-  config = config_lib.replace(config, {'data.image_size': 8})
+  config = experiment_lib.replace(config, {'data.image_size': 8})
   path = tmp_path / 'config.json'
-  training.write_json(path, config_lib.to_json(config))
+  training.write_json(path, fields.to_json(config))
   done = programs.run(
     'experiments.train',
     f'--config=experiments/configs/from_json.py:{path}',
@@ -347,16 +355,21 @@ def staged(tfds_dir, tmp_path_factory):
     epochs=4.0,
     data__batch_size=64,
   )
-  experiment = build.build(config)
+  experiment = experiment_lib.build(config)
   assert experiment.num_steps == 21
-  return experiment, run.run(experiment, 0, tmp_path_factory.mktemp('staged'))
+  folder = tmp_path_factory.mktemp('staged')
+  return experiment, experiment_lib.run(
+    experiment, seed=0, workdir=folder
+  ).summary
 
 
 @pytest.mark.parametrize('step', [6, 12, 18])
 def test_f20_stopped_at_a_boundary(step, staged, tmp_path):
   experiment, whole = staged
   _run_until(step, experiment, tmp_path)
-  runs.assert_same_summary(run.run(experiment, 0, tmp_path), whole)
+  runs.assert_same_summary(
+    experiment_lib.run(experiment, seed=0, workdir=tmp_path).summary, whole
+  )
 
 
 def test_f20_complete_run_makes_no_step(experiment, whole, tmp_path):
@@ -364,7 +377,7 @@ def test_f20_complete_run_makes_no_step(experiment, whole, tmp_path):
   shutil.copytree(whole[0], folder)
   history = (folder / 'metrics.jsonl').read_bytes()
   (folder / 'summary.json').unlink()
-  again = run.run(experiment, 0, folder)
+  again = experiment_lib.run(experiment, seed=0, workdir=folder).summary
   assert (folder / 'metrics.jsonl').read_bytes() == history
   assert again['params_sha256'] == whole[1]['params_sha256']
   assert json.loads((folder / 'summary.json').read_text()) == again
@@ -376,9 +389,11 @@ def test_f21_same_seed_again_whatever_the_threads(
   assert experiment.num_threads == 0
   folder, expected = whole
   for threads in (1, 3):
-    monkeypatch.setattr(build.Experiment, 'num_threads', threads)
-    again = build.build(experiment.config)
-    found = run.run(again, 0, tmp_path / str(threads))
+    monkeypatch.setattr(experiment_lib.Experiment, 'num_threads', threads)
+    again = experiment_lib.build(experiment.config)
+    found = experiment_lib.run(
+      again, seed=0, workdir=tmp_path / str(threads)
+    ).summary
     runs.assert_same_summary(found, expected)
     for name in ('metrics.jsonl', 'per_class.csv'):
       path = tmp_path / str(threads) / name
@@ -400,7 +415,9 @@ def test_f22_history_cut_in_a_line(kept, experiment, whole, stopped, tmp_path):
   assert path.read_bytes() == b''.join(lines[:number])
   # As if killed two steps after the checkpoint; -1 lacks the end of line only.
   path.write_bytes(b''.join(lines[: number + 1]) + lines[number + 1][:kept])
-  runs.assert_same_summary(run.run(experiment, 0, folder), expected)
+  runs.assert_same_summary(
+    experiment_lib.run(experiment, seed=0, workdir=folder).summary, expected
+  )
   assert path.read_bytes() == history
   records = training.read_history(path)
   steps = [record['step'] for record in records if 'loss' in record]
@@ -415,7 +432,7 @@ def test_f22_history_cut_before_the_checkpoint(experiment, stopped, tmp_path):
   with pytest.raises(
     training.CheckpointError, match='every step up to the checkpoint of step 15'
   ):
-    run.run(experiment, 0, folder)
+    experiment_lib.run(experiment, seed=0, workdir=folder)
 
 
 # -------------------------------------------------------------------- F23
@@ -434,7 +451,8 @@ def test_f23_test_set_of_any_size_without_some_classes(
   experiment = dataclasses.replace(
     experiment, data=experiment.data._replace(test=test)
   )
-  summary = run.run(experiment, 0, tmp_path)
+  result = experiment_lib.run(experiment, seed=0, workdir=tmp_path)
+  summary = result.summary
   with training.Checkpoints(
     tmp_path / 'checkpoints', read_only=True
   ) as checkpoints:
@@ -463,8 +481,8 @@ def test_f23_test_set_of_any_size_without_some_classes(
   assert written['few'] is None and written['tail'] is None
   names, _, cells = (
     [cell.strip() for cell in line.split('|')]
-    for line in report.table(summary).splitlines()
+    for line in result.table().splitlines()
   )
   shown = dict(zip(names, cells, strict=True))
   assert shown['few'] == shown['tail'] == 'n/a'
-  run.plot(experiment, tmp_path)
+  experiment_lib.plot(experiment, result.per_class, tmp_path / 'curve.png')

@@ -18,11 +18,12 @@ from hypothesis import strategies as st
 import numpy as np
 import pytest
 
-from experiments import config as config_lib
-from experiments import specs
+from imbsam_jax import _specs
 from imbsam_jax import anomaly
 from imbsam_jax import data
+from imbsam_jax import experiment as experiment_lib
 from imbsam_jax import training
+from imbsam_jax._runs import fields
 
 _SETTINGS = hypothesis.settings(
   max_examples=300,
@@ -237,7 +238,7 @@ def test_manifests(folder, draws):
 @_SETTINGS
 @hypothesis.given(st.data())
 def test_config_files(folder, draws):
-  content = config_lib.to_json(config_lib.Config())
+  content = fields.to_json(experiment_lib.Config())
   place = draws.draw(st.sampled_from([*content, 'data.splits', 'data.name']))
   part, _, name = place.partition('.')
   if name:
@@ -250,7 +251,7 @@ def test_config_files(folder, draws):
   path = folder / 'config.json'
   path.write_text(text)
   try:
-    config_lib.check(config_lib.from_json(path))
+    experiment_lib.check(fields.from_json(path, experiment_lib.Config))
   except ValueError:
     pass
 
@@ -282,7 +283,7 @@ def test_words_with_parameters(folder, text):
     return max_margin
 
   try:
-    specs.bind('objective.loss', text, {'ldam': ldam})
+    _specs.bind('objective.loss', text, {'ldam': ldam})
   except ValueError:
     pass
   assert set(os.listdir()) == before

@@ -13,11 +13,9 @@ import sys
 import threading
 import time
 
-from experiments import build
-from experiments import config as config_lib
-from experiments import run
-from experiments.configs import digits_lt
+from imbsam_jax import experiment as experiment_lib
 from imbsam_jax import training
+from imbsam_jax.experiment.recipes import digits_lt
 
 NUM_STEPS = 105
 
@@ -27,7 +25,7 @@ def main() -> None:
   folder, tfds_dir, step, milliseconds = sys.argv[1:]
   if int(step) >= 0:
     _kill_at(int(step), int(milliseconds) / 1000)
-  config = config_lib.replace(
+  config = experiment_lib.replace(
     digits_lt.get_config('imbsam'),
     {
       'model.name': 'mlp',
@@ -40,9 +38,9 @@ def main() -> None:
       'save_every': 0.2,
     },
   )
-  experiment = build.build(config)
+  experiment = experiment_lib.build(config)
   assert experiment.num_steps == NUM_STEPS
-  run.run(experiment, 1, pathlib.Path(folder))
+  experiment_lib.run(experiment, seed=1, workdir=pathlib.Path(folder))
 
 
 def _kill_at(step: int, seconds: float) -> None:

@@ -3,10 +3,14 @@
 """Programs in processes of their own."""
 
 from collections.abc import Mapping
+import contextlib
+import io
 import os
 import pathlib
 import subprocess
 import sys
+
+from imbsam_jax._doors import door
 
 _ROOT = pathlib.Path(__file__).parents[1]
 
@@ -39,6 +43,16 @@ def start(
     stdout=subprocess.PIPE,
     stderr=subprocess.PIPE,
     text=True,
+  )
+
+
+def call(name: str, *arguments: str) -> subprocess.CompletedProcess[str]:
+  """Calls a program in this process, with its exit code and outputs."""
+  out, error = io.StringIO(), io.StringIO()
+  with contextlib.redirect_stdout(out), contextlib.redirect_stderr(error):
+    code = door.main(name, arguments)
+  return subprocess.CompletedProcess(
+    [name, *arguments], code, out.getvalue(), error.getvalue()
   )
 
 

@@ -11,13 +11,10 @@ import jax.numpy as jnp
 import numpy as np
 import pytest
 
-from experiments import build
-from experiments import comparison
-from experiments import config as config_lib
-from experiments import restore
-from experiments import run
+from imbsam_jax import experiment as experiment_lib
 from imbsam_jax import metrics
 from imbsam_jax import training
+from imbsam_jax.experiment import _evaluate
 from tests import programs
 from tests import runs
 
@@ -58,11 +55,13 @@ def test_best_on_test_reports_the_best_and_says_so(
 
   changed = types.SimpleNamespace(**vars(metrics))
   changed.classification_metrics = scores_of
-  monkeypatch.setattr(run, 'metrics', changed)
+  monkeypatch.setattr(_evaluate, 'metrics', changed)
   config = _config(
     tfds_dir, best_on_test=True, flip_test=True, optimizer__learning_rate=0.5
   )
-  summary = run.run(build.build(config), 0, tmp_path)
+  summary = experiment_lib.run(
+    experiment_lib.build(config), seed=0, workdir=tmp_path
+  ).summary
   assert 'best checkpoint on the test set' in summary['reporting']
   assert 'mirror images' in summary['reporting']
   lines = (tmp_path / 'metrics.jsonl').read_text().splitlines()
@@ -74,19 +73,19 @@ def test_best_on_test_reports_the_best_and_says_so(
   assert len(scores) == 3
   assert summary['top1'] == max(scores.values())
   assert scores[summary['reported_step']] == summary['top1']
-  _, state = restore.restore(tmp_path, 'best')
+  _, state = experiment_lib.restore(tmp_path, 'best')
   assert int(state.step) == summary['reported_step']
 
 
 def test_best_on_test_is_not_validation(tfds_dir):
   with pytest.raises(ValueError, match='best_on_test reports the test set'):
-    config_lib.check(
+    experiment_lib.check(
       _config(tfds_dir, best_on_test=True, final_split='validation')
     )
 
 
 def test_programs_of_shuffled_batches_are_known_ahead(tfds_dir):
-  experiment = build.build(_config(tfds_dir, data__stratify=False))
+  experiment = experiment_lib.build(_config(tfds_dir, data__stratify=False))
   planned = experiment.programs()
   batches = experiment.batches(0, decode=False)
   found = {
@@ -99,9 +98,9 @@ def test_programs_of_shuffled_batches_are_known_ahead(tfds_dir):
 
 def test_several_steps_in_a_call(tfds_dir, tmp_path):
   config = _config(tfds_dir)
-  experiments = [build.build(config, steps_per_call=n) for n in (1, 4)]
+  experiments = [experiment_lib.build(config, steps_per_call=n) for n in (1, 4)]
   one, four = (
-    run.run(experiment, 0, tmp_path / str(k))
+    experiment_lib.run(experiment, seed=0, workdir=tmp_path / str(k)).summary
     for k, experiment in enumerate(experiments)
   )
   for name in ('top1', 'tail', 'cost_sgd_steps', 'steps'):
@@ -121,7 +120,7 @@ def test_runs_side_by_side_are_the_runs(tfds_dir, tmp_path):
   found = {}
   for name in (True, False):
     folder = tmp_path / str(name)
-    comparison.compare(configs, 2, folder, side_by_side=name)
+    experiment_lib.compare(configs, seeds=2, workdir=folder, stacked=name)
     found[name] = {
       path.parent.relative_to(folder): json.loads(path.read_text())
       for path in folder.glob('*/*/summary.json')
@@ -150,7 +149,7 @@ def test_other_ways_to_train(tfds_dir, tmp_path, layout):
   config = _config(
     tfds_dir, model__name='small_conv_net', epochs=1.0, **changes
   )
-  experiment = build.build(config)
+  experiment = experiment_lib.build(config)
   state = experiment.init(0)
   before = jax.device_get(state.params)
   batches = experiment.batches(0)

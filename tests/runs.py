@@ -10,9 +10,9 @@ from typing import Any
 import numpy as np
 import pytest
 
-from experiments import config as config_lib
-from experiments.configs import digits_lt
+from imbsam_jax import experiment as experiment_lib
 from imbsam_jax import training
+from imbsam_jax.experiment.recipes import digits_lt
 
 # Of a summary: what is of the process that finished the run.
 _OWN = ('seconds', 'images_per_second', 'step_programs')
@@ -20,7 +20,7 @@ _OWN = ('seconds', 'images_per_second', 'step_programs')
 
 def small_config(
   tfds_dir: str, word: str = 'imbsam', *, epochs: float, **changes: Any
-) -> config_lib.Config:
+) -> experiment_lib.Config:
   """A configuration that trains in seconds; ``data__name`` is data.name."""
   small = {
     'model.name': 'mlp',
@@ -30,7 +30,7 @@ def small_config(
     'data.data_dir': tfds_dir,
   }
   changes = {name.replace('__', '.'): value for name, value in changes.items()}
-  return config_lib.replace(digits_lt.get_config(word), small | changes)
+  return experiment_lib.replace(digits_lt.get_config(word), small | changes)
 
 
 def read_summary(folder: pathlib.Path) -> dict[str, Any]:

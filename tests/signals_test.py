@@ -11,12 +11,11 @@ import time
 
 import pytest
 
-from experiments import build
-from experiments import config as config_lib
-from experiments import run
-from experiments import signals
-from experiments.configs import digits_lt
+from imbsam_jax import experiment as experiment_lib
 from imbsam_jax import training
+from imbsam_jax._runs import signals
+from imbsam_jax.experiment import _evaluate
+from imbsam_jax.experiment.recipes import digits_lt
 from tests import programs
 from tests import runs
 
@@ -41,21 +40,23 @@ def experiment(tfds_dir):
     'data.data_dir': tfds_dir,
     'data.validation_per_class': 20,
   }
-  config = config_lib.replace(digits_lt.get_config('imbsam'), changes)
-  return build.build(config)
+  config = experiment_lib.replace(digits_lt.get_config('imbsam'), changes)
+  return experiment_lib.build(config)
 
 
 @pytest.fixture(scope='module')
 def whole(experiment, tmp_path_factory):
   """An uninterrupted run: its folder and its summary."""
   folder = tmp_path_factory.mktemp('whole')
-  return folder, run.run(experiment, 3, folder)
+  return folder, experiment_lib.run(experiment, seed=3, workdir=folder).summary
 
 
 def _assert_ends_alike(experiment, folder, whole):
   """Goes on, and compares with the uninterrupted run."""
   whole_folder, expected = whole
-  runs.assert_same_summary(run.run(experiment, 3, folder), expected)
+  runs.assert_same_summary(
+    experiment_lib.run(experiment, seed=3, workdir=folder).summary, expected
+  )
   runs.assert_same_files(folder, whole_folder)
 
 
@@ -76,7 +77,7 @@ def test_f3_signal_after_a_step(
 
   monkeypatch.setattr(training, 'fit', signalled_fit)
   with pytest.raises(training.PreemptedError, match=r'after step \d+ of 21'):
-    run.run(experiment, 3, tmp_path)
+    experiment_lib.run(experiment, seed=3, workdir=tmp_path)
   monkeypatch.undo()
   assert f'{signal.Signals(number).name}: finishing' in capfd.readouterr().err
   with training.Checkpoints(
@@ -91,15 +92,15 @@ def test_f3_signal_after_a_step(
 
 
 def test_f4_signal_while_evaluating(experiment, whole, tmp_path, monkeypatch):
-  evaluate = run.evaluate
+  evaluate = experiment_lib.evaluate
 
   def signalled_evaluate(*arguments):
     os.kill(os.getpid(), signal.SIGTERM)
     return evaluate(*arguments)
 
-  monkeypatch.setattr(run, 'evaluate', signalled_evaluate)
+  monkeypatch.setattr(_evaluate, 'evaluate', signalled_evaluate)
   with pytest.raises(training.PreemptedError):
-    run.run(experiment, 3, tmp_path)
+    experiment_lib.run(experiment, seed=3, workdir=tmp_path)
   monkeypatch.undo()
   _assert_ends_alike(experiment, tmp_path, whole)
 
@@ -116,7 +117,7 @@ def test_f4_signal_while_saving(experiment, whole, tmp_path, monkeypatch):
 
   monkeypatch.setattr(training.Checkpoints, 'save', signalled_save)
   with pytest.raises(training.PreemptedError):
-    run.run(experiment, 3, tmp_path)
+    experiment_lib.run(experiment, seed=3, workdir=tmp_path)
   monkeypatch.undo()
   assert saved == sorted(set(saved)), 'a step was saved twice'
   _assert_ends_alike(experiment, tmp_path, whole)
@@ -132,7 +133,7 @@ def test_f4_signal_in_the_last_step(experiment, whole, tmp_path, monkeypatch):
 
   monkeypatch.setattr(training.Checkpoints, 'save', signalled_save)
   with pytest.raises(training.PreemptedError, match='last step'):
-    run.run(experiment, 3, tmp_path)
+    experiment_lib.run(experiment, seed=3, workdir=tmp_path)
   monkeypatch.undo()
   assert not (tmp_path / 'summary.json').exists()
   _assert_ends_alike(experiment, tmp_path, whole)

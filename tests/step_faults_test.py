@@ -14,13 +14,11 @@ import jax.numpy as jnp
 import numpy as np
 import pytest
 
-from experiments import app
-from experiments import build
-from experiments import console
-from experiments import run
 from imbsam_jax import data
+from imbsam_jax import experiment as experiment_lib
 from imbsam_jax import losses
 from imbsam_jax import training
+from imbsam_jax._runs import console
 from tests import programs
 from tests import runs
 from tests import tiny_training as tiny
@@ -89,7 +87,7 @@ def _made(word, **options):
 
 def test_f8_bad_image_costs_its_steps_only(tmp_path, tfds_dir, capsys):
   changes = {'model__norm': 'batch', 'epochs': 2.0}
-  experiment = build.build(_config(tfds_dir, **changes))
+  experiment = experiment_lib.build(_config(tfds_dir, **changes))
   # Whoever reads data refuses NaN: it must come in later.
   row = 17
   images = np.array(experiment.data.train.images, np.float32)
@@ -127,7 +125,9 @@ def test_f8_bad_image_costs_its_steps_only(tmp_path, tfds_dir, capsys):
   progress = console.Progress(experiment.num_steps, 'bad')
   with pytest.MonkeyPatch.context() as patch:
     patch.setattr(training, 'fit', watching_fit)
-    summary = run.run(experiment, 0, tmp_path, progress=progress)
+    summary = experiment_lib.run(
+      experiment, seed=0, workdir=tmp_path, progress=progress
+    ).summary
   progress.close()
   assert unchanged == bad
   assert summary['skipped_steps'] == len(bad)
@@ -146,7 +146,7 @@ def test_f8_bad_image_costs_its_steps_only(tmp_path, tfds_dir, capsys):
 
 def test_f9_program_exits_4_and_leaves_finite_checkpoints(tmp_path, tfds_dir):
   # Builds, so that the digits are prepared.
-  experiment = build.build(_config(tfds_dir))
+  experiment = experiment_lib.build(_config(tfds_dir))
   changes = {
     'model.name': 'mlp',
     'epochs': 2.0,
@@ -265,7 +265,7 @@ def shuffled(tfds_dir):
     'choose_tail_sizes',
     lambda *found, **options: choose(*found, **options | {'num_sizes': 1}),
   ):
-    return build.build(config)
+    return experiment_lib.build(config)
 
 
 def test_f11_class_of_one_example(shuffled, tmp_path):
@@ -281,7 +281,7 @@ def test_f11_class_of_one_example(shuffled, tmp_path):
   ]
   [only] = np.flatnonzero(shuffled.data.train.labels == 9)
   assert sum(int((rows == only).sum()) for rows in examples) >= 2
-  summary = run.run(shuffled, 0, tmp_path)
+  summary = experiment_lib.run(shuffled, seed=0, workdir=tmp_path).summary
   assert summary['skipped_steps'] == 0
   assert np.isfinite(summary['train_loss'])
   rows = training.read_csv(tmp_path / 'per_class.csv')
@@ -300,7 +300,9 @@ def test_f11_threshold_above_all_counts_is_sam_and_warns_once(
       config = _config(
         tfds_dir, word, optimizer__threshold=1000, optimizer__rho=0.1
       )
-      found[word] = run.run(build.build(config), 0, tmp_path / word)
+      found[word] = experiment_lib.run(
+        experiment_lib.build(config), seed=0, workdir=tmp_path / word
+      ).summary
   messages = [str(w.message) for w in caught if w.category is UserWarning]
   assert len(messages) == 1, messages
   assert '`threshold`=1000 makes every class tail' in messages[0]
@@ -313,9 +315,10 @@ def test_f11_threshold_above_all_counts_is_sam_and_warns_once(
 def test_f11_threshold_below_all_counts_is_refused(word, tfds_dir):
   config = _config(tfds_dir, word, optimizer__threshold=5)
   with pytest.raises(
-    app.UsageError, match='leaves no tail class .* 5 images.*threshold=6 or'
+    experiment_lib.ConfigError,
+    match='leaves no tail class .* 5 images.*threshold=6 or',
   ):
-    build.build(config)
+    experiment_lib.build(config)
 
 
 # -------------------------------------------------------------------- F12
@@ -420,7 +423,7 @@ def test_f13_run_with_unforeseen_numbers_of_tail_rows(shuffled, tmp_path):
     for seed in range(1, 999)
     if (steps := unforeseen(seed)) and steps[0] >= shuffled.steps(1)
   )
-  summary = run.run(shuffled, seed, tmp_path)
+  summary = experiment_lib.run(shuffled, seed=seed, workdir=tmp_path).summary
   assert summary['skipped_steps'] == 0
   assert summary['step_programs_after_first_epoch'] == 1
   lines = (tmp_path / 'metrics.jsonl').read_text().splitlines()

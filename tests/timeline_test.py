@@ -8,22 +8,19 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 
-from experiments import class_weights
-from experiments import mixing as mixing_lib
-from experiments import samplers
-from experiments import specs
-from experiments import timeline
+from imbsam_jax import _specs
 from imbsam_jax import augment
+from imbsam_jax import methods
 from imbsam_jax import schedules
 
 _COUNTS = np.array([60, 24, 10, 6])
 _LABELS = np.repeat(np.arange(4), _COUNTS)
 # 6.25 steps an epoch: steps 0-6, 7-12, 13-18, 19-24, 25-31, ...
-_TIME = timeline.Timeline(_COUNTS, 20, 16)
+_TIME = schedules.Timeline(_COUNTS, 20, 16)
 
 
 def _timeline(num_examples, batch_size):
-  return timeline.Timeline(np.array([num_examples - 1, 1]), 200, batch_size)
+  return schedules.Timeline(np.array([num_examples - 1, 1]), 200, batch_size)
 
 
 def _epochs(time):
@@ -89,7 +86,7 @@ class EpochTest(parameterized.TestCase):
       (200, 0.8, 160), (90, 2 / 3, 60), (300, 0.1, 30), (2.5, 0.5, 1.25),
       (10, 0.7, 7),
     ):  # fmt: skip
-      time = timeline.Timeline(_COUNTS, num_epochs, 16)
+      time = schedules.Timeline(_COUNTS, num_epochs, 16)
       self.assertEqual(time.at(share), expected)
 
 
@@ -116,7 +113,7 @@ class ByEpochTest(absltest.TestCase):
 
 
 def _order(text, *, is_tail=None, seed=0):
-  return samplers.make_order(text, _TIME, _LABELS, is_tail=is_tail, seed=seed)
+  return methods.make_order(text, _TIME, _LABELS, is_tail=is_tail, seed=seed)
 
 
 def _share_of_rarest(order, steps):
@@ -136,7 +133,7 @@ class StreamsTest(parameterized.TestCase):
     ),
   )
   def test_class_weights(self, text, schedule, parameters):
-    found = class_weights.make_reweighting(text, _TIME)
+    found = methods.make_reweighting(text, _TIME)
     self.assertEqual(found.reduction, 'weighted_mean')
     for step in (0, 31, 62, 63, 64, 93, 94, 124):
       expected = schedule(step * 16 // 100, _COUNTS, **parameters)
@@ -158,7 +155,7 @@ class StreamsTest(parameterized.TestCase):
     ),
   )
   def test_probabilities(self, text, schedule, parameters):
-    found = specs.bind('sampler', text, samplers.SAMPLERS)(_TIME)
+    found = _specs.bind('sampler', text, methods.SAMPLERS)(_TIME)
     for step in (0, 31, 62, 63, 93, 94, 124):
       expected = schedule(step * 16 // 100, _COUNTS, **parameters)
       np.testing.assert_array_equal(found(step), expected)
@@ -181,10 +178,8 @@ class StreamsTest(parameterized.TestCase):
 
   def test_partners_of_mixup_are_the_rows_of_the_batch(self):
     order = _order('class_balanced')
-    mixing = mixing_lib.make_mixing('mixup', _TIME, image_shape=(2, 2, 1))
-    partners = mixing_lib.make_partner_order(
-      mixing, order, _TIME, _LABELS, seed=0
-    )
+    mixing = methods.make_mixing('mixup', _TIME, image_shape=(2, 2, 1))
+    partners = methods.make_partner_order(mixing, order, _TIME, _LABELS, seed=0)
     for step in (0, 63):
       one, two = order[step].indices, partners[step].indices
       np.testing.assert_array_equal(np.sort(one), np.sort(two))
@@ -194,10 +189,10 @@ class StreamsTest(parameterized.TestCase):
     ('cmo', 0.0), ('cmo(power=-1.0)', -1.0), ('dbn_mix', -1.0)
   )
   def test_partners_of_their_own(self, text, power):
-    mixing = mixing_lib.make_mixing(text, _TIME, image_shape=(2, 2, 1))
+    mixing = methods.make_mixing(text, _TIME, image_shape=(2, 2, 1))
     for sampler in ('instance', 'class_balanced', 'reversed'):
       order = _order(sampler)
-      partners = mixing_lib.make_partner_order(
+      partners = methods.make_partner_order(
         mixing, order, _TIME, _LABELS, seed=0
       )
       self._assert_drawn_by_power(partners, power)
@@ -214,7 +209,7 @@ class StreamsTest(parameterized.TestCase):
     self.assertLess(abs(found - expected), 4 * sigma)
 
   def test_cmo_is_idle_at_both_ends(self):
-    mixing = mixing_lib.make_mixing(
+    mixing = methods.make_mixing(
       'cmo(probability=1.0, idle_epochs=3.0)', _TIME, image_shape=(8, 8, 1)
     )
     rows = (jnp.zeros((2, 8, 8, 1)), jnp.array([0, 1]))
@@ -232,7 +227,7 @@ class StreamsTest(parameterized.TestCase):
     np.testing.assert_array_equal(found, (epochs > 3) & (epochs < 17))
 
   def test_ppmix_is_remix_by_progress(self):
-    mixing = mixing_lib.make_mixing(
+    mixing = methods.make_mixing(
       'ppmix(start=0.25, end=0.75, power=2.0, tau=0.9)',
       _TIME,
       image_shape=(2,),

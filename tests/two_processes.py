@@ -19,14 +19,12 @@ import jax
 import numpy as np
 from PIL import Image
 
-from experiments import app
-from experiments import build
-from experiments import config as config_lib
-from experiments import run
-from experiments import workdir
-from experiments.configs import digits_lt
 from imbsam_jax import data
+from imbsam_jax import experiment as experiment_lib
 from imbsam_jax import training
+from imbsam_jax._runs import folder as folder_lib
+from imbsam_jax.experiment import _run
+from imbsam_jax.experiment.recipes import digits_lt
 from imbsam_jax.training import _manifest
 
 _STEPS = 3
@@ -53,7 +51,7 @@ def main() -> None:
   """Joins the others, checks, computes."""
   folder, data_dir, address, count, index = sys.argv[1:]
   several = count != '1'
-  app.cache_compilations()
+  experiment_lib.cache_compilations()
   jax.config.update('jax_num_cpu_devices', 4 // int(count))
   if several:
     jax.distributed.initialize(address, int(count), int(index))
@@ -83,7 +81,7 @@ def main() -> None:
 
 
 def _experiment(data_dir, word, changes, *, images=None, steps_per_call=None):
-  config = config_lib.replace(
+  config = experiment_lib.replace(
     digits_lt.get_config(word),
     {
       'model.name': 'mlp',
@@ -93,7 +91,9 @@ def _experiment(data_dir, word, changes, *, images=None, steps_per_call=None):
     }
     | changes,
   )
-  return build.build(config, data=images, steps_per_call=steps_per_call)
+  return experiment_lib.build(
+    config, data=images, steps_per_call=steps_per_call
+  )
 
 
 def _encoded(reads):
@@ -140,7 +140,7 @@ def _train(experiment, split):
     state, metrics = experiment.train_step(step)(state, batch)
     losses.append(float(metrics['loss']))
   sums = [float(np.abs(x).sum()) for x in jax.tree.leaves(state.params)]
-  scores, _ = run.evaluate(experiment, state, split)
+  scores, _ = experiment_lib.evaluate(experiment, state, split)
   return {'losses': losses, 'params': sums, 'scores': scores}
 
 
@@ -207,28 +207,30 @@ def _check_folders(folder, experiment) -> None:
   # The lock, and who has which files and flags.
   config, ours = experiment.config, experiment.fingerprint
   with training.WorkdirLock(folder / 'run'):
-    workdir.claim(folder / 'run', config, ours)
+    folder_lib.claim(folder / 'run', config, ours)
     assert (folder / 'run' / 'lock').exists()
     training.from_each_process(None)
-  other = config if first else config_lib.replace(config, {'epochs': 3.0})
+  other = config if first else experiment_lib.replace(config, {'epochs': 3.0})
   message = _error_of(
-    app.UsageError, lambda: workdir.claim(folder / 'run', other, ours)
+    experiment_lib.ConfigError,
+    lambda: folder_lib.claim(folder / 'run', other, ours),
   )
   assert 'epochs: 2.0 in process 0, 3.0 in process 1' in message, message
   changed = ours if first else {**ours, 'train': 'another'}
   message = _error_of(
-    data.DataError, lambda: workdir.claim(folder / 'run', config, changed)
+    data.DataError, lambda: folder_lib.claim(folder / 'run', config, changed)
   )
   assert 'another in process 1' in message, message
   message = _error_of(
-    app.UsageError, lambda: workdir.claim(folder / str(here), config, ours)
+    experiment_lib.ConfigError,
+    lambda: folder_lib.claim(folder / str(here), config, ours),
   )
   assert 'process 1 does not see' in message, message
 
-  run.check_replicas(experiment.init(1))
+  _run.check_replicas(experiment.init(1))
   message = _error_of(
     training.CheckpointError,
-    lambda: run.check_replicas(experiment.init(1 + here)),
+    lambda: _run.check_replicas(experiment.init(1 + here)),
   )
   assert 'begin with different parameters' in message
 

@@ -11,20 +11,16 @@ from absl.testing import parameterized
 import jax
 import numpy as np
 
-from experiments import class_weights
-from experiments import compatibility
-from experiments import config as config_lib
-from experiments import methods
-from experiments import mixing
-from experiments import objective
-from experiments import presets
-from experiments import samplers
-from experiments import specs
-from experiments import timeline
-from experiments import update_rule
-from experiments.configs import cifar10_lt
-from experiments.configs import cifar100_lt
-from experiments.configs import digits_lt
+from imbsam_jax import _specs
+from imbsam_jax import experiment as experiment_lib
+from imbsam_jax import methods
+from imbsam_jax import schedules
+from imbsam_jax.experiment import _compatibility
+from imbsam_jax.experiment import _update_rule
+from imbsam_jax.experiment.recipes import _published
+from imbsam_jax.experiment.recipes import cifar10_lt
+from imbsam_jax.experiment.recipes import cifar100_lt
+from imbsam_jax.experiment.recipes import digits_lt
 
 _COUNTS = np.array([100, 40, 16, 5])
 
@@ -32,12 +28,12 @@ _COUNTS = np.array([100, 40, 16, 5])
 def _config(words='sgd', **changes):
   config = digits_lt.get_config(words)
   changes = {name.replace('__', '.'): value for name, value in changes.items()}
-  return config_lib.replace(config, changes)
+  return experiment_lib.replace(config, changes)
 
 
 def _differences(words):
-  plain = config_lib.flatten(_config('sgd'))
-  found = config_lib.flatten(_config(words))
+  plain = experiment_lib.flatten(_config('sgd'))
+  found = experiment_lib.flatten(_config(words))
   return {k: v for k, v in found.items() if v != plain[k]}
 
 
@@ -46,19 +42,19 @@ class WordsTest(parameterized.TestCase):
   def test_every_word_is_known_to_the_builders(self, word):
     """Names, parameters and combinations of each word are accepted."""
     config = _config(word)
-    config_lib.check(config)
-    compatibility.check(config)
-    time = timeline.Timeline(_COUNTS, config.epochs, 16)
-    objective.make_objective(config.objective, time)
-    class_weights.make_reweighting(config.objective.weights, time)
-    mixing.make_mixing(config.objective.mixing, time, image_shape=(8, 8, 1))
+    experiment_lib.check(config)
+    _compatibility.check(config)
+    time = schedules.Timeline(_COUNTS, config.epochs, 16)
+    methods.make_objective(config.objective, time)
+    methods.make_reweighting(config.objective.weights, time)
+    methods.make_mixing(config.objective.mixing, time, image_shape=(8, 8, 1))
     labels = np.repeat(np.arange(4), _COUNTS)
     is_tail = (_COUNTS < 20) if config.data.stratify else None
-    order = samplers.make_order(
+    order = methods.make_order(
       config.data.sampler, time, labels, is_tail=is_tail, seed=0
     )
     self.assertLen(order[3].indices, 16)
-    update_rule.make_method(
+    _update_rule.make_method(
       config.optimizer, _COUNTS, 10, 100, jax.random.key(0)
     )
 
@@ -67,17 +63,17 @@ class WordsTest(parameterized.TestCase):
     (
       'ldam_drw',
       {
-        'objective.loss': 'ldam',
-        'objective.weights': 'drw',
+        'methods.loss': 'ldam',
+        'methods.weights': 'drw',
         'optimizer.clip_norm': 1.0,
       },
     ),
     (
       'ppl_cri',
       {
-        'objective.loss': 'cri',
-        'objective.weights': 'ppw',
-        'objective.mixing': 'ppmix',
+        'methods.loss': 'cri',
+        'methods.weights': 'ppw',
+        'methods.mixing': 'ppmix',
         'data.sampler': 'pps',
         'optimizer.clip_norm': 1.0,
       },
@@ -100,15 +96,15 @@ class WordsTest(parameterized.TestCase):
     )
 
   def test_a_suggestion_gives_way(self):
-    self.assertIn('cosface', _differences('pal')['objective.loss'])
-    self.assertEqual(_differences('pal,ldam')['objective.loss'], 'ldam')
-    self.assertEqual(_differences('ldam,pal')['objective.loss'], 'ldam')
+    self.assertIn('cosface', _differences('pal')['methods.loss'])
+    self.assertEqual(_differences('pal,ldam')['methods.loss'], 'ldam')
+    self.assertEqual(_differences('ldam,pal')['methods.loss'], 'ldam')
 
   @parameterized.parameters(
     ('ldam,vs', "'ldam' and 'vs' cannot be combined: both choose"),
     ('sam,imbsam', 'both choose optimizer.method'),
-    ('drw,cb', 'both choose objective.weights'),
-    ('mixup,cmo', 'both choose objective.mixing'),
+    ('drw,cb', 'both choose methods.weights'),
+    ('mixup,cmo', 'both choose methods.mixing'),
     ('drs,class_balanced_sampling', 'both choose data.sampler'),
     ('etf,pal', 'both choose model.head'),
     ('ldma', "Did you mean 'ldam'"),
@@ -127,12 +123,12 @@ class WordsTest(parameterized.TestCase):
     }
 
     def rho(words):
-      config = methods.apply(config_lib.Config(), words, found)
+      config = experiment_lib.with_words(experiment_lib.Config(), words, found)
       return config.optimizer.rho
 
     self.assertEqual(
       [rho(w) for w in ('sam', 'sam,drw', 'sam,drw,ldam', 'sam,mixup', 'sgd')],
-      [1.0, 2.0, 3.0, 1.0, config_lib.Config().optimizer.rho],
+      [1.0, 2.0, 3.0, 1.0, experiment_lib.Config().optimizer.rho],
     )
 
   def test_combinations_of_a_comparison(self):
@@ -183,7 +179,7 @@ class CompatibilityTest(parameterized.TestCase):
   )
   def test_pairs_of_words_that_cannot_work(self, words, message):
     with self.assertRaisesRegex(ValueError, message):
-      compatibility.check(_config(words))
+      _compatibility.check(_config(words))
 
   @parameterized.parameters(
     ({'objective__loss': 'ldam', 'model__head': 'linear'}, 'made for cosines'),
@@ -203,12 +199,12 @@ class CompatibilityTest(parameterized.TestCase):
     ({'data__sampler': 'class_aware'}, 'stratify=False'),
     (
       {'objective__weights': 'dwr', 'objective__loss': 'vs'},
-      "objective.weights must be one of .*Did you mean 'drw'",
+      "methods.weights must be one of .*Did you mean 'drw'",
     ),
   )
   def test_fields_that_cannot_work(self, changes, message):
     with self.assertRaisesRegex(ValueError, message):
-      compatibility.check(_config(**changes))
+      _compatibility.check(_config(**changes))
 
   @parameterized.parameters(
     'ppl_cri', 'arb,class_balanced_sampling', 'arb,mixup', 'imbsam,absgd,ldam',
@@ -217,10 +213,10 @@ class CompatibilityTest(parameterized.TestCase):
     'sam,ldam_drw', 'vs,instance_sampling', 'sse_sam,ldam_drw,cmo',
   )  # fmt: skip
   def test_pairs_that_are_published_are_accepted(self, words):
-    compatibility.check(_config(words))
+    _compatibility.check(_config(words))
 
   def test_absgd_without_class_weights_goes_with_a_corrected_prior(self):
-    compatibility.check(_config('vs', objective__weights='absgd(beta=0)'))
+    _compatibility.check(_config('vs', objective__weights='absgd(beta=0)'))
 
   def test_every_pair_of_axes_combines_or_says_why(self):
     words = [
@@ -228,7 +224,7 @@ class CompatibilityTest(parameterized.TestCase):
     ]  # One of each axis.
     for pair in itertools.combinations(words, 2):
       try:
-        compatibility.check(_config(','.join(pair)))
+        _compatibility.check(_config(','.join(pair)))
       except ValueError as error:
         self.assertRegex(str(error), r'(Use|Leave|Pass|both choose)')
 
@@ -241,7 +237,7 @@ class ParametersTest(parameterized.TestCase):
     (' gm_softmax(beta1=-0.1) ', ('gm_softmax', {'beta1': -0.1})),
   )
   def test_parse(self, text, expected):
-    self.assertEqual(specs.parse(text), expected)
+    self.assertEqual(_specs.parse(text), expected)
 
   @parameterized.parameters(
     'ldam(0.3)', 'ldam(max_margin=open("x"))', 'ldam max', '', 'a.b(c=1)',
@@ -249,7 +245,7 @@ class ParametersTest(parameterized.TestCase):
   )  # fmt: skip
   def test_refuses_what_is_no_choice(self, text):
     with self.assertRaisesRegex(ValueError, 'cannot be read'):
-      specs.parse(text)
+      _specs.parse(text)
 
   @parameterized.parameters(
     ('ldamm', "must be one of .*Did you mean 'ldam'"),
@@ -270,8 +266,8 @@ class ParametersTest(parameterized.TestCase):
   )
   def test_refuses_losses(self, text, message):
     with self.assertRaisesRegex(ValueError, message):
-      objective.make_objective(
-        config_lib.Objective(loss=text), timeline.Timeline(_COUNTS, 10, 16)
+      methods.make_objective(
+        experiment_lib.Objective(loss=text), schedules.Timeline(_COUNTS, 10, 16)
       )
 
   @parameterized.parameters(
@@ -280,9 +276,9 @@ class ParametersTest(parameterized.TestCase):
     ({'weights': 'ppw(start=0.9, end=0.5)'}, 'start'),
   )
   def test_refuses_weights(self, fields, message):
-    time = timeline.Timeline(_COUNTS, 10, 16)
+    time = schedules.Timeline(_COUNTS, 10, 16)
     with self.assertRaisesRegex(ValueError, message):
-      found = class_weights.make_reweighting(fields['weights'], time)
+      found = methods.make_reweighting(fields['weights'], time)
       found.weights(100)
 
   @parameterized.parameters(
@@ -293,8 +289,8 @@ class ParametersTest(parameterized.TestCase):
   )
   def test_refuses_mixing(self, text, image_shape, message):
     with self.assertRaisesRegex(ValueError, message):
-      mixing.make_mixing(
-        text, timeline.Timeline(_COUNTS, 10, 16), image_shape=image_shape
+      methods.make_mixing(
+        text, schedules.Timeline(_COUNTS, 10, 16), image_shape=image_shape
       )
 
   @parameterized.parameters(
@@ -302,29 +298,29 @@ class ParametersTest(parameterized.TestCase):
     'absgd(lambda_=1.0)',
   )  # fmt: skip
   def test_refuses_absgd(self, text):
-    time = timeline.Timeline(_COUNTS, 10, 16)
+    time = schedules.Timeline(_COUNTS, 10, 16)
     with self.assertRaisesRegex(ValueError, 'lam|gamma|shares of the run'):
-      class_weights.make_reweighting(text, time)
-      objective.make_objective(config_lib.Objective(weights=text), time)
+      methods.make_reweighting(text, time)
+      methods.make_objective(experiment_lib.Objective(weights=text), time)
 
   @parameterized.parameters('drw(start=160)', 'drw(start=-0.1)', 'ppw(end=2.0)')
   def test_starts_are_shares(self, text):
-    time = timeline.Timeline(_COUNTS, 200, 16)
+    time = schedules.Timeline(_COUNTS, 200, 16)
     with self.assertRaisesRegex(ValueError, '160 of 200 epochs is 0.8'):
-      class_weights.make_reweighting(text, time).weights(0)
+      methods.make_reweighting(text, time).weights(0)
 
   @parameterized.parameters((7, True), (8, False))
   def test_cmo_without_an_epoch_to_mix_in(self, num_epochs, refused):
-    time = timeline.Timeline(_COUNTS, num_epochs, 16)
+    time = schedules.Timeline(_COUNTS, num_epochs, 16)
     with contextlib.ExitStack() as stack:
       if refused:
         stack.enter_context(self.assertRaisesRegex(ValueError, 'idle_epochs=0'))
-      mixing.make_mixing('cmo', time, image_shape=(8, 8, 1))
+      methods.make_mixing('cmo', time, image_shape=(8, 8, 1))
 
   def test_label_smoothing_of_cross_entropy(self):
-    built = objective.make_objective(
-      config_lib.Objective(loss='cross_entropy(label_smoothing=0.2)'),
-      timeline.Timeline(_COUNTS, 10, 16),
+    built = methods.make_objective(
+      experiment_lib.Objective(loss='cross_entropy(label_smoothing=0.2)'),
+      schedules.Timeline(_COUNTS, 10, 16),
     )
     logits = np.array([[2.0, -1.0, 0.5, 0.0]])
     log_p = logits - np.log(np.exp(logits).sum())
@@ -336,10 +332,10 @@ class ParametersTest(parameterized.TestCase):
     )
 
   def test_scale_of_probabilities_is_that_of_the_loss(self):
-    time = timeline.Timeline(_COUNTS, 10, 16)
+    time = schedules.Timeline(_COUNTS, 10, 16)
     scales = {
-      text: objective.make_objective(
-        config_lib.Objective(loss=text), time
+      text: methods.make_objective(
+        experiment_lib.Objective(loss=text), time
       ).logit_scale
       for text in ('ldam', 'ldam(scale=20.0)', 'mm', 'vs', 'sample_margin')
     }
@@ -370,11 +366,13 @@ class RadiusTest(parameterized.TestCase):
     ('i_naturalist2018', 'sam,ldam_drw', (0.05, 0.1, 0.5, 0.5)),
   )
   def test_saddle_longtail_in_steps(self, name, words, radii):
-    config = methods.apply(
-      config_lib.Config(epochs=90.0), words, presets.saddle_longtail(name)
+    config = experiment_lib.with_words(
+      experiment_lib.Config(epochs=90.0),
+      words,
+      _published.saddle_longtail(name),
     )
     steps_per_epoch = 7
-    rho = update_rule.make_radius(
+    rho = _update_rule.make_radius(
       config.optimizer.rho, config.optimizer.rho_schedule, 90 * steps_per_epoch
     )
     # One-based epochs: up to 5, 6 to 60, 61 to 75, above.
@@ -382,14 +380,14 @@ class RadiusTest(parameterized.TestCase):
     for place in (0, steps_per_epoch - 1):
       found = [float(rho(e * steps_per_epoch + place)) for e in epochs]
       np.testing.assert_allclose(found, np.repeat(radii, 2), rtol=1e-5)
-    weights = class_weights.make_reweighting(
-      config.objective.weights, timeline.Timeline(np.array([70, 14]), 90, 12)
+    weights = methods.make_reweighting(
+      config.objective.weights, schedules.Timeline(np.array([70, 14]), 90, 12)
     ).weights
     self.assertEqual(weights(60 * 7 - 1).tolist(), [1, 1])
     self.assertGreater(weights(60 * 7)[1], 1.1)
 
   def test_the_default_steps_are_those_of_the_code_on_cifar(self):
-    rho = update_rule.make_radius(0.5, 'step()', 200)
+    rho = _update_rule.make_radius(0.5, 'step()', 200)
     np.testing.assert_allclose(
       [float(rho(e)) for e in (4, 5, 159, 160, 179, 180)],
       [0.05, 0.1, 0.1, 0.5, 0.5, 0.6],
@@ -397,14 +395,14 @@ class RadiusTest(parameterized.TestCase):
     )
 
   def test_linear(self):
-    rho = update_rule.make_radius(0.4, 'linear(first=0.5, last=1.0)', 11)
+    rho = _update_rule.make_radius(0.4, 'linear(first=0.5, last=1.0)', 11)
     np.testing.assert_allclose(
       [float(rho(c)) for c in (0, 5, 10, 20)], [0.2, 0.3, 0.4, 0.4], rtol=1e-6
     )
 
   def test_constant_stays_a_number(self):
     # The links leave a constant 0 out.
-    self.assertEqual(update_rule.make_radius(0.0, 'constant', 10), 0.0)
+    self.assertEqual(_update_rule.make_radius(0.0, 'constant', 10), 0.0)
 
   @parameterized.parameters(
     'step(factors=(1.0,), starts=(0.5,))',
@@ -417,7 +415,7 @@ class RadiusTest(parameterized.TestCase):
   )
   def test_refuses(self, schedule):
     with self.assertRaisesRegex(ValueError, 'rho_schedule'):
-      update_rule.make_radius(0.1, schedule, 10)
+      _update_rule.make_radius(0.1, schedule, 10)
 
 
 if __name__ == '__main__':

@@ -22,7 +22,7 @@ class Outputs(NamedTuple):
     labels: int ``[N]``.
   """
 
-  features: np.ndarray | None
+  features: Any
   logits: np.ndarray
   labels: np.ndarray
 

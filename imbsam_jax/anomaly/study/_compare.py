@@ -20,6 +20,7 @@ from imbsam_jax import metrics
 from imbsam_jax import training
 from imbsam_jax._runs import console
 from imbsam_jax._runs import fields
+from imbsam_jax._runs import folder as folder_lib
 from imbsam_jax._runs import origin
 from imbsam_jax._runs import statistics
 from imbsam_jax.anomaly.study import _config
@@ -125,7 +126,7 @@ def _cell(
   done: dict[str, list[dict[str, Any]]] = {}
   missing: dict[str, _config.Config] = {}
   for word, config in {FOREST: first, **configs}.items():
-    found = folder.read_summary(folder / word, config)
+    found = folder_lib.read_summary(folder / word, config)
     if found and len(found['runs']) == num_seeds:
       done[word] = found['runs']
     else:
@@ -143,7 +144,7 @@ def _cell(
         runs = [_forest(*pair) for pair in zip(start.parts, seeds, strict=True)]
       else:
         runs = start.fit(config, seeds)
-      folder.claim(folder / word, config)
+      folder_lib.claim(folder / word, config)
       training.write_json(folder / word / 'summary.json', {'runs': runs})
       done[word] = runs
       say(_line(name, ratio, word, runs))
