@@ -65,7 +65,7 @@ def test_what_is_missing_says_what_to_type(tfds_dir):
   with pytest.raises(data.DataError, match='no data set .cifar1000. in TFDS'):
     data.TfdsSource('cifar1000', 'train', data_dir=tfds_dir)
   with pytest.raises(
-    data.DataError, match='not prepared in(.|\n)*data_dir=DIR'
+    data.DataError, match='not prepared in(.|\n)*data_dir=.DIR.'
   ):
     data.TfdsSource('cifar100', 'train', data_dir=tfds_dir)
   with pytest.raises(data.DataError, match='download_and_prepare'):

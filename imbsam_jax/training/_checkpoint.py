@@ -13,6 +13,7 @@ import jax
 import jax.numpy as jnp
 from orbax.checkpoint import v1 as ocp
 
+from imbsam_jax import _checks
 from imbsam_jax import _errors
 from imbsam_jax.training import _checkpoint_folder
 from imbsam_jax.training import _processes
@@ -63,8 +64,7 @@ class Checkpoints:
     keep_last: int = 1,
     read_only: bool = False,
   ):
-    if keep_last < 1:
-      raise ValueError(f'keep_last must be at least 1, got {keep_last}.')
+    keep_last = _checks.integer('keep_last', keep_last)
     self._folder = _checkpoint_folder.CheckpointFolder(
       directory,
       best_metric=best_metric,
