@@ -36,7 +36,9 @@ def _data(tmp_path):
 
 
 def test_pages_are_up_to_date():
-  for path, text in render.pages(_ROOT).items():
+  pages = render.pages(_ROOT)
+  assert {*(_ROOT / 'results').glob('*.md')} < pages.keys()
+  for path, text in pages.items():
     assert path.read_text() == text, f'{path} is not up to date: make results'
 
 
