@@ -21,7 +21,7 @@ endif
 BIN := $(VENV)/bin
 INSTALLED := $(VENV)/installed
 
-.PHONY: install train test soak faults lint types format clean
+.PHONY: install train test soak faults results lint types format clean
 
 train: $(INSTALLED)
 	@$(BIN)/python -m experiments.compare \
@@ -42,6 +42,11 @@ soak: $(INSTALLED)
 faults: $(INSTALLED)
 	$(BIN)/python -m pytest -n 2 --dist worksteal -q -m faults
 
+# Tables of README.md and results/ from results/data/, and what follows from the
+# address in pyproject.toml.
+results: $(INSTALLED)
+	$(BIN)/python -m results.render
+
 lint: $(INSTALLED)
 	$(BIN)/ruff check .
 	$(BIN)/ruff format --check .
@@ -55,7 +60,8 @@ format: $(INSTALLED)
 
 install: $(INSTALLED)
 
-$(INSTALLED): pyproject.toml constraints.txt
+# The version stands in __init__.py, so that another one is installed anew.
+$(INSTALLED): pyproject.toml constraints.txt imbsam_jax/__init__.py
 	@$(PYTHON) -c 'import sys; assert sys.version_info >= (3, 11), sys.version' \
 	  || (echo "Python 3.11 or newer is needed: make PYTHON=python3.12 ..."; exit 1)
 	@echo "setting up $(VENV) with the packages of pyproject.toml (a few minutes, once)"

@@ -1,0 +1,129 @@
+# Copyright 2026 The imbsam_jax Authors.
+# SPDX-License-Identifier: Apache-2.0
+"""Writes the generated blocks of README.md and of the pages in this folder.
+
+  python -m results.render
+
+A block lies between a comment that says what it is and ``<!-- end -->``; what
+stands between them is replaced:
+
+  <!-- table: digits_lt.json -->             the table that `compare` prints
+  <!-- table: words.json links=sgd,imbsam --> methods in rows, one column a link
+  <!-- finding: digits_lt.json -->           the sentence under it
+  <!-- address: badge -->                    empty while pyproject.toml has no
+  <!-- address: install -->                  address in [tool.imbsam_jax]
+
+The JSON files are in ``results/data/``: each is a ``comparison.json``, as
+`compare` writes it.
+"""
+
+from collections.abc import Mapping
+import json
+import pathlib
+import re
+import tomllib
+from typing import Any
+
+from experiments import comparison
+
+ROOT = pathlib.Path(__file__).resolve().parents[1]
+
+_BLOCK = re.compile(
+  r'(?P<start><!-- (?P<kind>\w+): (?P<name>\S+)'
+  r'(?: links=(?P<links>\S+))? -->\n)'
+  r'(?:(?!<!-- ).)*'
+  r'(?P<end><!-- end -->)',
+  re.DOTALL,
+)
+
+
+def main() -> None:
+  """Writes the pages that are not up to date, and names them."""
+  for path, text in pages(ROOT).items():
+    if path.read_text() != text:
+      path.write_text(text)
+      print(path.relative_to(ROOT))
+
+
+def pages(root: pathlib.Path) -> dict[pathlib.Path, str]:
+  """What the pages of a source tree should contain.
+
+  Args:
+    root: The folder with ``pyproject.toml``, ``README.md`` and ``results/``.
+
+  Returns:
+    The text of each page, by path.
+  """
+  project = tomllib.loads((root / 'pyproject.toml').read_text())
+  address = project['tool']['imbsam_jax']['address']
+  paths = [root / 'README.md', *sorted((root / 'results').glob('*.md'))]
+  return {
+    path: render(path.read_text(), root / 'results' / 'data', address)
+    for path in paths
+  }
+
+
+def render(text: str, data: pathlib.Path, address: str) -> str:
+  """Replaces the content of every generated block of a page.
+
+  Args:
+    text: The page.
+    data: The folder of the JSON files.
+    address: The address of the project; may be empty.
+
+  Returns:
+    The page with up-to-date blocks.
+
+  Raises:
+    ValueError: A comment is neither the start of a block of a known kind nor
+      its end, so that the block would silently stay as it is.
+  """
+
+  def replace(block: re.Match[str]) -> str:
+    name = block['name']
+    if block['kind'] == 'address':
+      content = _address(name, address)
+    elif block['kind'] in ('table', 'finding'):
+      comparison_json = json.loads((data / name).read_text())
+      links = block['links'].split(',') if block['links'] else []
+      content = _comparison(block['kind'], comparison_json, links)
+    else:
+      raise ValueError(
+        f'a block is a table, a finding or an address, got {block["start"]!r}.'
+      )
+    return block['start'] + (content and f'\n{content}\n\n') + block['end']
+
+  left_over = re.search(r'<!--.*', _BLOCK.sub('', text))
+  if left_over:
+    raise ValueError(
+      f'{left_over[0]!r} is not a block with an <!-- end --> of its own; '
+      'results/render.py says what blocks look like.'
+    )
+  return _BLOCK.sub(replace, text)
+
+
+def _comparison(kind: str, content: Mapping[str, Any], links: list[str]) -> str:
+  if kind == 'finding':
+    return comparison.finding(content)
+  if links:
+    return comparison.table_by_link(content, links)
+  return comparison.table(content)
+
+
+def _address(name: str, address: str) -> str:
+  """The text that depends on the address of the project."""
+  texts = {
+    'badge': '[![tests]({0}/actions/workflows/tests.yml/badge.svg)]'
+    '({0}/actions/workflows/tests.yml)',
+    'install': 'Without a clone, the package and everything that its programs '
+    "need:\n\n```\npip install 'imbsam_jax[train] @ git+{0}'\n```",
+  }
+  if name not in texts:
+    raise ValueError(
+      f'an address is shown as {" or ".join(texts)}, got {name!r}.'
+    )
+  return texts[name].format(address.rstrip('/')) if address else ''
+
+
+if __name__ == '__main__':
+  main()

@@ -1,0 +1,117 @@
+# Copyright 2026 The imbsam_jax Authors.
+# SPDX-License-Identifier: Apache-2.0
+"""The generated parts of pages are what their sources say."""
+
+import json
+import pathlib
+import re
+
+import pytest
+
+from results import render
+
+_ROOT = pathlib.Path(__file__).parents[1]
+
+
+def _metric(mean):
+  return {'mean': mean, 'std': 0.01, 'runs': 2}
+
+
+def _method(tail):
+  names = ('top1', 'balanced', 'many', 'medium', 'few', 'head', 'tail')
+  return {name: _metric(tail) for name in names} | {
+    'cost_sgd_steps': _metric(1.5),
+    'seconds': _metric(2.0),
+  }
+
+
+@pytest.fixture(name='data')
+def _data(tmp_path):
+  content = {
+    'methods': {'sgd': _method(0.5), 'sam': _method(0.625)}
+    | {'sgd+focal': _method(0.25), 'sam+focal': _method(0.75)}
+  }
+  (tmp_path / 'few.json').write_text(json.dumps(content))
+  return tmp_path
+
+
+def test_pages_are_up_to_date():
+  pages = render.pages(_ROOT)
+  assert {*(_ROOT / 'results').glob('*.md')} < pages.keys()
+  for path, text in pages.items():
+    assert path.read_text() == text, f'{path} is not up to date: make results'
+
+
+def test_every_json_is_shown():
+  shown = re.findall(
+    r'<!-- table: (\S+)',
+    ''.join(path.read_text() for path in (_ROOT / 'results').glob('*.md')),
+  )
+  files = [path.name for path in (_ROOT / 'results' / 'data').glob('*')]
+  assert sorted(set(shown)) == sorted(files)
+
+
+def test_table_replaces_what_stands_there(data):
+  page = 'a\n<!-- table: few.json -->\nold\n\n| x |\n<!-- end -->\nb\n'
+  text = render.render(page, data, '')
+  assert text.startswith('a\n<!-- table: few.json -->\n\n| accuracy, %')
+  assert re.search(r'^\| sam +\| +62\.5 \+- 1\.0 \|', text, re.MULTILINE)
+  assert text.endswith(' |\n\n<!-- end -->\nb\n')
+  assert 'old' not in text
+  assert render.render(text, data, '') == text
+
+
+def test_links_are_columns(data):
+  page = '<!-- table: few.json links=sgd,sam -->\n<!-- end -->'
+  rows = render.render(page, data, '').splitlines()
+  assert [row.split('|')[1].strip() for row in rows[4:6]] == ['ce', 'focal']
+  assert 'tail, sam' in rows[2]
+  assert '75.0 +- 1.0' in rows[5]
+
+
+def test_finding_is_a_sentence(data):
+  page = '<!-- finding: few.json -->\n<!-- end -->'
+  assert 'sam+focal is best with 75.0 +- 1.0 %, +25.0 points' in render.render(
+    page, data, ''
+  )
+
+
+@pytest.mark.parametrize(
+  'page',
+  [
+    '<!-- tabel: few.json -->\n<!-- end -->',
+    '<!-- table: few.json -->\nno end',
+    '<!-- table: few.json -->\n<!-- table: few.json -->\n<!-- end -->',
+    '<!-- table few.json -->\n<!-- end -->',
+    'no start\n<!-- end -->',
+    '<!-- address: telephone -->\n<!-- end -->',
+  ],
+)
+def test_what_is_no_block_is_refused(page, data):
+  with pytest.raises(ValueError, match='block|shown as'):
+    render.render(page, data, 'ADDRESS')
+
+
+def _copy_with_address(folder, address):
+  project = (_ROOT / 'pyproject.toml').read_text()
+  (folder / 'results').mkdir()
+  (folder / 'results' / 'data').symlink_to(_ROOT / 'results' / 'data')
+  (folder / 'pyproject.toml').write_text(
+    re.sub(r'^address = ".*"$', f'address = "{address}"', project, flags=re.M)
+  )
+  (folder / 'README.md').write_text((_ROOT / 'README.md').read_text())
+  (text,) = render.pages(folder).values()
+  return text
+
+
+def test_address_brings_badge_and_install_line(tmp_path):
+  text = _copy_with_address(tmp_path, 'ADDRESS/')
+  assert '(ADDRESS/actions/workflows/tests.yml/badge.svg)' in text
+  assert "pip install 'imbsam_jax[train] @ git+ADDRESS'" in text
+
+
+def test_without_address_there_is_neither(tmp_path):
+  text = _copy_with_address(tmp_path, '')
+  assert 'badge.svg' not in text
+  assert 'git+' not in text
+  assert '<!-- address: badge -->\n<!-- end -->' in text
