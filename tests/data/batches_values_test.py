@@ -179,6 +179,9 @@ class SizesTest(parameterized.TestCase):
     (dict(num_tail=[0], num_sizes=5), (0,)),
     # Seven values: the cheapest six are the default.
     (dict(num_tail=[0, 1, 2, 3, 4, 5, 9, 9]), (0, 1, 2, 3, 5, 9)),
+    # Tail rows cost two passes: at one it were 4 and 9, at three 2, 3 and 7.
+    (dict(num_tail=[0, 0, 1, 4, 5, 6, 9], num_sizes=2), (1, 9)),
+    (dict(num_tail=[3, 6, 7, 7], num_sizes=2), (2, 6, 7)),
     # 1 and 4 are filled up to 4 anyway.
     (dict(num_tail=[1, 4, 8], num_sizes=2, row_multiple=4), (0, 4, 8)),
   )

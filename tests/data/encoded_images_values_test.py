@@ -2,6 +2,7 @@
 # SPDX-License-Identifier: Apache-2.0
 """Where large images are cut, by number; which draws decide what."""
 
+import contextlib
 import io
 import math
 
@@ -59,6 +60,26 @@ class _Draws:
     return self._draws.pop(0)
 
 
+@contextlib.contextmanager
+def _draft_scales():
+  """By how much each JPEG is decoded smaller."""
+  scales = []
+
+  class Jpeg(JpegImagePlugin.JpegImageFile):
+    def draft(self, mode, size):
+      full = self.size[0]
+      found = super().draft(mode, size)
+      scales.append(round(full / self.size[0]))
+      return found
+
+  kept = Image.OPEN['JPEG']
+  Image.register_open('JPEG', Jpeg, kept[1])
+  try:
+    yield scales
+  finally:
+    Image.register_open('JPEG', *kept)
+
+
 class EvaluationTest(parameterized.TestCase):
   # The side that is not resized: (67 - 56) / 2 = 5.5 is rounded to 6, 4.5 to 4
   # (half to even, as by torchvision).
@@ -103,23 +124,21 @@ class EvaluationTest(parameterized.TestCase):
   def test_jpegs_are_decoded_at_the_smallest_scale_that_is_enough(
     self, side, scale
   ):
-    scales = []
-
-    class Jpeg(JpegImagePlugin.JpegImageFile):
-      def draft(self, mode, size):
-        found = super().draft(mode, size)
-        scales.append(round(side / self.size[0]))
-        return found
-
-    content = _content(np.full((side, side, 3), 90), 'JPEG')
-    kept = Image.OPEN['JPEG']
-    Image.register_open('JPEG', Jpeg, kept[1])
-    try:
-      image = _encoded(content, size=56)[0]
-    finally:
-      Image.register_open('JPEG', *kept)
+    images = _encoded(_content(np.full((side, side, 3), 90), 'JPEG'), size=56)
+    with _draft_scales() as scales:
+      image = images[0]
     self.assertEqual(scales, [scale])
     np.testing.assert_array_equal(image, 90)
+
+  # 8 pixels out of 64 need 2 * 8 * 64 / 64 = 16 of 64, out of 63 need 16.3.
+  @parameterized.parameters(
+    ((0, 0, 64, 64), 4), ((0, 0, 63, 64), 2), ((0, 0, 64, 63), 2)
+  )
+  def test_crops_need_as_many_pixels(self, box, scale):
+    images = _encoded(_content(np.full((64, 64, 3), 90), 'JPEG'), size=8)
+    with _draft_scales() as scales:
+      images._load(0, lambda size: box)
+    self.assertEqual(scales, [scale])
 
 
 class RandomCropsTest(parameterized.TestCase):
@@ -193,6 +212,8 @@ class RandomCropsTest(parameterized.TestCase):
   @parameterized.parameters(
     ((400, 10), (193, 0, 206, 10)),  # round(13.3) wide, at 193.5.
     ((10, 400), (0, 193, 10, 206)),
+    ((400, 11), (192, 0, 207, 11)),  # round(14.7) wide, at 192.5.
+    ((11, 400), (0, 192, 11, 207)),
     ((40, 30), (0, 0, 40, 30)),
     ((41, 30), (0, 0, 40, 30)),
     ((43, 30), (1, 0, 41, 30)),

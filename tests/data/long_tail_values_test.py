@@ -51,6 +51,9 @@ class CountsTest(parameterized.TestCase):
       data.long_tail_class_counts(4, 50, 50.01, profile=profile)
 
   def test_only_rounding_is_forgiven(self):
+    # Powers of 49 fall short of 98 / 49 in floating point.
+    counts = data.long_tail_class_counts(7, 98, 49)
+    np.testing.assert_array_equal(counts, [98, 51, 26, 14, 7, 3, 2])
     # A millionth below 10 is not 10.
     counts = data.long_tail_class_counts(2, 100, 100 / (10 - 1e-6))
     np.testing.assert_array_equal(counts, [100, 9])

@@ -62,14 +62,16 @@ class CurveTest(absltest.TestCase):
     )
 
   def test_deviation_is_that_of_a_sample(self):
-    values = np.array([[0.2, 0.5, 0.7], [0.6, np.nan, 0.9]])
+    values = np.array(
+      [[0.2, 0.5, 0.7], [0.6, np.nan, 0.9], [np.nan, np.nan, 0.8]]
+    )
     curve = _frequency_curves.curve_of(
       np.array([9, 3, 1]), values, [np.array([k]) for k in range(3)]
     )
     np.testing.assert_allclose(curve.mean, [0.4, 0.5, 0.8])
-    # Half the squared difference is the variance; one run alone has none.
+    # Over the runs that know it, less one; a single one has none.
     np.testing.assert_allclose(
-      curve.std, [0.4 / math.sqrt(2), 0, 0.2 / math.sqrt(2)], atol=1e-12
+      curve.std, [math.sqrt(0.08), 0, math.sqrt(0.02 / 2)], atol=1e-12
     )
 
   def test_what_no_run_knows_is_no_point(self):
