@@ -134,17 +134,49 @@ class SplitTest(parameterized.TestCase):
     np.testing.assert_array_equal(rows['image'][:, 0], [0, 0, 4, 1])
     np.testing.assert_array_equal(tail['image'][:, 0], [0, 4])
 
-  def test_some_class_must_be_in_one_group_only(self):
+  def test_a_process_has_its_part_of_each_group(self):
+    examples = _EXAMPLES._replace(images=_EXAMPLES.images + 1)
+    # Of 4 head rows, two of them fillers, and of 2 tail rows.
+    for index, head_images, tail_images in (
+      (0, [3, 1, 0, 0], [4, 0]),
+      (1, [0, 0, 0, 0], [0, 4]),
+    ):
+      (head, tail), _, _ = data.split_batches(
+        _ORDER,
+        examples,
+        _CLASS_WEIGHTS,
+        tail_sizes=(0, 2),
+        row_multiple=2,
+        part=data.Part(index, 2),
+      )[1]
+      np.testing.assert_array_equal(head['image'][:, 0], head_images)
+      np.testing.assert_array_equal(tail['image'][:, 0], tail_images)
+
+  def test_a_process_has_whole_pairs(self):
+    batch = data.paired_batches(
+      _ORDER,
+      _order(([0, 1, 2, 3], [1] * 4)),
+      _EXAMPLES._replace(images=_EXAMPLES.images + 1),
+      _CLASS_WEIGHTS,
+      part=data.Part(1, 2),
+    )[0]
+    np.testing.assert_array_equal(
+      batch.rows['image'][:, 0], [0, 0, 0, 0, 3, 3, 2, 4]
+    )
+
+  def test_no_class_is_in_both_groups(self):
     for weights in (
       np.ones((1, 3)),
       np.ones((3, 3)),
-      np.array([[1, 1], [0, 1]]),
+      np.array([[1, 1, 1], [0, 0, 1]]),
+      np.array([[1, 0, 0], [1, 0, 1]]),
     ):
       for make in (data.split_batches, data.tail_only_batches):
         with self.assertRaisesRegex(ValueError, 'two groups head and tail'):
           make(_ORDER, _EXAMPLES, weights)
-    # One without a weight is not in both.
-    data.split_batches(_ORDER, _EXAMPLES, np.array([[1, 0, 0], [0, 0, 1]]))
+    # A class may have no weight, and a group no class.
+    for weights in ([[1, 0, 0], [0, 0, 1]], [[1, 1, 1], [0, 0, 0]]):
+      data.split_batches(_ORDER, _EXAMPLES, np.array(weights))
 
 
 class SizesTest(parameterized.TestCase):

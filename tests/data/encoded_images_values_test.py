@@ -81,8 +81,8 @@ def _draft_scales():
 
 
 class EvaluationTest(parameterized.TestCase):
-  # The side that is not resized: (67 - 56) / 2 = 5.5 is rounded to 6, 4.5 to 4
-  # (half to even, as by torchvision).
+  # Of a shorter side of 64 nothing is resized, and a margin of 8 is left; of 67
+  # it is 11, of which half is rounded to 6, and of 65 to 4: as by torchvision.
   @parameterized.parameters(
     (64, 0), (65, 0), (66, 1), (67, 2), (69, 2), (71, 4)
   )
@@ -103,7 +103,7 @@ class EvaluationTest(parameterized.TestCase):
     np.testing.assert_allclose(
       box, (14 * 403 / 85, 4 * 300 / 64, 70 * 403 / 85, 60 * 300 / 64)
     )
-    # Of 172 columns to 64 / 128: 86. Each pixel stands for two.
+    # 64 / 128 of 173 columns: 86.5, which is 86. A pixel stands for two.
     ramp = _encoded(_content(_ramp(128, 173)), size=56)[0].astype(float)
     columns = (15 + np.arange(56) + 0.5) * 173 / 86 - 0.5
     np.testing.assert_allclose(ramp[30, :, 0], columns, atol=0.51)
