@@ -25,8 +25,11 @@ def long_tail_class_counts(
 
   .. math::
     n_i = \lfloor n_{max} \, f^{-i/(C-1)} \rfloor \quad (exp), \qquad
-    n_i = n_{max} \text{ for } i < C/2, \text{ else }
+    n_i = n_{max} \text{ for } i < \lfloor C/2 \rfloor, \text{ else }
       \lfloor n_{max} / f \rfloor \quad (step).
+
+  The middle one of an odd number of classes is rare, as half of them, rounded
+  down, are frequent in the codes of the literature. A single class has n_max.
 
   >>> long_tail_class_counts(10, 5000, 100).tolist()
   [5000, 2997, 1796, 1077, 645, 387, 232, 139, 83, 50]
