@@ -24,7 +24,7 @@ import re
 import tomllib
 from typing import Any
 
-from experiments import comparison
+from imbsam_jax import experiment
 
 ROOT = pathlib.Path(__file__).resolve().parents[1]
 
@@ -104,10 +104,10 @@ def render(text: str, data: pathlib.Path, address: str) -> str:
 
 def _comparison(kind: str, content: Mapping[str, Any], links: list[str]) -> str:
   if kind == 'finding':
-    return comparison.finding(content)
+    return experiment.finding(content)
   if links:
-    return comparison.table_by_link(content, links)
-  return comparison.table(content)
+    return experiment.comparison_table_by_link(content, links)
+  return experiment.comparison_table(content)
 
 
 def _address(name: str, address: str) -> str:

@@ -284,9 +284,7 @@ def _as_flags(text: str, values: Any, program: Any) -> str:
       flag = f'--config.{name}'  # Of the program that trained the run.
     else:
       return match[0]
-    if value and value[1] not in '\'"':
-      value = '=' + shlex.quote(value[1:])
-    return flag + value
+    return flag + ('=' + shlex.quote(value[1:].strip('\'"')) if value else '')
 
   return re.sub(r'`(?P<name>[a-z_0-9.]+)(?P<value>=[^`]+)?`', as_flag, text)
 
