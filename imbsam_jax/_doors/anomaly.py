@@ -13,7 +13,7 @@ import pathlib
 
 from absl import flags
 
-from imbsam_jax._doors import door
+from imbsam_jax._doors import calls
 
 RECIPES = 'imbsam_jax.anomaly.study.recipes'
 CONFIG_HELP = 'Recipe, or configuration file, and method word: NAME:WORD.'
@@ -24,7 +24,7 @@ def define(values: flags.FlagValues) -> None:
   flags.DEFINE_string('workdir', None, 'Folder of the run.', flag_values=values)
 
 
-def main(call: door.Call) -> None:
+def main(call: calls.Call) -> None:
   """Reads, splits, fits, tests, writes, prints."""
   from imbsam_jax import experiment as experiment_lib
   from imbsam_jax._runs import console

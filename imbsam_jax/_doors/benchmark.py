@@ -15,7 +15,7 @@ import pathlib
 
 from absl import flags
 
-from imbsam_jax._doors import door
+from imbsam_jax._doors import calls
 
 
 def define(values: flags.FlagValues) -> None:
@@ -38,7 +38,7 @@ def define(values: flags.FlagValues) -> None:
   )
 
 
-def main(call: door.Call) -> None:
+def main(call: calls.Call) -> None:
   """Measures, prints the table, writes the file."""
   import jax
 

@@ -15,7 +15,7 @@ import pathlib
 
 from absl import flags
 
-from imbsam_jax._doors import door
+from imbsam_jax._doors import calls
 from imbsam_jax._doors import evaluate
 
 
@@ -34,7 +34,7 @@ def define(values: flags.FlagValues) -> None:
   evaluate.define_checkpoint(values)
 
 
-def main(call: door.Call) -> None:
+def main(call: calls.Call) -> None:
   """Restores, fits, chooses, prints."""
   from imbsam_jax import experiment as experiment_lib
   from imbsam_jax import training

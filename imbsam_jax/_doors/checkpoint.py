@@ -13,7 +13,7 @@ import pathlib
 
 from absl import flags
 
-from imbsam_jax._doors import door
+from imbsam_jax._doors import calls
 
 POSITIONAL = True
 
@@ -28,7 +28,7 @@ def define(values: flags.FlagValues) -> None:
   )
 
 
-def main(call: door.Call) -> None:
+def main(call: calls.Call) -> None:
   """Looks, prints."""
   from imbsam_jax import _errors
   from imbsam_jax import training

@@ -19,7 +19,7 @@ from typing import Any
 
 from absl import flags
 
-from imbsam_jax._doors import door
+from imbsam_jax._doors import calls
 
 RECIPES = 'imbsam_jax.experiment.recipes'
 CONFIG_HELP = 'Recipe or configuration file, no word.'
@@ -61,7 +61,7 @@ def define(values: flags.FlagValues) -> None:
   )
 
 
-def main(call: door.Call) -> None:
+def main(call: calls.Call) -> None:
   """Runs what is missing, then writes and prints the comparison."""
   from imbsam_jax import experiment as experiment_lib
   from imbsam_jax import methods
@@ -95,7 +95,7 @@ def main(call: door.Call) -> None:
   )
 
 
-def _configs(call: door.Call, words: list[str]) -> dict[str, Any]:
+def _configs(call: calls.Call, words: list[str]) -> dict[str, Any]:
   """The configuration of every word, with the same fields."""
   from imbsam_jax._doors import configs
   from imbsam_jax.experiment import recipes

@@ -20,7 +20,7 @@ from typing import Any
 
 from absl import flags
 
-from imbsam_jax._doors import door
+from imbsam_jax._doors import calls
 
 RECIPES = 'imbsam_jax.anomaly.study.recipes'
 CONFIG_HELP = 'Recipe or configuration file, no word.'
@@ -53,7 +53,7 @@ def define(values: flags.FlagValues) -> None:
   )
 
 
-def main(call: door.Call) -> None:
+def main(call: calls.Call) -> None:
   """Fits what is missing, then writes and prints the comparison."""
   from imbsam_jax import experiment as experiment_lib
   from imbsam_jax._doors import configs as configs_lib

@@ -13,7 +13,7 @@ from absl import flags
 from ml_collections import config_flags
 
 from imbsam_jax import _errors
-from imbsam_jax._doors import door
+from imbsam_jax._doors import calls
 from imbsam_jax._runs import fields
 from imbsam_jax._runs import recipes as recipes_lib
 
@@ -104,7 +104,7 @@ def overrides(values: flags.FlagValues) -> dict[str, Any]:
 
 
 def of_word(
-  call: door.Call, word: str, recipes: Any, reserved: Mapping[str, str]
+  call: calls.Call, word: str, recipes: Any, reserved: Mapping[str, str]
 ) -> Any:
   """The configuration of a method word, with fields of the command line.
 

@@ -24,12 +24,13 @@ import sys
 import time
 import traceback
 from typing import Any
-from typing import NamedTuple
 from typing import NoReturn
 import warnings
 
 from absl import flags
 from absl import logging
+
+from imbsam_jax._doors import calls
 
 PROGRAMS = (
   'train',
@@ -47,29 +48,6 @@ _AGAIN = 'The same command again goes on from there.'
 _LAST_WORDS = 3.0
 # The number of this process, if there are several.
 _process: int | None = None
-
-
-class Call(NamedTuple):
-  """A program with what was typed.
-
-  Attributes:
-    flags: Values of its flags.
-    arguments: What are no flags.
-    config: Its configuration, fields of the command line included; None if it
-      takes none.
-    source: The recipe or file of the configuration.
-    words: Its method words, or None.
-    overrides: The fields of the command line.
-    command: What was typed.
-  """
-
-  flags: Any
-  arguments: list[str]
-  config: Any
-  source: str
-  words: str | None
-  overrides: dict[str, Any]
-  command: str
 
 
 def run(name: str | None = None, called: str | None = None) -> NoReturn:
@@ -188,7 +166,7 @@ def _main(
       f'unexpected argument {others[0]!r}; flags begin with --'
     )
   command = ' '.join([called, *map(shlex.quote, arguments)])
-  call = Call(values, others, config, source, words, overrides, command)
+  call = calls.Call(values, others, config, source, words, overrides, command)
   # Where there is something to save, `signals.deferred` takes its place.
   with signals.leaving(_AGAIN):
     program.main(call)

@@ -7,6 +7,7 @@ python -m imbsam_jax evaluate --workdir=runs/imbsam --split=test
 
 from absl import flags
 
+from imbsam_jax._doors import calls
 from imbsam_jax._doors import door
 from imbsam_jax._doors import processes
 
@@ -41,7 +42,7 @@ def define_checkpoint(values: flags.FlagValues) -> None:
   )
 
 
-def main(call: door.Call) -> None:
+def main(call: calls.Call) -> None:
   """Restores, predicts, prints."""
   from imbsam_jax import experiment as experiment_lib
 

@@ -14,6 +14,7 @@ from typing import Any
 
 from absl import flags
 
+from imbsam_jax._doors import calls
 from imbsam_jax._doors import door
 from imbsam_jax._doors import processes
 
@@ -33,7 +34,7 @@ def define(values: flags.FlagValues) -> None:
   processes.define(values)
 
 
-def main(call: door.Call) -> None:
+def main(call: calls.Call) -> None:
   """Builds, trains, prints."""
   from imbsam_jax import experiment as experiment_lib
   from imbsam_jax import methods
