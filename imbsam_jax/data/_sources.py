@@ -81,13 +81,14 @@ class ArraySource:
         '`images` and `labels` must have one row per example, got '
         f'{rows[0]} and {rows[1]} rows.'
       )
-    labels = _checks.host_labels(labels, None, error=_errors.DataError)
-    if class_names is None:
-      class_names = [str(c) for c in np.arange(labels.max() + 1)]
-    self.class_names: Sequence[str] = list(class_names)
     self.labels = _checks.host_labels(
-      labels, len(self.class_names), error=_errors.DataError
+      labels,
+      None if class_names is None else len(class_names),
+      error=_errors.DataError,
     )
+    if class_names is None:
+      class_names = [str(c) for c in np.arange(self.labels.max() + 1)]
+    self.class_names: Sequence[str] = list(class_names)
     if np.issubdtype(images.dtype, np.floating):
       images = images.astype(np.float32)
       finite = np.isfinite(images.reshape(len(images), -1)).all(axis=1)

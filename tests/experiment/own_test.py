@@ -228,6 +228,14 @@ def test_data_that_are_cut_already_are_taken_as_they_are(sources):
   assert exp.num_train == 45
 
 
+def test_few_test_examples_of_many_classes(sources):
+  images, labels = _arrays((0, 1, 1), 3)
+  exp = experiment.build(
+    _config('sgd'), data=sources._replace(test=(images, labels))
+  )
+  np.testing.assert_array_equal(exp.data.test.labels, [1, 2])
+
+
 @pytest.mark.parametrize(
   ('arguments', 'expected'),
   [
