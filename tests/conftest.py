@@ -2,6 +2,7 @@
 # SPDX-License-Identifier: Apache-2.0
 """Turns the screws for the whole suite."""
 
+import chex
 import jax
 import pytest
 
@@ -10,6 +11,12 @@ jax.config.update('jax_num_cpu_devices', 8)
 # Silent promotions are how bf16 and float64 surprises begin.
 jax.config.update('jax_numpy_rank_promotion', 'raise')
 jax.config.update('jax_numpy_dtype_promotion', 'strict')
+
+
+@pytest.fixture(autouse=True)
+def _traces() -> None:
+  """`chex.assert_max_traces` takes functions for one that look alike."""
+  chex.clear_trace_counter()
 
 
 @pytest.fixture(scope='session')
