@@ -25,6 +25,14 @@ jax.config.update('jax_compilation_cache_dir', programs.CACHE)
 jax.config.update('jax_persistent_cache_min_compile_time_secs', 0.0)
 
 
+@pytest.hookimpl(tryfirst=True)
+def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
+  """Who asks for data sets builds experiments, which takes its time."""
+  for item in items:
+    if 'tfds_dir' in getattr(item, 'fixturenames', ()):
+      item.add_marker('trains')
+
+
 @pytest.fixture(autouse=True)
 def _optimization(request: pytest.FixtureRequest) -> Iterator[None]:
   """Compiles as users do where a test is marked `optimized`.
