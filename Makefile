@@ -21,15 +21,28 @@ endif
 BIN := $(VENV)/bin
 INSTALLED := $(VENV)/installed
 
-.PHONY: install train test soak faults results lint types format clean
+# Both workers share what a file compiles: halves of the list, the rest by turns.
+PYTEST := $(BIN)/python -m pytest -n 2 --dist worksteal -q
+
+.PHONY: install train test test-all quick soak faults release-check results \
+  lint types format clean
 
 train: $(INSTALLED)
 	@$(BIN)/python -m experiments.compare \
 	  --config=experiments/configs/digits_lt.py \
 	  --methods=sgd,sam,imbsam,sse_sam,rsam --seeds=5 --workdir=runs/digits_lt
 
+# What every change must pass: cheap things first.
 test: lint types
-	$(BIN)/python -m pytest -n 2 --dist worksteal -q
+	$(PYTEST) -m "not extended"
+
+# The rest, so that both together are every test once.
+test-all: $(INSTALLED)
+	$(PYTEST) -m extended
+
+# While writing: what neither trains nor starts programs.
+quick: lint
+	$(PYTEST) -m "not extended and not trains"
 
 # Kills a run fifty times at random moments; a failure names its seed, and
 # `make soak SEED=7` repeats it.
@@ -40,7 +53,14 @@ soak: $(INSTALLED)
 
 # The faults that a run must withstand; `pytest -k f7_` is one of them.
 faults: $(INSTALLED)
-	$(BIN)/python -m pytest -n 2 --dist worksteal -q -m faults
+	$(PYTEST) -m faults
+
+# Before a release: the newest packages with other Pythons, and many kills.
+PYTHONS ?= python3.12 python3.13
+release-check: test test-all soak
+	for python in $(PYTHONS); do \
+	  $(MAKE) test PYTHON=$$python || exit 1; \
+	done
 
 # Tables of README.md and results/ from results/data/, and what follows from the
 # address in pyproject.toml.
@@ -71,4 +91,4 @@ $(INSTALLED): pyproject.toml constraints.txt imbsam_jax/__init__.py
 	@touch $@
 
 clean:
-	rm -rf .venv .venv-* runs build *.egg-info
+	rm -rf .venv .venv-* runs build *.egg-info /tmp/imbsam_tests

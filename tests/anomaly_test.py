@@ -13,6 +13,7 @@ import inspect
 import os
 import pickle
 
+import chex
 import jax
 import jax.numpy as jnp
 import numpy as np
@@ -31,7 +32,6 @@ from imbsam_jax import training
 from imbsam_jax.anomaly import _recipe
 from imbsam_jax.anomaly import _training
 from tests import anomaly_witness as witness
-from tests import problems
 
 METHODS = ('sgd', 'sam', 'imbsam', 'sse_sam', 'rsam')
 # One set for all that is trained: what varies beside it is not compiled anew.
@@ -46,16 +46,6 @@ SETTINGS = {
   'pretrain_learning_rate': 0.01,
   'switch': 0.5,
 }
-
-
-@pytest.fixture(scope='module', autouse=True)
-def _quick_compilation():
-  """Most of the time here is the time to compile small programs."""
-  name = 'jax_disable_most_optimizations'
-  before = jax.config.read(name)
-  jax.config.update(name, True)
-  yield
-  jax.config.update(name, before)
 
 
 def _detector(method='sgd', **changes):
@@ -289,7 +279,7 @@ def test_anomaly_weights_are_by_group_unless_told():
     anomaly.anomaly_weights(labels),
     anomaly.anomaly_weights(labels, normalization='group'),
   )
-  traced = problems.jit(anomaly.anomaly_weights)(labels)
+  traced = jax.jit(anomaly.anomaly_weights)(labels)
   np.testing.assert_array_equal(traced, anomaly.anomaly_weights(labels))
 
 
@@ -391,7 +381,7 @@ def _compiled_update(method, norm, normalization, rho, split):
     updates, state = tx.update(grads, state, params, grad_fn=grad_fn)
     return value, gradient, optax.apply_updates(params, updates), state
 
-  return problems.jit(update), tx
+  return jax.jit(update), tx
 
 
 def _step(
@@ -998,8 +988,7 @@ def test_a_step_that_is_not_finite_is_skipped():
   np.testing.assert_array_equal(history['skipped'].sum(axis=1), [2])
   np.testing.assert_array_equal(history['skipped'], np.isnan(history['loss']))
   assert not history['exhausted'].any()
-  for leaf in jax.tree.leaves(trained):
-    assert np.isfinite(leaf).all()
+  chex.assert_tree_all_finite(trained)
 
 
 def test_save_and_load_without_batch_norm(table, other_fitted, tmp_path):
@@ -1273,8 +1262,7 @@ def test_orders_differ_by_every_word():
 
 
 def _assert_finite(detector, rows):
-  for leaf in _arrays(detector.fitted_):
-    assert np.isfinite(leaf).all()
+  chex.assert_tree_all_finite(_arrays(detector.fitted_))
   scores = detector.decision_function(rows)
   assert scores.shape == (len(rows),)
   assert np.isfinite(scores).all() and (scores >= 0).all()

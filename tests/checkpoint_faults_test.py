@@ -23,6 +23,7 @@ import warnings
 
 from absl.testing import absltest
 from absl.testing import parameterized
+import chex
 import jax.numpy as jnp
 import numpy as np
 from orbax.checkpoint import v1 as ocp
@@ -167,7 +168,7 @@ class _WithSteps(parameterized.TestCase):
   def assert_restores(self, folder, step):
     with _open(folder, read_only=True) as checkpoints:
       state, seconds = checkpoints.restore(_state(0))
-    tiny.assert_equal(state, _state(step))
+    chex.assert_trees_all_equal(state, _state(step))
     self.assertEqual(seconds, step / 2)
 
 
@@ -386,7 +387,7 @@ class F2KillTest(_WithSteps):
         json.loads((workdir / 'lock').read_text())['pid'], os.getpid()
       )
       state, _ = checkpoints.restore(_state(0))
-      tiny.assert_equal(state, _state(expected[0]))
+      chex.assert_trees_all_equal(state, _state(expected[0]))
     self.assertFalse((workdir / 'lock').exists())
 
 
@@ -454,7 +455,7 @@ class F5DamagedFileTest(_WithSteps):
         training.CheckpointError, f'step 9 in .* is damaged: {message}'
       ):
         checkpoints.restore(_state(0), 9)
-    tiny.assert_equal(state, _state(6))
+    chex.assert_trees_all_equal(state, _state(6))
     self.assertEqual(seconds, 3.0)
     # Who only reads leaves everything as it is.
     self.assertEqual(_on_disk(folder), before)
@@ -780,7 +781,7 @@ class WithoutManifestsTest(absltest.TestCase):
       self.assertEqual(checkpoints.best_step, 3)
       with self.assertWarnsRegex(UserWarning, 'step 6 is restored unchecked'):
         state, seconds = checkpoints.restore(_state(0))
-    tiny.assert_equal(state, _state(6))
+    chex.assert_trees_all_equal(state, _state(6))
     self.assertEqual(seconds, 3.0)
     self.assertEqual(_on_disk(self.folder), ['3', '6'])
     reports = training.inspect_checkpoints(self.folder)
@@ -888,6 +889,7 @@ class F16LockTest(absltest.TestCase):
           pass
 
 
+@pytest.mark.extended
 @pytest.mark.faults
 class ProgramsTest(absltest.TestCase):
   def test_f5_f16_run_falls_back_locks_and_ends_the_same(self):

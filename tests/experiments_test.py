@@ -8,6 +8,7 @@ import re
 import subprocess
 import sys
 
+import chex
 import jax
 import numpy as np
 import pytest
@@ -20,7 +21,6 @@ from imbsam_jax._runs import folder as folder_lib
 from imbsam_jax._runs import statistics
 from imbsam_jax.experiment.recipes import digits_lt
 from tests import programs
-from tests import tiny_training as tiny
 
 _ROOT = pathlib.Path(__file__).parents[1]
 _DIGITS = 'experiments/configs/digits_lt.py'
@@ -130,6 +130,7 @@ def test_sha256_is_that_of_the_checkpoint(trained, tfds_dir):
   assert training.params_sha256(state.params) == summary['params_sha256']
 
 
+@pytest.mark.extended
 def test_config_json_repeats_the_run(trained, folder):
   workdir, _ = trained
   again = folder / 'again'
@@ -264,6 +265,7 @@ def test_finding_says_so_if_nothing_helps():
   assert 'Over all classes sgd is best with 80.0 +- 1.0 % balanced' in text
 
 
+@pytest.mark.extended
 def test_compare_by_update_rule(tmp_path, tfds_dir):
   arguments = [
     f'--config={_DIGITS}', '--methods=ce,vs', '--links=sgd,rsam', '--seeds=1',
@@ -348,7 +350,9 @@ def _logits(experiment, state, examples):
   return logits.astype(np.float64), examples.labels
 
 
-@pytest.mark.parametrize('words', ['ldam_drw', 'pal'])
+@pytest.mark.parametrize(
+  'words', ['pal', pytest.param('ldam_drw', marks=pytest.mark.extended)]
+)
 def test_calibrate_on_cosines(words, tfds_dir):
   experiment = experiment_lib.build(_config(tfds_dir, words))
   found = experiment_lib.calibrate(
@@ -511,6 +515,34 @@ def test_every_word_is_in_a_combination():
 
 
 @pytest.mark.parametrize('words', _COMBINATIONS)
+def test_every_method_can_be_traced(words, tfds_dir):
+  experiment = experiment_lib.build(_config(tfds_dir, words))
+  state = jax.eval_shape(lambda: experiment.init(0))
+  batch = experiment.put(experiment.batches(0)[0])
+  after, metrics = jax.eval_shape(experiment.train_step(0), state, batch)
+  chex.assert_trees_all_equal_shapes_and_dtypes(after, state)
+  assert metrics['loss'].shape == ()
+
+
+# One of each kind: mixing, sampling, class weights, a state of the loss.
+_TRAINED = (
+  'imbsam,balanced_softmax,cmo',
+  'sse_sam,logit_adjustment,instance_sampling',
+  'sgd,mm_ldam,ppw',
+  'sgd,normface,absgd,zero_centroid',
+  'rsam,vs',
+)
+
+
+@pytest.mark.parametrize(
+  'words',
+  [
+    words
+    if words in _TRAINED
+    else pytest.param(words, marks=pytest.mark.extended)
+    for words in _COMBINATIONS
+  ],
+)
 def test_every_method_trains(words, tmp_path, tfds_dir):
   # CMO mixes after its third epoch.
   epochs = 8.0 if 'cmo' in words else 0.3
@@ -521,7 +553,14 @@ def test_every_method_trains(words, tmp_path, tfds_dir):
 
 
 @pytest.mark.parametrize(
-  'word', ['imbsam', 'rsam', 'sam,absgd,ppmix,ldam', 'imbsam,pps,gcl']
+  'word',
+  [
+    'sam,absgd,ppmix,ldam',
+    *(
+      pytest.param(word, marks=pytest.mark.extended)
+      for word in ('imbsam', 'rsam', 'imbsam,pps,gcl')
+    ),
+  ],
 )
 def test_stopped_run_ends_bit_identical(word, tmp_path, tfds_dir, monkeypatch):
   experiment = experiment_lib.build(_config(tfds_dir, word))
@@ -585,8 +624,7 @@ def test_stratified_and_shuffled_both_split_exactly(tfds_dir):
       batch = experiment.put(batches[step])
       state, _ = experiment.train_step(step)(state, batch)
     ends.append(state.params)
-  for x, y in zip(tiny.leaves(ends[0]), tiny.leaves(ends[1]), strict=True):
-    np.testing.assert_allclose(x, y, atol=2e-5)
+  chex.assert_trees_all_close(*ends, rtol=1e-7, atol=2e-5)
 
 
 @pytest.mark.parametrize(

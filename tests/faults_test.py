@@ -96,11 +96,16 @@ def _assert_refused(experiment, seed, folder, expected):
   ('name', 'value'),
   [
     ('data.class_counts', (20,) * 5 + (10,) * 5),
-    ('model.name', 'small_conv_net'),
-    ('optimizer.momentum', 0.5),
-    ('optimizer.method', 'sse_sam'),
-    ('optimizer.threshold', 30),
-    ('optimizer.rho', 0.7),
+    *(
+      pytest.param(*changed, marks=pytest.mark.extended)
+      for changed in (
+        ('model.name', 'small_conv_net'),
+        ('optimizer.momentum', 0.5),
+        ('optimizer.method', 'sse_sam'),
+        ('optimizer.threshold', 30),
+        ('optimizer.rho', 0.7),
+      )
+    ),
   ],
 )
 def test_f7_folder_of_another_configuration(
@@ -124,6 +129,7 @@ def test_f17_another_batch_size(experiment, stopped):
   _assert_refused(other, 0, stopped, 'data.batch_size: 32 there, 64 now')
 
 
+@pytest.mark.extended
 def test_f17_other_devices_are_allowed(whole, stopped, tmp_path):
   folder = tmp_path / 'run'
   shutil.copytree(stopped, folder)
@@ -142,6 +148,7 @@ def test_f17_another_seed(experiment, stopped):
   _assert_refused(experiment, 1, stopped, 'seed: 0 there, 1 now')
 
 
+@pytest.mark.extended
 def test_f17_more_seeds_leave_those_before(experiment, tmp_path):
   configs = {'imbsam': experiment.config}
   seeds = [tmp_path / 'runs' / 'imbsam' / f'seed_{seed}' for seed in (0, 1)]
@@ -321,6 +328,7 @@ def test_f19_corrupt_image_is_named_at_the_start(tmp_path):
     experiment_lib.build(config)
 
 
+@pytest.mark.extended
 def test_f19_corrupt_image_ends_the_program_with_3(tmp_path):
   config = _image_list(tmp_path, _LABELS)
   _cut(tmp_path / '5.jpg')
@@ -363,7 +371,10 @@ def staged(tfds_dir, tmp_path_factory):
   ).summary
 
 
-@pytest.mark.parametrize('step', [6, 12, 18])
+@pytest.mark.parametrize(
+  'step',
+  [12, *(pytest.param(k, marks=pytest.mark.extended) for k in (6, 18))],
+)
 def test_f20_stopped_at_a_boundary(step, staged, tmp_path):
   experiment, whole = staged
   _run_until(step, experiment, tmp_path)
@@ -383,6 +394,7 @@ def test_f20_complete_run_makes_no_step(experiment, whole, tmp_path):
   assert json.loads((folder / 'summary.json').read_text()) == again
 
 
+@pytest.mark.extended
 def test_f21_same_seed_again_whatever_the_threads(
   experiment, whole, tmp_path, monkeypatch
 ):
@@ -403,7 +415,10 @@ def test_f21_same_seed_again_whatever_the_threads(
 # -------------------------------------------------------------------- F22
 
 
-@pytest.mark.parametrize('kept', [1, 30, -1])
+@pytest.mark.parametrize(
+  'kept',
+  [30, *(pytest.param(k, marks=pytest.mark.extended) for k in (1, -1))],
+)
 def test_f22_history_cut_in_a_line(kept, experiment, whole, stopped, tmp_path):
   whole_folder, expected = whole
   history = (whole_folder / 'metrics.jsonl').read_bytes()
@@ -438,7 +453,9 @@ def test_f22_history_cut_before_the_checkpoint(experiment, stopped, tmp_path):
 # -------------------------------------------------------------------- F23
 
 
-@pytest.mark.parametrize('number', [1, 33])
+@pytest.mark.parametrize(
+  'number', [33, pytest.param(1, marks=pytest.mark.extended)]
+)
 def test_f23_test_set_of_any_size_without_some_classes(
   number, experiment, tmp_path
 ):

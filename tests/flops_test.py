@@ -68,7 +68,7 @@ def _weights():
 def _flops(link, build, rows, weights, *, clean_value=False, **kwargs):
   optimizer = optax.chain(link, optax.sgd(0.1, momentum=0.9))
 
-  @problems.jit
+  @jax.jit
   def step(params, state, rows, weights):
     value, grads, grad_fn = build(
       _loss_fn, params, rows, group_weights=weights, **kwargs

@@ -72,7 +72,7 @@ class NNXTest(parameterized.TestCase):
       return loss
 
     loss = step(model, optimizer, *problems.to_jax((batch, weights)))
-    expected_loss, _ = problems.jit(problems.loss_fn)(
+    expected_loss, _ = jax.jit(problems.loss_fn)(
       *problems.to_jax((pure, batch, weights.sum(axis=0)))
     )
     np.testing.assert_allclose(loss, expected_loss, rtol=1e-6)
@@ -95,7 +95,7 @@ class TrainStateTest(parameterized.TestCase):
     link = imbsam_jax.imbsam(0.3)
     f = imbsam_jax.value_and_grad(problems.loss_fn, link)
 
-    @problems.jit
+    @jax.jit
     def step(state, link_state, batch, weights):
       (loss, _), grads, link_state = f(
         state.params, link_state, batch, group_weights=weights
@@ -154,7 +154,7 @@ class OptaxContribTest(parameterized.TestCase):
       (problems.make_batch(), problems.mean_weights())
     )
 
-    @problems.jit
+    @jax.jit
     def run(params):
       def grad_fn(params, group):
         del group  # Their number of the inner step; our group.

@@ -2,8 +2,9 @@
 # SPDX-License-Identifier: Apache-2.0
 """Files and texts that anyone may have written end in our own errors.
 
-Eight readers, 300 cases each. Nothing but the named errors may come out, and
-nothing may be written outside of the test's folder.
+Eight readers, 300 cases each in `make test-all`, 20 in `make test`. Nothing but
+the named errors may come out, and nothing may be written outside of the test's
+folder.
 """
 
 import io
@@ -25,13 +26,33 @@ from imbsam_jax import experiment as experiment_lib
 from imbsam_jax import training
 from imbsam_jax._runs import fields
 
-_SETTINGS = hypothesis.settings(
-  max_examples=300,
-  deadline=None,
-  derandomize=True,
-  database=None,
-  suppress_health_check=list(hypothesis.HealthCheck),
-)
+
+def _cases(strategy):
+  """Of a check of a folder and what is drawn: a few cases, and many."""
+
+  def decorate(check):
+    @pytest.mark.parametrize(
+      'number', [20, pytest.param(300, marks=pytest.mark.extended)]
+    )
+    def test(folder, number):
+      @hypothesis.settings(
+        max_examples=number,
+        deadline=None,
+        derandomize=True,
+        database=None,
+        suppress_health_check=list(hypothesis.HealthCheck),
+      )
+      @hypothesis.given(strategy)
+      def run(drawn):
+        check(folder, drawn)
+
+      run()
+
+    test.__name__ = check.__name__
+    return test
+
+  return decorate
+
 
 # What breaks formats: their own punctuation more often than anything else.
 _NASTY = st.text(
@@ -93,10 +114,7 @@ _LABELS = st.one_of(
 )
 
 
-@_SETTINGS
-@hypothesis.given(
-  st.lists(st.tuples(_PATHS, st.sampled_from([' ', '\t', '']), _LABELS))
-)
+@_cases(st.lists(st.tuples(_PATHS, st.sampled_from([' ', '\t', '']), _LABELS)))
 def test_list_files(folder, lines):
   path = folder / 'list.txt'
   path.write_text('\n'.join(a + b + c for a, b, c in lines), newline='')
@@ -114,8 +132,7 @@ def _npz(**arrays):
   return file.getvalue()
 
 
-@_SETTINGS
-@hypothesis.given(st.data())
+@_cases(st.data())
 def test_npz_tables(folder, draws):
   good = _npz(X=np.arange(12.0).reshape(6, 2), y=np.array([0, 1] * 3))
   path = folder / 'table.npz'
@@ -126,16 +143,18 @@ def test_npz_tables(folder, draws):
     pass
 
 
-@_SETTINGS
-@hypothesis.given(
-  shape=st.lists(st.integers(-(2**40), 2**62), max_size=4),
-  descr=st.sampled_from(
-    ['<f8', '|O', '|V8', '<U99999999', '>i4', 'x', "('<f8', (99999,))"]
-  ),
-  body=st.binary(max_size=64),
-  version=st.sampled_from([(1, 0), (2, 0), (3, 0), (9, 9)]),
+@_cases(
+  st.tuples(
+    st.lists(st.integers(-(2**40), 2**62), max_size=4),
+    st.sampled_from(
+      ['<f8', '|O', '|V8', '<U99999999', '>i4', 'x', "('<f8', (99999,))"]
+    ),
+    st.binary(max_size=64),
+    st.sampled_from([(1, 0), (2, 0), (3, 0), (9, 9)]),
+  )
 )
-def test_npz_headers_that_lie(folder, shape, descr, body, version):
+def test_npz_headers_that_lie(folder, drawn):
+  shape, descr, body, version = drawn
   header = (
     f"{{'descr': '{descr}', 'fortran_order': False, 'shape': {tuple(shape)}}}"
   )
@@ -155,8 +174,7 @@ def test_npz_headers_that_lie(folder, shape, descr, body, version):
     anomaly.DeepSAD.load(path)
 
 
-@_SETTINGS
-@hypothesis.given(
+@_cases(
   st.one_of(
     _NASTY,
     st.lists(st.lists(_LABELS, max_size=4).map(','.join)).map('\n'.join),
@@ -172,8 +190,7 @@ def test_csv_tables(folder, text):
   assert np.isfinite(table.features).all()
 
 
-@_SETTINGS
-@hypothesis.given(st.data())
+@_cases(st.data())
 def test_detector_files(folder, draws):
   header = json.dumps(
     {
@@ -209,8 +226,7 @@ _JSON = st.recursive(
 )
 
 
-@_SETTINGS
-@hypothesis.given(st.data())
+@_cases(st.data())
 def test_manifests(folder, draws):
   checkpoints = folder / 'checkpoints'
   checkpoints.mkdir(exist_ok=True)
@@ -235,8 +251,7 @@ def test_manifests(folder, draws):
       assert found.latest_step is None
 
 
-@_SETTINGS
-@hypothesis.given(st.data())
+@_cases(st.data())
 def test_config_files(folder, draws):
   content = fields.to_json(experiment_lib.Config())
   place = draws.draw(st.sampled_from([*content, 'data.splits', 'data.name']))
@@ -256,8 +271,7 @@ def test_config_files(folder, draws):
     pass
 
 
-@_SETTINGS
-@hypothesis.given(
+@_cases(
   st.one_of(
     _NASTY,
     st.tuples(

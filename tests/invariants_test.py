@@ -193,7 +193,7 @@ class CommonInvariantsTest(parameterized.TestCase):
     link = imbsam_jax.sse_sam(0.2, 0.3)
     params, batch = problems.to_jax(self.params), problems.to_jax(self.batch)
 
-    @problems.jit
+    @jax.jit
     def accumulated(params):
       _, grads, grad_fn = imbsam_jax.gradient_oracle(
         problems.loss_fn,
@@ -229,7 +229,7 @@ class CommonInvariantsTest(parameterized.TestCase):
         lambda x: x.reshape(2, 8, *x.shape[1:]), problems.to_jax(self.batch)
       )
       weights = self.weights.reshape(2, 2, 8).swapaxes(0, 1)
-      run = problems.jit(jax.vmap(one_half, axis_name='data'))
+      run = jax.jit(jax.vmap(one_half, axis_name='data'))
       return run(batch, jnp.asarray(weights))
 
     whole = self._gradient(link)

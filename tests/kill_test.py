@@ -2,7 +2,8 @@
 # SPDX-License-Identifier: Apache-2.0
 """F1: kill -9 at random moments, and the run ends bit for bit the same.
 
-`make soak` does it fifty times; IMBSAM_SOAK_SEED repeats one of its draws.
+Once in `make test` and twenty times in `make test-all`; `make soak` does it
+fifty times. IMBSAM_SOAK_SEED repeats one of its draws.
 """
 
 import os
@@ -29,13 +30,16 @@ def _run(folder, tfds_dir, step=-1, milliseconds=0):
   return programs.run('tests.killed_run', *arguments)
 
 
-def test_f1_killed_at_random_moments(tmp_path, tfds_dir):
+@pytest.mark.parametrize(
+  'num_draws', [1, pytest.param(_KILLS, marks=pytest.mark.extended)]
+)
+def test_f1_killed_at_random_moments(num_draws, tmp_path, tfds_dir):
   whole, killed = tmp_path / 'whole', tmp_path / 'killed'
   done = _run(whole, tfds_dir)
   assert done.returncode == 0, done.stderr
   print(f'IMBSAM_SOAK_SEED={_SEED}')
   draw = random.Random(_SEED)
-  steps = sorted(draw.choices(range(killed_run.NUM_STEPS), k=_KILLS))
+  steps = sorted(draw.choices(range(killed_run.NUM_STEPS), k=num_draws))
   num_kills = 0
   for step in steps:
     # Long enough to be in the middle of a save, of an evaluation, or later.
@@ -44,7 +48,7 @@ def test_f1_killed_at_random_moments(tmp_path, tfds_dir):
       break  # It was over before.
     assert done.returncode == -signal.SIGKILL, done.stderr
     num_kills += 1
-  assert num_kills >= _KILLS // 2
+  assert num_kills >= (num_draws + 1) // 2
   done = _run(killed, tfds_dir)
   assert done.returncode == 0, done.stderr
   runs.assert_same_summary(runs.read_summary(killed), runs.read_summary(whole))

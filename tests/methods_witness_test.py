@@ -6,6 +6,7 @@ import collections
 import functools
 import itertools
 
+import chex
 import jax
 import jax.numpy as jnp
 import numpy as np
@@ -131,7 +132,12 @@ def test_absgd_recursion(lam, gamma, alpha):
   batches = _absgd_batches(0, 40, 16)
   expected = witness.absgd(batches, lam=lam, gamma=gamma, alpha=alpha)
   step = jax.jit(
-    functools.partial(weights.absgd_weights, lam=lam, gamma=gamma, alpha=alpha)
+    functools.partial(
+      chex.assert_max_traces(weights.absgd_weights, n=1),
+      lam=lam,
+      gamma=gamma,
+      alpha=alpha,
+    )
   )
   state = weights.absgd_init()
   assert state.log_average.dtype == jnp.float32
@@ -141,7 +147,6 @@ def test_absgd_recursion(lam, gamma, alpha):
     assert got.dtype == state.log_average.dtype == jnp.float32
     np.testing.assert_allclose(got, batch_weights, **FLOAT32)
     np.testing.assert_allclose(np.exp(state.log_average), average, **FLOAT32)
-  assert step._cache_size() == 1
 
 
 @pytest.mark.parametrize('gamma', [0.1, 0.9, 1.0])
@@ -168,11 +173,12 @@ def test_absgd_extreme_losses(lam, gamma):
 
 def test_absgd_traced_temperature_and_no_gradient():
   batches = _absgd_batches(2, 12, 8)
-  step = jax.jit(
-    lambda losses, state, lam, gamma: weights.absgd_weights(
-      losses, state, lam=lam, gamma=gamma, alpha=0.5
-    )
-  )
+
+  @jax.jit
+  @chex.assert_max_traces(n=1)
+  def step(losses, state, lam, gamma):
+    return weights.absgd_weights(losses, state, lam=lam, gamma=gamma, alpha=0.5)
+
   state = weights.absgd_init()
   average = None
   for k, batch in enumerate(batches):
@@ -186,7 +192,6 @@ def test_absgd_traced_temperature_and_no_gradient():
       jnp.asarray(batch), state, jnp.float32(lam), jnp.float32(gamma)
     )
     np.testing.assert_allclose(got, tilted / 8 / average, **FLOAT32)
-  assert step._cache_size() == 1
 
   def everything(losses, log_average):
     got, new = weights.absgd_weights(losses, weights.AbsgdState(log_average))
@@ -224,7 +229,7 @@ def test_absgd_shards_equal_the_whole_batch():
 
 def _whole_run(function, expected, *, tolerance, num_epochs=200):
   """Every epoch, traced under one compilation, and some as Python ints."""
-  step = jax.jit(function)
+  step = jax.jit(chex.assert_max_traces(function, n=1))
   for epoch in range(num_epochs):
     got = step(jnp.int32(epoch))
     assert got.dtype == jnp.float32
@@ -236,7 +241,6 @@ def _whole_run(function, expected, *, tolerance, num_epochs=200):
         np.testing.assert_allclose(
           function(concrete), expected(epoch), **tolerance
         )
-  assert step._cache_size() == 1
 
 
 @pytest.mark.parametrize(
@@ -431,6 +435,7 @@ def test_sample_indices_follows_a_schedule_without_recompiling():
   table = sampling.class_table(labels, num_classes=3)
 
   @jax.jit
+  @chex.assert_max_traces(n=1)
   def draw(key, epoch):
     probabilities = schedules.progressive_probabilities(
       epoch, counts, start=0, end=4, power=1.0
@@ -445,7 +450,6 @@ def test_sample_indices_follows_a_schedule_without_recompiling():
     due = witness.progressive_probabilities(epoch, counts, 0, 4, 1.0)
     seen = np.bincount(labels[got], minlength=3)
     assert abs(witness.chi_square_sigmas(seen, 100_000 * due)) < SIGMAS
-  assert draw._cache_size() == 1
 
 
 @pytest.mark.parametrize('samples_per_class', [1, 4, 5])

@@ -205,7 +205,7 @@ class KnownToBeWrongTest(parameterized.TestCase):
     params = links.make_params()
     first, last = links.make_batch(0), links.make_batch(1)
 
-    @problems.jit
+    @jax.jit
     def run(params, state):
       _, state = links.update(outer, 1, params, state, first)
       return links.update(outer, 1, params, state, last)

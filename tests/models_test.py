@@ -4,6 +4,7 @@
 
 from absl.testing import absltest
 from absl.testing import parameterized
+import chex
 import jax
 import jax.numpy as jnp
 import numpy as np
@@ -148,9 +149,8 @@ class CosineLogitsTest(parameterized.TestCase):
 
     cosines = models.cosine_logits(*arguments)
     gradients = jax.jit(jax.grad(total, argnums=(0, 1)))(*arguments)
-    self.assertTrue(np.isfinite(cosines).all())
-    for i, gradient in enumerate(gradients):
-      self.assertTrue(np.isfinite(gradient).all())
+    chex.assert_tree_all_finite((cosines, gradients))
+    for gradient in gradients:
       self.assertGreater(np.abs(gradient[0]).max(), 0.0)
       if i in zeroed:
         np.testing.assert_array_equal(gradient[1], np.zeros(6))
@@ -395,9 +395,7 @@ class ModelsTest(parameterized.TestCase):
 
     for images in (x, np.zeros_like(x)):
       loss, gradients = value_and_grad(params, images)
-      self.assertTrue(np.isfinite(loss))
-      for gradient in jax.tree.leaves(gradients):
-        self.assertTrue(np.isfinite(gradient).all())
+      chex.assert_tree_all_finite((loss, gradients))
 
   @parameterized.parameters(
     ('mlp', 'none'), ('small_conv_net', 'group'), ('pad', 'batch')

@@ -4,6 +4,7 @@
 
 from absl.testing import absltest
 from absl.testing import parameterized
+import chex
 import jax
 import jax.numpy as jnp
 import numpy as np
@@ -36,7 +37,7 @@ class GradientTest(parameterized.TestCase):
     rows, weights = problems.to_jax(prepare(problems.make_batch(), WEIGHTS))
     elsewhere = problems.to_jax(ELSEWHERE)
 
-    @problems.jit
+    @jax.jit
     def found(params):
       (loss, _), grads, grad_fn = build(
         problems.loss_fn, params, rows, group_weights=weights
@@ -46,7 +47,7 @@ class GradientTest(parameterized.TestCase):
       ]
       return loss, grads, groups, grad_fn.num_groups
 
-    @problems.jit
+    @jax.jit
     def expected(params):
       total = WEIGHTS.sum(axis=0)
       groups = [
@@ -65,7 +66,7 @@ class GradientTest(parameterized.TestCase):
   def test_total_elsewhere(self):
     total = WEIGHTS.sum(axis=0)
 
-    @problems.jit
+    @jax.jit
     def run(params, elsewhere):
       clean, _, grad_fn = imbsam_jax.gradient_oracle(
         problems.loss_fn, params, self.batch, group_weights=WEIGHTS
@@ -98,7 +99,7 @@ class GradientTest(parameterized.TestCase):
         'c': 3.0,
       }
 
-    @problems.jit
+    @jax.jit
     def run(params, elsewhere):
       (loss, aux), _, grad_fn = imbsam_jax.gradient_oracle(
         loss_fn, params, self.batch, group_weights=WEIGHTS
@@ -119,7 +120,7 @@ class GradientTest(parameterized.TestCase):
       problems.split_rows(problems.make_batch(), WEIGHTS)
     )
 
-    @problems.jit
+    @jax.jit
     def run(params):
       (_, aux), _, _ = imbsam_jax.split_gradient_oracle(
         problems.loss_fn, params, batches, group_weights=weights
@@ -144,7 +145,7 @@ class GradientTest(parameterized.TestCase):
     ]
     link = imbsam_jax.sse_sam(0.2, 0.3)
 
-    @problems.jit
+    @jax.jit
     def update(params):
       found = []
       for rows, given in (
@@ -181,7 +182,7 @@ class NoRowsTest(parameterized.TestCase):
     batches[empty] = {k: x[:0] if k != 'scale' else x for k, x in batch.items()}
     weights[empty] = mean[:0]
 
-    @problems.jit
+    @jax.jit
     def run(params):
       (loss, aux), grads, grad_fn = imbsam_jax.split_gradient_oracle(
         loss_fn, params, batches, group_weights=weights
@@ -195,7 +196,7 @@ class NoRowsTest(parameterized.TestCase):
     loss, aux, grads, none, (imbsam, sse_sam) = run(params)
     trees.assert_equal(none, jax.tree.map(jnp.zeros_like, params))
     self.assertEqual(aux[empty].shape, (1, 4))
-    expected = problems.jit(
+    expected = jax.jit(
       lambda p: (
         problems.loss_fn(p, batch, mean)[0],
         _group_gradient(p, batch, mean),
@@ -225,7 +226,7 @@ class MicrobatchTest(parameterized.TestCase):
       build = imbsam_jax.split_gradient_oracle
       rows, weights = [batch, batch], list(WEIGHTS)
 
-    @problems.jit
+    @jax.jit
     def run(params):
       (loss, aux), grads, grad_fn = build(
         loss_fn,
@@ -266,7 +267,7 @@ class MicrobatchTest(parameterized.TestCase):
     found, _ = self._run('masked', 8, problems.loss_fn, jnp.bfloat16)
     gradients = jax.tree.leaves(found[1:])
     self.assertEqual({x.dtype for x in gradients}, {jnp.dtype('bfloat16')})
-    self.assertTrue(all(np.isfinite(x).all() for x in gradients))
+    chex.assert_tree_all_finite(gradients)
 
 
 if __name__ == '__main__':

@@ -92,8 +92,8 @@ class PassesTest(parameterized.TestCase):
     self.assertEqual(_count(group_gradients(False), params), (1, 2 + 6))
     self.assertEqual(_count(group_gradients(True), params), (2, 4 + 6))
     trees.assert_close(
-      problems.jit(group_gradients(True))(params),
-      problems.jit(group_gradients(False))(params),
+      jax.jit(group_gradients(True))(params),
+      jax.jit(group_gradients(False))(params),
       1e-6,
     )
 

@@ -84,14 +84,6 @@ ORACLES = {
   'masked': (masked_rows, imbsam_jax.gradient_oracle),
   'split': (split_rows, imbsam_jax.split_gradient_oracle),
 }
-# Most programs here run once: compiling them well is a waste.
-jit = functools.partial(
-  jax.jit,
-  compiler_options={
-    'xla_backend_optimization_level': 0,
-    'xla_llvm_disable_expensive_passes': True,
-  },
-)
 
 
 @functools.cache
@@ -102,7 +94,7 @@ def _update(link, oracle, compiled):
     )
     return link.update(grads, state, params, grad_fn=grad_fn)[0]
 
-  return jit(update) if compiled else update
+  return jax.jit(update) if compiled else update
 
 
 def gradient(
@@ -142,7 +134,7 @@ def _points(link):
     link.update(grads, state, params, grad_fn=recorded)
     return found
 
-  return jit(points)
+  return jax.jit(points)
 
 
 def perturbed_params(link, params, batch, group_weights, *, state=None):

@@ -13,6 +13,11 @@ import sys
 from imbsam_jax._doors import door
 
 _ROOT = pathlib.Path(__file__).parents[1]
+# Programs compiled by tests; outside of the working tree, which may be copied
+# to a machine with another processor.
+CACHE = '/tmp/imbsam_tests'
+# What another process is just writing cannot be read, and is compiled.
+_HALF_WRITTEN = 'Error reading persistent compilation cache entry'
 
 
 def start(
@@ -32,7 +37,12 @@ def start(
   Returns:
     The process, its outputs piped.
   """
-  variables = os.environ | {'JAX_COMPILATION_CACHE_DIR': '/tmp/imbsam_tests'}
+  variables = os.environ | {
+    'JAX_COMPILATION_CACHE_DIR': CACHE,
+    'JAX_DISABLE_MOST_OPTIMIZATIONS': '1',
+    'JAX_PERSISTENT_CACHE_MIN_COMPILE_TIME_SECS': '0',
+    'PYTHONWARNINGS': f'ignore:{_HALF_WRITTEN}',
+  }
   variables.pop('XLA_FLAGS', None)
   if devices is not None:
     variables['JAX_NUM_CPU_DEVICES'] = str(devices)

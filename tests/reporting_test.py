@@ -113,6 +113,7 @@ def test_several_steps_in_a_call(tfds_dir, tmp_path):
   assert one['step_programs_after_first_epoch'] == 0
 
 
+@pytest.mark.extended
 def test_runs_side_by_side_are_the_runs(tfds_dir, tmp_path):
   configs = {
     f'imbsam@{rho}': _config(tfds_dir, optimizer__rho=rho) for rho in (0.1, 0.3)
@@ -140,6 +141,7 @@ def test_runs_side_by_side_are_the_runs(tfds_dir, tmp_path):
 
 
 @pytest.mark.parametrize('layout', ['bfloat16', 'per_device', 'tail_only'])
+@pytest.mark.extended
 def test_other_ways_to_train(tfds_dir, tmp_path, layout):
   changes = {
     'bfloat16': {'model__dtype': 'bfloat16'},
@@ -165,6 +167,7 @@ def test_other_ways_to_train(tfds_dir, tmp_path, layout):
     assert (old != np.asarray(new)).any()
 
 
+@pytest.mark.extended
 def test_benchmark_counts_what_the_methods_must_reach(tmp_path):
   # In a process of its own, with one device.
   path = tmp_path / 'benchmark.json'

@@ -17,7 +17,6 @@ from imbsam_jax import losses
 from imbsam_jax import models
 from imbsam_jax import training
 from imbsam_jax.models import _resnet50
-from tests import problems
 
 
 def _small_model(**attributes):
@@ -56,7 +55,7 @@ def _variables(module, x):
 
 def _apply(module, variables, x):
   """Result of a training pass, compiled."""
-  return problems.jit(
+  return jax.jit(
     lambda variables, x: module.apply(
       variables, x, train=True, mutable=['batch_stats']
     )[0]
@@ -321,7 +320,7 @@ class RowsTest(parameterized.TestCase):
     model = _small_model(norm=norm)
     variables = _variables(model, x)
 
-    @problems.jit
+    @jax.jit
     def logits(x):
       return model.apply(variables, x, train=train, mutable=['batch_stats'])[0]
 
@@ -340,7 +339,7 @@ class RowsTest(parameterized.TestCase):
     model = _small_model(norm='group')
     x = _images()
     variables = _variables(model, x)
-    gradients = problems.jit(
+    gradients = jax.jit(
       jax.grad(lambda v, x: jnp.sum(model.apply(v, x, train=True)))
     )(variables, x[:0])
     for gradient in jax.tree.leaves(gradients):
@@ -356,7 +355,7 @@ class DtypeTest(parameterized.TestCase):
     half_model = _small_model(**sizes, dtype=jnp.bfloat16)
     variables = _variables(half_model, x)
 
-    @functools.partial(problems.jit, static_argnums=0)
+    @functools.partial(jax.jit, static_argnums=0)
     def grad_and_logits(model, variables, x):
       def loss(variables):
         logits = model.apply(variables, x, train=True)
@@ -402,9 +401,9 @@ class AttributesTest(parameterized.TestCase):
   def test_kernels_are_drawn_with_the_fan_of_all_groups(self):
     # PyTorch's fan_out is that of the whole convolution.
     block = _resnet50.BottleneckBlock(64, groups=8)
-    params = problems.jit(
-      lambda x: block.init(jax.random.key(0), x, train=False)
-    )(jnp.zeros((1, 2, 2, 256)))['params']
+    params = jax.jit(lambda x: block.init(jax.random.key(0), x, train=False))(
+      jnp.zeros((1, 2, 2, 256))
+    )['params']
     std = np.std(params['conv2']['kernel'])
     np.testing.assert_allclose(std, (2 / (9 * 64)) ** 0.5, rtol=0.05)
     std = np.std(params['conv1']['kernel'])

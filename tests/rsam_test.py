@@ -85,7 +85,7 @@ class RsamInvariantsTest(parameterized.TestCase):
       state = link.init(w)._replace(key_data=key_data)
       return link.update(w, state, w, grad_fn=lambda p, group: matrix @ p)[0]
 
-    mean = problems.jit(jax.vmap(one))(keys).mean(axis=0)
+    mean = jax.jit(jax.vmap(one))(keys).mean(axis=0)
     np.testing.assert_allclose(mean, matrix @ w, atol=8e-3)
 
   def test_G4_noise_knows_neither_data_nor_labels(self):

@@ -8,6 +8,7 @@ import tempfile
 
 from absl.testing import absltest
 from absl.testing import parameterized
+import chex
 import jax
 import jax.numpy as jnp
 import numpy as np
@@ -101,7 +102,7 @@ class ResumeTest(parameterized.TestCase):
     with self.assertRaises(_StopError):
       _run(folder, self.parts, _StoppingBatches(self.batches, stop))
     state, history, steps = _run(folder, self.parts, self.batches)
-    tiny.assert_equal(state, self.whole[0])
+    chex.assert_trees_all_equal(state, self.whole[0])
     self.assertEqual(history, self.whole[1])
     self.assertEqual(steps, self.whole[2])
 
@@ -111,7 +112,7 @@ class ResumeTest(parameterized.TestCase):
     again, history_again, _ = _run(
       folder, self.parts, _StoppingBatches(self.batches, 0)
     )
-    tiny.assert_equal(first, again)
+    chex.assert_trees_all_equal(first, again)
     self.assertEqual(history, history_again)
 
   @pytest.mark.faults
@@ -164,7 +165,7 @@ class NonFiniteTest(absltest.TestCase):
     clean, train_step = self.parts
     for step in set(range(_NUM_STEPS)) - {3, 6}:
       clean, _ = train_step(step)(clean, self.batches[step])
-    tiny.assert_equal(state.params, clean.params)
+    chex.assert_trees_all_equal(state.params, clean.params)
 
   @pytest.mark.faults
   def test_f9_too_many_end_the_run(self):
@@ -176,8 +177,7 @@ class NonFiniteTest(absltest.TestCase):
       _run(folder, self.parts, poisoned, checkpoint_at=range(10))
     with training.Checkpoints(folder + '/checkpoints') as checkpoints:
       restored, _ = checkpoints.restore(self.parts[0])
-    for leaf in tiny.leaves(restored.params):
-      self.assertTrue(np.isfinite(leaf).all())
+    chex.assert_tree_all_finite(restored.params)
     self.assertLessEqual(int(restored.step), 7)
 
 
@@ -195,7 +195,7 @@ class CheckpointsTest(absltest.TestCase):
       restored, seconds = checkpoints.restore(self.state)
     self.assertEqual(seconds, 12.5)
     self.assertEqual(jax.tree.structure(restored), jax.tree.structure(state))
-    tiny.assert_equal(restored, state)
+    chex.assert_trees_all_equal(restored, state)
 
   @pytest.mark.faults
   def test_f9_not_finite_is_not_saved(self):

@@ -3,7 +3,7 @@
 """Two processes on one run: the numbers of one, and nothing lost.
 
 F1, F3, F16 and F17 are here with several processes; the group `faults` has them
-with one.
+with one. What needs more than a pair that ends at once is in `make test-all`.
 """
 
 from concurrent import futures
@@ -116,12 +116,14 @@ def two(one, tmp_path_factory, tfds_dir):
   return folder
 
 
+@pytest.mark.extended
 def test_two_processes_train_as_one(one, two):
   runs.assert_close(two, one)
   history = training.read_history(two / 'metrics.jsonl')
   assert sum('loss' in record for record in history) == _NUM_STEPS
 
 
+@pytest.mark.extended
 def test_f3_a_signal_to_one_process_stops_both(two, tmp_path, tfds_dir):
   started = _start_two('train', *_flags(tmp_path, tfds_dir))
   _wait_for_checkpoint(tmp_path)
@@ -144,6 +146,7 @@ def _assert_ends_alone(process, folder):
   assert not (folder / 'summary.json').exists()
 
 
+@pytest.mark.extended
 def test_f1_a_process_does_not_answer(two, tmp_path, tfds_dir):
   first, second = _start_two('train', *_flags(tmp_path, tfds_dir))
   _wait_for_checkpoint(tmp_path)
@@ -155,6 +158,7 @@ def test_f1_a_process_does_not_answer(two, tmp_path, tfds_dir):
   _assert_alike(tmp_path, two)
 
 
+@pytest.mark.extended
 def test_f17_killed_and_gone_on_with_other_devices(one, tmp_path, tfds_dir):
   flags = _flags(tmp_path, tfds_dir)
   first, second = _start_two('train', *flags)
@@ -176,6 +180,7 @@ def test_f16_second_pair_on_one_folder(tmp_path, tfds_dir):
   assert not [e for e in errors if 'Traceback' in e]
 
 
+@pytest.mark.extended
 def test_evaluation_under_slurm(two, tfds_dir):
   """Processes that find each other by the variables of Slurm."""
   del tfds_dir
@@ -202,6 +207,7 @@ def test_evaluation_under_slurm(two, tfds_dir):
   assert '|' not in silent
 
 
+@pytest.mark.extended
 def test_checks_of_two_processes(tmp_path, tfds_dir):
   """See `two_processes`."""
   flags = (str(tmp_path), str(tfds_dir), _address())
@@ -247,7 +253,11 @@ def test_checks_of_two_processes(tmp_path, tfds_dir):
   [
     (['--coordinator=localhost:1'], '--num_processes is missing'),
     (['--num_processes=2', '--process_id=0'], '--coordinator is missing'),
-    (['--distributed'], 'did not find each other'),
+    pytest.param(
+      ['--distributed'],
+      'did not find each other',
+      marks=pytest.mark.extended,
+    ),
     (
       ['--coordinator=localhost:1', '--num_processes=2', '--process_id=2'],
       'process_id < num_processes',

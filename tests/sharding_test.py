@@ -52,7 +52,7 @@ def _updates(params, batch, states):
 @functools.cache
 def _updates_of_one_device():
   params = problems.to_jax(problems.make_params())
-  return problems.jit(_updates)(
+  return jax.jit(_updates)(
     params,
     problems.to_jax(problems.make_batch()),
     {name: link.init(params) for name, (link, _) in LINKS.items()},
@@ -73,7 +73,7 @@ class JitTest(parameterized.TestCase):
       replicated = jax.NamedSharding(mesh, jax.P())
       params, states = jax.device_put((params, states), replicated)
       batch = jax.device_put(batch, jax.NamedSharding(mesh, jax.P('data')))
-      found, new_states = problems.jit(_updates)(params, batch, states)
+      found, new_states = jax.jit(_updates)(params, batch, states)
     expected, expected_states = _updates_of_one_device()
     for name in names:
       trees.assert_close(found[name], expected[name], 1e-6)
@@ -125,7 +125,7 @@ def _global_ascent(name):
 def _per_device_ascent(name):
   """The sum over devices, each with a perturbation of its own: a loop."""
   link, weights = LINKS[name]
-  total = problems.jit(
+  total = jax.jit(
     lambda params, batch, weights: jax.tree.map(
       lambda x: x.sum(axis=0),
       jax.vmap(functools.partial(_update, link, params, sync=False))(
@@ -168,7 +168,7 @@ class ManualTest(parameterized.TestCase):
       (DEVICES,), ('data',), axis_types=(jax.sharding.AxisType.Auto,)
     )
 
-    @problems.jit
+    @jax.jit
     @functools.partial(
       jax.shard_map,
       mesh=mesh,
@@ -194,7 +194,7 @@ class ManualTest(parameterized.TestCase):
     mesh = jax.make_mesh(
       (DEVICES,), ('data',), axis_types=(jax.sharding.AxisType.Auto,)
     )
-    run = problems.jit(
+    run = jax.jit(
       jax.shard_map(
         functools.partial(_update, link, sync=False),
         mesh=mesh,

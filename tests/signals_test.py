@@ -60,7 +60,13 @@ def _assert_ends_alike(experiment, folder, whole):
   runs.assert_same_files(folder, whole_folder)
 
 
-@pytest.mark.parametrize('number', [signal.SIGTERM, signal.SIGINT])
+@pytest.mark.parametrize(
+  'number',
+  [
+    signal.SIGTERM,
+    pytest.param(signal.SIGINT, marks=pytest.mark.extended),
+  ],
+)
 def test_f3_signal_after_a_step(
   number, experiment, whole, tmp_path, monkeypatch, capfd
 ):
@@ -91,6 +97,7 @@ def test_f3_signal_after_a_step(
   _assert_ends_alike(experiment, tmp_path, whole)
 
 
+@pytest.mark.extended
 def test_f4_signal_while_evaluating(experiment, whole, tmp_path, monkeypatch):
   evaluate = experiment_lib.evaluate
 
@@ -123,6 +130,7 @@ def test_f4_signal_while_saving(experiment, whole, tmp_path, monkeypatch):
   _assert_ends_alike(experiment, tmp_path, whole)
 
 
+@pytest.mark.extended
 def test_f4_signal_in_the_last_step(experiment, whole, tmp_path, monkeypatch):
   save = training.Checkpoints.save
 
@@ -171,6 +179,7 @@ def _start(workdir, tfds_dir):
   )
 
 
+@pytest.mark.extended
 def test_f3_program_exits_143_and_says_how_to_go_on(whole, tfds_dir, tmp_path):
   del whole  # It has prepared the digits.
   # While it sets up: nothing to save.

@@ -8,6 +8,7 @@ import json
 from unittest import mock
 import warnings
 
+import chex
 from flax import linen as nn
 import jax
 import jax.numpy as jnp
@@ -70,9 +71,15 @@ _METHODS = {
 }
 # With the layout of the rows.
 _PERTURBED = [
-  *((word, 'joint') for word in _METHODS if word != 'sgd'),
+  ('imbsam', 'joint'),
   ('imbsam', 'split'),
-  ('sse_sam', 'split'),
+  *(
+    pytest.param(*both, marks=pytest.mark.extended)
+    for both in (
+      *((word, 'joint') for word in ('sam', 'sse_sam', 'focal_sam')),
+      ('sse_sam', 'split'),
+    )
+  ),
 ]
 
 
@@ -85,6 +92,7 @@ def _made(word, **options):
 # --------------------------------------------------------------------- F8
 
 
+@pytest.mark.extended
 def test_f8_bad_image_costs_its_steps_only(tmp_path, tfds_dir, capsys):
   changes = {'model__norm': 'batch', 'epochs': 2.0}
   experiment = experiment_lib.build(_config(tfds_dir, **changes))
@@ -144,6 +152,7 @@ def test_f8_bad_image_costs_its_steps_only(tmp_path, tfds_dir, capsys):
 # --------------------------------------------------------------------- F9
 
 
+@pytest.mark.extended
 def test_f9_program_exits_4_and_leaves_finite_checkpoints(tmp_path, tfds_dir):
   # Builds, so that the digits are prepared.
   experiment = experiment_lib.build(_config(tfds_dir))
@@ -180,7 +189,7 @@ def test_f9_program_exits_4_and_leaves_finite_checkpoints(tmp_path, tfds_dir):
   ) as checkpoints:
     for report in reports:
       state, _ = checkpoints.restore(experiment.init(0), report.step)
-      assert all(np.isfinite(x).all() for x in tiny.leaves(_learned(state)))
+      chex.assert_tree_all_finite(_learned(state))
       assert max(np.abs(x).max() for x in tiny.leaves(state.params)) > 1e20
 
 
@@ -268,6 +277,7 @@ def shuffled(tfds_dir):
     return experiment_lib.build(config)
 
 
+@pytest.mark.extended
 def test_f11_class_of_one_example(shuffled, tmp_path):
   batches = shuffled.batches(0)
   examples = [
@@ -289,6 +299,7 @@ def test_f11_class_of_one_example(shuffled, tmp_path):
   assert all(0 <= float(row['accuracy']) <= 1 for row in rows)
 
 
+@pytest.mark.extended
 def test_f11_threshold_above_all_counts_is_sam_and_warns_once(
   tmp_path, tfds_dir
 ):
@@ -406,6 +417,7 @@ def test_f13_more_tail_rows_than_the_largest_size(tail_sizes):
   assert cost == (16 - 1 - tail_sizes[-1] + 2 * 16) / 16
 
 
+@pytest.mark.extended
 def test_f13_run_with_unforeseen_numbers_of_tail_rows(shuffled, tmp_path):
   planned = shuffled.programs()
 

@@ -90,9 +90,3 @@ def folder(test):
 
 def leaves(tree):
   return [np.asarray(leaf) for leaf in jax.tree.leaves(tree)]
-
-
-def assert_equal(one, two):
-  """Bit for bit."""
-  for x, y in zip(leaves(one), leaves(two), strict=True):
-    np.testing.assert_array_equal(x, y)

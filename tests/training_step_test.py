@@ -4,6 +4,7 @@
 
 from absl.testing import absltest
 from absl.testing import parameterized
+import chex
 from flax import linen as nn
 import jax
 import jax.numpy as jnp
@@ -68,10 +69,7 @@ class StepTest(parameterized.TestCase):
       params = jax.tree.map(lambda p, t: p - 0.1 * t, params, trace)
       state, metrics = train_step(step)(state, batch)
       self.assertAlmostEqual(metrics['loss'], loss, places=5)
-    for x, y in zip(
-      tiny.leaves(state.params), tiny.leaves(params), strict=True
-    ):
-      np.testing.assert_allclose(x, y, atol=1e-6)
+    chex.assert_trees_all_close(state.params, params, rtol=1e-7, atol=1e-6)
 
   def test_imbsam_by_hand(self):
     method = methods.imbsam(tiny.COUNTS, 0.3, threshold=10)
@@ -100,10 +98,7 @@ class StepTest(parameterized.TestCase):
     for split in (False, True):
       batch = tiny.batches(method, split=split)[0]
       after, _ = train_step(0)(state, batch)
-      for x, y in zip(
-        tiny.leaves(after.params), tiny.leaves(expected), strict=True
-      ):
-        np.testing.assert_allclose(x, y, atol=1e-6)
+      chex.assert_trees_all_close(after.params, expected, rtol=1e-7, atol=1e-6)
 
   @parameterized.parameters('imbsam', 'sse_sam')
   def test_split_rows_equal_joint_rows(self, word):
@@ -115,8 +110,7 @@ class StepTest(parameterized.TestCase):
       for step in range(6):
         end, metrics = train_step(step)(end, batches[step])
       ends.append((end.params, metrics['loss'], metrics['train_accuracy']))
-    for x, y in zip(tiny.leaves(ends[0]), tiny.leaves(ends[1]), strict=True):
-      np.testing.assert_allclose(x, y, atol=2e-6)
+    chex.assert_trees_all_close(*ends, rtol=1e-7, atol=2e-6)
 
   @parameterized.parameters(*_all_methods())
   def test_batch_norm_state_is_that_of_the_one_clean_pass(self, word):
@@ -140,10 +134,9 @@ class StepTest(parameterized.TestCase):
       mutable=['batch_stats'],
     )
     after, _ = train_step(0)(state, batch)
-    for x, y in zip(
-      tiny.leaves(after.model_state), tiny.leaves(expected), strict=True
-    ):
-      np.testing.assert_allclose(x, y, atol=1e-6)
+    chex.assert_trees_all_close(
+      after.model_state, expected, rtol=1e-7, atol=1e-6
+    )
 
   @parameterized.product(word=list(_all_methods()), batch_norm=[False, True])
   @pytest.mark.faults
@@ -162,8 +155,10 @@ class StepTest(parameterized.TestCase):
     self.assertFalse(metrics['exhausted'])
     self.assertEqual(after.step, 2)
     for name in ('params', 'model_state', 'ema_params'):
-      tiny.assert_equal(getattr(after, name), getattr(state, name))
-    tiny.assert_equal(after.opt_state.inner_state, state.opt_state.inner_state)
+      chex.assert_trees_all_equal(getattr(after, name), getattr(state, name))
+    chex.assert_trees_all_equal(
+      after.opt_state.inner_state, state.opt_state.inner_state
+    )
     after, metrics = train_step(2)(after, batches[2])
     self.assertFalse(metrics['skipped'])
 
@@ -177,10 +172,9 @@ class StepTest(parameterized.TestCase):
       average = jax.tree.map(
         lambda a, p: 0.75 * a + 0.25 * p, average, state.params
       )
-    for x, y in zip(
-      tiny.leaves(state.variables['params']), tiny.leaves(average), strict=True
-    ):
-      np.testing.assert_allclose(x, y, atol=1e-6)
+    chex.assert_trees_all_close(
+      state.variables['params'], average, rtol=1e-7, atol=1e-6
+    )
 
   def test_microbatches_are_the_batch(self):
     method = methods.imbsam(tiny.COUNTS, 0.3, threshold=10)
@@ -190,8 +184,7 @@ class StepTest(parameterized.TestCase):
       state, train_step = tiny.make(method, num_microbatches=number)
       end, metrics = train_step(0)(state, batch)
       ends.append((end.params, metrics['loss'], metrics['train_accuracy']))
-    for x, y in zip(tiny.leaves(ends[0]), tiny.leaves(ends[1]), strict=True):
-      np.testing.assert_allclose(x, y, atol=1e-6)
+    chex.assert_trees_all_close(*ends, rtol=1e-7, atol=1e-6)
 
   @parameterized.parameters(*_all_methods())
   def test_eight_devices_equal_one(self, word):
@@ -206,8 +199,7 @@ class StepTest(parameterized.TestCase):
         batch = training.shard_batch(mesh, batches[step])
         end, metrics = train_step(step)(end, batch)
       ends.append((end.params, end.model_state, metrics))
-    for x, y in zip(tiny.leaves(ends[0]), tiny.leaves(ends[1]), strict=True):
-      np.testing.assert_allclose(x, y, atol=1e-5)
+    chex.assert_trees_all_close(*ends, rtol=1e-7, atol=1e-5)
 
   def test_dropout_uses_a_new_key_every_step(self):
     class Dropout(nn.Module):

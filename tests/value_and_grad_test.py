@@ -39,7 +39,7 @@ class ValueAndGradTest(parameterized.TestCase):
       prepare(problems.make_batch(), weights)
     )
     f = imbsam_jax.value_and_grad(problems.loss_fn, link, oracle=build)
-    (loss, aux), grads, state = problems.jit(
+    (loss, aux), grads, state = jax.jit(
       functools.partial(f, group_weights=weights_of_rows)
     )(self.params, link.init(self.params), rows)
     expected = problems.gradient(
@@ -48,7 +48,7 @@ class ValueAndGradTest(parameterized.TestCase):
     trees.assert_close(grads, expected, 1e-6)
     self.assertEqual(optax.tree.get(state, 'count'), 1)
     # Of the clean pass.
-    expected_loss, expected_aux = problems.jit(problems.loss_fn)(
+    expected_loss, expected_aux = jax.jit(problems.loss_fn)(
       self.params, self.batch, weights.sum(axis=0)
     )
     np.testing.assert_allclose(loss, expected_loss, rtol=1e-6)
@@ -67,13 +67,13 @@ class ValueAndGradTest(parameterized.TestCase):
     )
     state = RSAM.init(self.params)
     f = imbsam_jax.value_and_grad(problems.loss_fn, RSAM, oracle=build)
-    (loss, aux), grads, state = problems.jit(
+    (loss, aux), grads, state = jax.jit(
       functools.partial(f, group_weights=weights_of_rows)
     )(self.params, state, rows)
     point = problems.perturbed_params(
       RSAM, self.params, self.batch, problems.mean_weights()
     )[0]
-    (expected_loss, expected_aux), expected = problems.jit(
+    (expected_loss, expected_aux), expected = jax.jit(
       jax.value_and_grad(problems.loss_fn, has_aux=True)
     )(point, self.batch, weights.sum(axis=0))
     np.testing.assert_allclose(loss, expected_loss, rtol=1e-6)
@@ -82,7 +82,7 @@ class ValueAndGradTest(parameterized.TestCase):
       tail = weights[1] > 0
       expected_aux = (expected_aux[~tail], expected_aux[tail])
     trees.assert_close(aux, expected_aux, 1e-5)
-    clean_loss, _ = problems.jit(problems.loss_fn)(
+    clean_loss, _ = jax.jit(problems.loss_fn)(
       self.params, self.batch, weights.sum(axis=0)
     )
     self.assertGreater(abs(clean_loss - loss), 0.01)
@@ -95,7 +95,7 @@ class ValueAndGradTest(parameterized.TestCase):
       oracle=functools.partial(imbsam_jax.gradient_oracle, num_microbatches=4),
     )
     weights = problems.head_tail_weights()
-    _, grads, _ = problems.jit(functools.partial(f, group_weights=weights))(
+    _, grads, _ = jax.jit(functools.partial(f, group_weights=weights))(
       self.params, link.init(self.params), self.batch
     )
     expected = problems.gradient(link, self.params, self.batch, weights)
@@ -107,7 +107,7 @@ class ValueAndGradTest(parameterized.TestCase):
     f = imbsam_jax.value_and_grad(problems.loss_fn, link)
     chain = optax.chain(link, base)
 
-    @problems.jit
+    @jax.jit
     def run(params):
       adapted, state = params, (link.init(params), base.init(params))
       chained, chain_state = params, chain.init(params)
@@ -132,7 +132,7 @@ class ValueAndGradTest(parameterized.TestCase):
   def test_an_optimizer_without_extra_arguments(self):
     f = imbsam_jax.value_and_grad(problems.loss_fn, optax.identity())
     weights = problems.mean_weights()
-    _, grads, _ = problems.jit(functools.partial(f, group_weights=weights))(
+    _, grads, _ = jax.jit(functools.partial(f, group_weights=weights))(
       self.params, optax.EmptyState(), self.batch
     )
     expected = problems.gradient(
