@@ -24,9 +24,9 @@ METHODS = _calibration_methods.METHODS
 _SHOWN = ('top1', 'balanced', 'many', 'medium', 'few', 'tail', 'ece')
 
 
-@dataclasses.dataclass(frozen=True)
+@dataclasses.dataclass(frozen=True, repr=False)
 class Calibration:
-  """What `calibrate` finds.
+  """What `calibrate` finds; at a prompt and in a notebook it shows its table.
 
   Attributes:
     step: Number of steps of the checkpoint.
@@ -45,6 +45,12 @@ class Calibration:
   def table(self) -> str:
     """One line per method, as a Markdown table."""
     return calibration_table([self])
+
+  def __repr__(self) -> str:
+    return self.table()
+
+  def _repr_markdown_(self) -> str:
+    return self.table()
 
 
 def calibrate(

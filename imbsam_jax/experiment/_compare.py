@@ -42,9 +42,11 @@ Method = _config.Config | _experiment.Experiment
 Say = Callable[[str], Any]
 
 
-@dataclasses.dataclass(frozen=True)
+@dataclasses.dataclass(frozen=True, repr=False)
 class Comparison:
   """What came out of the runs of several methods; ``print`` shows it.
+
+  So do a prompt, and a notebook after the last line of a cell.
 
   Attributes:
     config: The configuration of the first method.
@@ -117,6 +119,11 @@ class Comparison:
     return text + (
       '' if reported == 'last step' else f'\nReported are: {reported}.\n'
     )
+
+  __repr__ = __str__
+
+  def _repr_markdown_(self) -> str:
+    return str(self)
 
   def write(
     self, workdir: str | os.PathLike[str], *, command: str = 'compare'

@@ -33,7 +33,8 @@ class Program(NamedTuple):
   shapes: tuple[tuple[int, ...], ...]
 
 
-@dataclasses.dataclass(frozen=True, kw_only=True)
+# At a prompt it shows itself as `print` does, not all its arrays.
+@dataclasses.dataclass(frozen=True, kw_only=True, repr=False)
 class Experiment:
   """All of a run but its seed: runs of other seeds share compiled programs.
 
@@ -82,6 +83,8 @@ class Experiment:
 
   def __str__(self) -> str:
     return _header.header(self)
+
+  __repr__ = __str__
 
   @functools.cached_property
   def fingerprint(self) -> dict[str, str]:

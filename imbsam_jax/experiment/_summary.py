@@ -24,7 +24,7 @@ _PACKAGES = ('imbsam_jax', 'jax', 'jaxlib', 'flax', 'optax', 'numpy')
 
 
 class Result(NamedTuple):
-  """A finished run.
+  """A finished run; at a prompt and in a notebook it shows its table.
 
   Attributes:
     state: The state that is reported.
@@ -44,6 +44,12 @@ class Result(NamedTuple):
   def table(self) -> str:
     """The metrics in per cent, as a Markdown table."""
     return _scores.scores_table(self.summary)
+
+  def __repr__(self) -> str:
+    return self.table()
+
+  def _repr_markdown_(self) -> str:
+    return self.table()
 
 
 def finish(

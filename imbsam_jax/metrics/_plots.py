@@ -78,7 +78,7 @@ def plot_accuracy_by_frequency(
     title: heading of the figure.
 
   Returns:
-    The Matplotlib figure.
+    The Matplotlib figure. A notebook shows it after the last line of a cell.
 
   Raises:
     TypeError: if the counts are not integers, or `accuracies` is no mapping
@@ -100,7 +100,8 @@ def plot_accuracy_by_frequency(
   # Not at the top: it takes a while, and most programs that import
   # `imbsam_jax.metrics` draw nothing.
   from matplotlib.backends.backend_agg import FigureCanvasAgg
-  from matplotlib.figure import Figure
+
+  from imbsam_jax.metrics._picture import Picture
 
   counts = _checks.count_array(
     class_counts, zeros=True, all_zero=True, whole=True
@@ -118,7 +119,7 @@ def plot_accuracy_by_frequency(
   dots = _frequency_curves.mean_known(next(iter(runs.values())), axis=0)
   dots = dots if joined and len(runs) == 1 else None
 
-  figure = Figure(figsize=(8.0, 4.6), dpi=160, layout='constrained')
+  figure = Picture(figsize=(8.0, 4.6), dpi=160, layout='constrained')
   FigureCanvasAgg(figure)
   axes = figure.add_subplot(facecolor='white')
   _draw_axes(axes, counts, _lowest(curves, dots))
