@@ -4,7 +4,6 @@
 
 import functools
 import json
-import types
 
 import jax
 import jax.numpy as jnp
@@ -12,9 +11,7 @@ import numpy as np
 import pytest
 
 from imbsam_jax import experiment as experiment_lib
-from imbsam_jax import metrics
 from imbsam_jax import training
-from imbsam_jax.experiment import _evaluate
 from tests import programs
 from tests import runs
 
@@ -43,38 +40,6 @@ def test_flip_adds_the_logits_of_the_mirror_image():
   np.testing.assert_array_equal(classes, logits.argmax(1))
   np.testing.assert_allclose(confidences, probabilities.max(1), rtol=1e-5)
   assert (np.asarray(classes) != flat[0].argmax(1)).any()
-
-
-def test_best_on_test_reports_the_best_and_says_so(
-  tfds_dir, tmp_path, monkeypatch
-):
-  def scores_of(*args, **kwargs):
-    scores = metrics.classification_metrics(*args, **kwargs)
-    # Test images are as many of each class: the same as 'top1' otherwise.
-    return scores | {'balanced': 1 - scores['top1']}
-
-  changed = types.SimpleNamespace(**vars(metrics))
-  changed.classification_metrics = scores_of
-  monkeypatch.setattr(_evaluate, 'metrics', changed)
-  config = _config(
-    tfds_dir, best_on_test=True, flip_test=True, optimizer__learning_rate=0.5
-  )
-  summary = experiment_lib.run(
-    experiment_lib.build(config), seed=0, workdir=tmp_path
-  ).summary
-  assert 'best checkpoint on the test set' in summary['reporting']
-  assert 'mirror images' in summary['reporting']
-  lines = (tmp_path / 'metrics.jsonl').read_text().splitlines()
-  scores = {
-    record['step']: record['validation']['top1']
-    for record in map(json.loads, lines)
-    if 'validation' in record
-  }
-  assert len(scores) == 3
-  assert summary['top1'] == max(scores.values())
-  assert scores[summary['reported_step']] == summary['top1']
-  _, state = experiment_lib.restore(tmp_path, 'best')
-  assert int(state.step) == summary['reported_step']
 
 
 def test_best_on_test_is_not_validation(tfds_dir):

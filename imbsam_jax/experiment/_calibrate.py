@@ -8,6 +8,7 @@ import dataclasses
 from typing import Any
 
 import jax
+import jax.numpy as jnp
 import numpy as np
 
 from imbsam_jax import _errors
@@ -22,6 +23,10 @@ from imbsam_jax.experiment import _scores
 
 METHODS = _calibration_methods.METHODS
 _SHOWN = ('top1', 'balanced', 'many', 'medium', 'few', 'tail', 'ece')
+
+# Of the same examples, in different views: their images, and with `flip_test`
+# also the mirror images.
+_Views = Sequence[_calibration_methods.Outputs]
 
 
 @dataclasses.dataclass(frozen=True, repr=False)
@@ -92,8 +97,8 @@ def calibrate(
     key=jax.random.key(seed),
   )
   sets = {
-    'validation': _outputs(experiment, state, data.validation),
-    'test': _outputs(experiment, state, data.test),
+    'validation': _views(experiment, state, data.validation),
+    'test': _views(experiment, state, data.test),
   }
   return Calibration(
     int(state.step),
@@ -162,7 +167,7 @@ def _percent(scores: Sequence[dict[str, Any]], name: str) -> str:
 def _choose(
   experiment: _experiment.Experiment,
   candidates: _calibration_methods.Candidates,
-  sets: dict[str, _calibration_methods.Outputs],
+  sets: dict[str, _Views],
 ) -> dict[str, Any] | None:
   """The candidate of the best balanced accuracy on validation, tested."""
   best: tuple[float, Any] = (-1.0, None)
@@ -183,14 +188,16 @@ def _choose(
 def _score(
   experiment: _experiment.Experiment,
   corrected: _calibration_methods.Corrected,
-  outputs: _calibration_methods.Outputs,
+  views: _Views,
 ) -> dict[str, Any]:
-  logits = np.asarray(corrected(outputs), np.float64)
+  logits = np.mean(
+    [np.asarray(corrected(outputs), np.float64) for outputs in views], axis=0
+  )
   probabilities = np.exp(logits - logits.max(axis=1, keepdims=True))
   confidences = 1 / probabilities.sum(axis=1)
   config = experiment.config
   return metrics.classification_metrics(
-    outputs.labels,
+    views[0].labels,
     logits.argmax(axis=1),
     confidences,
     class_counts=experiment.data.class_counts,
@@ -200,13 +207,30 @@ def _score(
   )
 
 
+def _views(
+  experiment: _experiment.Experiment,
+  state: training.TrainState,
+  examples: data_lib.Examples,
+) -> _Views:
+  """What an evaluation looks at."""
+  views = [_outputs(experiment, state, examples)]
+  if experiment.config.flip_test:
+    views.append(_outputs(experiment, state, examples, mirrored=True))
+  return views
+
+
 def _outputs(
   experiment: _experiment.Experiment,
   state: training.TrainState,
   examples: data_lib.Examples,
+  *,
+  mirrored: bool = False,
 ) -> _calibration_methods.Outputs:
+  step = experiment.feature_step or experiment.logit_step
   outputs = training.over_examples(
-    experiment.feature_step or experiment.logit_step,
+    jax.jit(lambda variables, images: step(variables, jnp.flip(images, -2)))
+    if mirrored
+    else step,
     state.variables,
     examples,
     batch_size=experiment.config.data.batch_size,

@@ -109,9 +109,8 @@ def plot(
     path,
     experiment.data.class_counts,
     {
-      methods.describe(config): [
-        float(r['accuracy'] or 'nan') for r in per_class
-      ]
+      # None, where there are no test examples, is left out; 0 is not.
+      methods.describe(config): [row['accuracy'] for row in per_class]
     },
     tail_below=config.optimizer.threshold,
     title=f'{config.data.name}: accuracy on the {config.final_split} set',
