@@ -15,6 +15,7 @@ from imbsam_jax import metrics
 from imbsam_jax import training
 from imbsam_jax._runs import folder as folder_lib
 from imbsam_jax.anomaly import study
+from imbsam_jax.anomaly.study import _config as _config_lib
 from imbsam_jax.anomaly.study import _run
 from imbsam_jax.anomaly.study.recipes import anomaly as anomaly_configs
 from tests import programs
@@ -146,7 +147,7 @@ def test_unknown_method_names_the_nearest():
 def test_help_lists_the_methods():
   result = programs.run('experiments.anomaly', f'{_CONFIG}:help')
   assert result.returncode == 0
-  for word in study.WORDS:
+  for word in _config_lib.WORDS:
     assert f'\n{word} ' in f'\n{result.stdout}'
 
 
@@ -157,7 +158,7 @@ def test_a_configuration_of_classifiers_is_refused(tmp_path):
     f'--workdir={tmp_path}',
   )
   assert result.returncode == 2
-  assert 'experiments.anomaly_config' in result.stderr
+  assert 'this program takes imbsam_jax.anomaly.study.Config' in result.stderr
 
 
 def test_data_and_settings_that_do_not_go_together(folder):
@@ -200,7 +201,9 @@ def comparison(folder, tmp_path_factory):
   workdir = tmp_path_factory.mktemp('comparison')
   words = ('deep_svdd', 'sgd', 'imbsam')
   configs = {
-    word: experiment_lib.replace(_config(folder, word), study.WORDS[word][1])
+    word: experiment_lib.replace(
+      _config(folder, word), _config_lib.WORDS[word][1]
+    )
     for word in words
   }
   tables = {
@@ -227,22 +230,26 @@ def test_comparison_has_every_cell(comparison):
     assert methods['deep_svdd']['num_labeled_anomalies']['mean'] == 0
   text = (workdir / 'comparison.md').read_text()
   assert '| AUROC, 0.05 labelled |' in text
-  assert 'python -m experiments.compare_anomaly' in text
+  assert '`imbsam_jax.anomaly.study.compare`, 20' in text
 
 
-def test_comparison_reads_tables_as_configured(tmp_path, capsys):
+def test_comparison_reads_tables_as_configured(tmp_path):
   # Labels in the first column; those in the last would be refused.
   lines = ['1,0.5,7', *(f'0,{i}.5,8' for i in range(20)), '1,0.1,9'] * 2
   (tmp_path / 'table.csv').write_text('\n'.join(lines))
   config = _config(tmp_path, 'sgd', data__label='0', data__path=None)
   place = study.Data(path=str(tmp_path / 'table.csv'))
+  said = []
   content = study.compare(
-    {'sgd': config}, {'table': place}, [0.5], 1, tmp_path / 'runs'
+    {'sgd': config},
+    {'table': place},
+    [0.5],
+    1,
+    tmp_path / 'runs',
+    say=said.append,
   )
   assert content == {'tables': {'table': {'0.5': {'methods': {}}}}}
-  assert 'needs 24 anomalies in the training part, has 2' in (
-    capsys.readouterr().out
-  )
+  assert 'needs 24 anomalies in the training part, has 2' in said[0]
 
 
 def test_comparison_says_where_anomalies_run_short(comparison):

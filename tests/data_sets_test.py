@@ -190,7 +190,7 @@ _TRAINED = ('fashion_mnist_lt', 'image_folder', 'imagenet_lt', 'npz_lt')
 def test_every_configuration_is_here():
   found = {path.stem for path in _FOLDER.glob('*.py')}
   # Tables of anomalies have tests of their own.
-  assert found - {'__init__', 'from_json', 'anomaly'} == set(_FACTS)
+  assert found - {'__init__', '_published', 'from_json', 'own'} == set(_FACTS)
 
 
 @pytest.mark.parametrize('name', _FACTS)
@@ -466,7 +466,7 @@ def test_positions_in_a_tfds_set(tmp_path, tfds_dir):
 @pytest.mark.parametrize('module', [image_folder, npz_lt, places_lt])
 def test_without_a_folder(module):
   with pytest.raises(
-    experiment_lib.ConfigError, match='pass --config.data.data_dir=PATH'
+    experiment_lib.ConfigError, match='pass `data.data_dir=PATH`'
   ):
     experiment_lib.build(module.get_config())
 

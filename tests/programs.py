@@ -9,6 +9,9 @@ import os
 import pathlib
 import subprocess
 import sys
+from unittest import mock
+
+import jax
 
 from imbsam_jax._doors import door
 
@@ -59,8 +62,14 @@ def start(
 def call(name: str, *arguments: str) -> subprocess.CompletedProcess[str]:
   """Calls a program in this process, with its exit code and outputs."""
   out, error = io.StringIO(), io.StringIO()
-  with contextlib.redirect_stdout(out), contextlib.redirect_stderr(error):
+  with (
+    mock.patch.dict(os.environ, {'JAX_COMPILATION_CACHE_DIR': CACHE}),
+    contextlib.redirect_stdout(out),
+    contextlib.redirect_stderr(error),
+  ):
     code = door.main(name, arguments)
+  # Programs keep what took a while to compile, tests keep all.
+  jax.config.update('jax_persistent_cache_min_compile_time_secs', 0.0)
   return subprocess.CompletedProcess(
     [name, *arguments], code, out.getvalue(), error.getvalue()
   )

@@ -327,7 +327,7 @@ def test_f11_threshold_below_all_counts_is_refused(word, tfds_dir):
   config = _config(tfds_dir, word, optimizer__threshold=5)
   with pytest.raises(
     experiment_lib.ConfigError,
-    match='leaves no tail class .* 5 images.*threshold=6 or',
+    match='leaves no tail class .* 5 images.*threshold=6` or',
   ):
     experiment_lib.build(config)
 

@@ -45,7 +45,12 @@ class WordsTest(parameterized.TestCase):
     experiment_lib.check(config)
     _compatibility.check(config)
     time = schedules.Timeline(_COUNTS, config.epochs, 16)
-    methods.make_objective(config.objective, time)
+    methods.make_objective(
+      config.objective.loss,
+      time,
+      weights=config.objective.weights,
+      penalty=config.objective.penalty,
+    )
     methods.make_reweighting(config.objective.weights, time)
     methods.make_mixing(config.objective.mixing, time, image_shape=(8, 8, 1))
     labels = np.repeat(np.arange(4), _COUNTS)
@@ -63,17 +68,17 @@ class WordsTest(parameterized.TestCase):
     (
       'ldam_drw',
       {
-        'methods.loss': 'ldam',
-        'methods.weights': 'drw',
+        'objective.loss': 'ldam',
+        'objective.weights': 'drw',
         'optimizer.clip_norm': 1.0,
       },
     ),
     (
       'ppl_cri',
       {
-        'methods.loss': 'cri',
-        'methods.weights': 'ppw',
-        'methods.mixing': 'ppmix',
+        'objective.loss': 'cri',
+        'objective.weights': 'ppw',
+        'objective.mixing': 'ppmix',
         'data.sampler': 'pps',
         'optimizer.clip_norm': 1.0,
       },
@@ -96,15 +101,15 @@ class WordsTest(parameterized.TestCase):
     )
 
   def test_a_suggestion_gives_way(self):
-    self.assertIn('cosface', _differences('pal')['methods.loss'])
-    self.assertEqual(_differences('pal,ldam')['methods.loss'], 'ldam')
-    self.assertEqual(_differences('ldam,pal')['methods.loss'], 'ldam')
+    self.assertIn('cosface', _differences('pal')['objective.loss'])
+    self.assertEqual(_differences('pal,ldam')['objective.loss'], 'ldam')
+    self.assertEqual(_differences('ldam,pal')['objective.loss'], 'ldam')
 
   @parameterized.parameters(
     ('ldam,vs', "'ldam' and 'vs' cannot be combined: both choose"),
     ('sam,imbsam', 'both choose optimizer.method'),
-    ('drw,cb', 'both choose methods.weights'),
-    ('mixup,cmo', 'both choose methods.mixing'),
+    ('drw,cb', 'both choose objective.weights'),
+    ('mixup,cmo', 'both choose objective.mixing'),
     ('drs,class_balanced_sampling', 'both choose data.sampler'),
     ('etf,pal', 'both choose model.head'),
     ('ldma', "Did you mean 'ldam'"),
@@ -199,7 +204,7 @@ class CompatibilityTest(parameterized.TestCase):
     ({'data__sampler': 'class_aware'}, 'stratify=False'),
     (
       {'objective__weights': 'dwr', 'objective__loss': 'vs'},
-      "methods.weights must be one of .*Did you mean 'drw'",
+      "`objective.weights` must be one of .*Did you mean 'drw'",
     ),
   )
   def test_fields_that_cannot_work(self, changes, message):
@@ -266,9 +271,7 @@ class ParametersTest(parameterized.TestCase):
   )
   def test_refuses_losses(self, text, message):
     with self.assertRaisesRegex(ValueError, message):
-      methods.make_objective(
-        experiment_lib.Objective(loss=text), schedules.Timeline(_COUNTS, 10, 16)
-      )
+      methods.make_objective(text, schedules.Timeline(_COUNTS, 10, 16))
 
   @parameterized.parameters(
     ({'weights': 'drw(beta=2.0)'}, 'beta'),
@@ -301,7 +304,7 @@ class ParametersTest(parameterized.TestCase):
     time = schedules.Timeline(_COUNTS, 10, 16)
     with self.assertRaisesRegex(ValueError, 'lam|gamma|shares of the run'):
       methods.make_reweighting(text, time)
-      methods.make_objective(experiment_lib.Objective(weights=text), time)
+      methods.make_objective('cross_entropy', time, weights=text)
 
   @parameterized.parameters('drw(start=160)', 'drw(start=-0.1)', 'ppw(end=2.0)')
   def test_starts_are_shares(self, text):
@@ -319,7 +322,7 @@ class ParametersTest(parameterized.TestCase):
 
   def test_label_smoothing_of_cross_entropy(self):
     built = methods.make_objective(
-      experiment_lib.Objective(loss='cross_entropy(label_smoothing=0.2)'),
+      'cross_entropy(label_smoothing=0.2)',
       schedules.Timeline(_COUNTS, 10, 16),
     )
     logits = np.array([[2.0, -1.0, 0.5, 0.0]])
@@ -334,9 +337,7 @@ class ParametersTest(parameterized.TestCase):
   def test_scale_of_probabilities_is_that_of_the_loss(self):
     time = schedules.Timeline(_COUNTS, 10, 16)
     scales = {
-      text: methods.make_objective(
-        experiment_lib.Objective(loss=text), time
-      ).logit_scale
+      text: methods.make_objective(text, time).logit_scale
       for text in ('ldam', 'ldam(scale=20.0)', 'mm', 'vs', 'sample_margin')
     }
     self.assertEqual(

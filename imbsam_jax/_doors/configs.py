@@ -70,7 +70,7 @@ def load(source: str, words: str | None, recipes: Any, kind: type) -> Any:
     raise _errors.ConfigError(str(error)) from error
   if type(config) is not kind:
     raise _errors.ConfigError(
-      f'--config={source} is a {_name(type(config))}; this program takes a '
+      f'--config={source} is of {_name(type(config))}; this program takes '
       f'{_name(kind)}.'
     )
   return config
