@@ -20,7 +20,7 @@ from imbsam_jax import data as data_lib
 from imbsam_jax import experiment as experiment_lib
 from imbsam_jax import metrics
 from imbsam_jax import training
-from imbsam_jax._runs import folder as folder_lib
+from imbsam_jax._runs import fields
 from imbsam_jax.experiment import _evaluate
 from imbsam_jax.experiment import _programs
 from imbsam_jax.experiment import _run
@@ -133,6 +133,11 @@ class EvaluateTest(parameterized.TestCase):
   def test_outputs_that_are_not_finite(self, factor):
     with self.assertRaisesRegex(training.DivergedError, 'not finite'):
       experiment_lib.evaluate(_Experiment(), _state(factor))
+    # One is enough.
+    data = _Experiment().data
+    data = data._replace(test=_examples([0, 1], [0, 1], [0.5, factor]))
+    with self.assertRaisesRegex(training.DivergedError, 'not finite'):
+      experiment_lib.evaluate(_Experiment(data=data), _state())
 
   def test_unknown_split(self):
     with self.assertRaisesRegex(experiment_lib.ConfigError, "got 'train'"):
@@ -416,12 +421,12 @@ class StackedTest(parameterized.TestCase):
         {'seed': member.seed, 'seconds': 4.0, 'extra': {'side_by_side': 3}},
       )
       # The folder is that of the same run alone.
-      folder_lib.claim(
-        member.workdir,
-        dataclasses.replace(member.experiment.config, seed=member.seed),
+      self.assertEqual(
+        json.loads((member.workdir / 'config.json').read_text()),
+        fields.to_json(
+          dataclasses.replace(member.experiment.config, seed=member.seed)
+        ),
       )
-      content = json.loads((member.workdir / 'config.json').read_text())
-      self.assertEqual(content['seed'], member.seed)
       self.assertEqual(
         json.loads((member.workdir / 'data.json').read_text()),
         {'train': 'abc'},
@@ -800,7 +805,8 @@ def test_the_last_is_reported_without_best_on_test(tiny, tmp_path):
   def scores_of(experiment, state, split='test'):
     found = evaluate(experiment, state, split)
     return found._replace(
-      scores=found.scores | {'balanced': -float(state.step), 'top1': 0.0}
+      scores=found.scores
+      | {'balanced': -float(state.step), 'top1': float(state.step)}
     )
 
   with mock.patch.object(_evaluate, 'evaluate', scores_of):
