@@ -43,7 +43,7 @@ def test_flip_adds_the_logits_of_the_mirror_image():
 
 
 def test_best_on_test_is_not_validation(tfds_dir):
-  with pytest.raises(ValueError, match='best_on_test reports the test set'):
+  with pytest.raises(ValueError, match='best_on_test. reports the test set'):
     experiment_lib.check(
       _config(tfds_dir, best_on_test=True, final_split='validation')
     )

@@ -20,7 +20,7 @@ from imbsam_jax import data as data_lib
 from imbsam_jax import experiment as experiment_lib
 from imbsam_jax import metrics
 from imbsam_jax import training
-from imbsam_jax._runs import folder as folder_lib
+from imbsam_jax._runs import fields
 from imbsam_jax.experiment import _evaluate
 from imbsam_jax.experiment import _programs
 from imbsam_jax.experiment import _run
@@ -133,6 +133,11 @@ class EvaluateTest(parameterized.TestCase):
   def test_outputs_that_are_not_finite(self, factor):
     with self.assertRaisesRegex(training.DivergedError, 'not finite'):
       experiment_lib.evaluate(_Experiment(), _state(factor))
+    # One is enough.
+    data = _Experiment().data
+    data = data._replace(test=_examples([0, 1], [0, 1], [0.5, factor]))
+    with self.assertRaisesRegex(training.DivergedError, 'not finite'):
+      experiment_lib.evaluate(_Experiment(data=data), _state())
 
   def test_unknown_split(self):
     with self.assertRaisesRegex(experiment_lib.ConfigError, "got 'train'"):
@@ -172,6 +177,8 @@ class MarksTest(parameterized.TestCase):
     (2.5, 0.5, {6, 12, 18, 24, 30}),
     (2.5, 2.0, {24}),
     (1.0, 2.0, set()),
+    # 1.48, 2.97, 4.45 and 5.94 steps.
+    (0.5, 0.125, {2, 3, 5, 6}),
   )
   def test_validates_and_saves(self, epochs, save_every, expected):
     config = _config(epochs=epochs, save_every=save_every)
@@ -416,12 +423,12 @@ class StackedTest(parameterized.TestCase):
         {'seed': member.seed, 'seconds': 4.0, 'extra': {'side_by_side': 3}},
       )
       # The folder is that of the same run alone.
-      folder_lib.claim(
-        member.workdir,
-        dataclasses.replace(member.experiment.config, seed=member.seed),
+      self.assertEqual(
+        json.loads((member.workdir / 'config.json').read_text()),
+        fields.to_json(
+          dataclasses.replace(member.experiment.config, seed=member.seed)
+        ),
       )
-      content = json.loads((member.workdir / 'config.json').read_text())
-      self.assertEqual(content['seed'], member.seed)
       self.assertEqual(
         json.loads((member.workdir / 'data.json').read_text()),
         {'train': 'abc'},
@@ -702,6 +709,11 @@ def test_the_moving_average_is_evaluated_on_the_final_split(tiny, ran):
     assert calibrated[split] == pytest.approx(scores, rel=1e-5)
 
 
+def _saved(folder):
+  names = [path.name for path in (folder / 'checkpoints').iterdir()]
+  return {int(name) for name in names if name.isdigit()}
+
+
 def test_what_a_run_leaves(tiny, ran):
   history = training.read_history(ran.workdir / 'metrics.jsonl')
   assert history == ran.history
@@ -713,13 +725,8 @@ def test_what_a_run_leaves(tiny, ran):
   assert ran.summary['steps'] == 12 and ran.summary['seed'] == _SEED
   assert ran.summary['step_programs'] == 1
   assert ran.summary['step_programs_after_first_epoch'] == 0
-  saved = {
-    int(path.name)
-    for path in (ran.workdir / 'checkpoints').iterdir()
-    if path.name.isdigit()
-  }
   best = max(validated, key=lambda step: validated[step]['balanced'])
-  assert saved == {10, 12, best}
+  assert _saved(ran.workdir) == {10, 12, best}
   config = json.loads((ran.workdir / 'config.json').read_text())
   assert config['seed'] == _SEED
 
@@ -800,7 +807,8 @@ def test_the_last_is_reported_without_best_on_test(tiny, tmp_path):
   def scores_of(experiment, state, split='test'):
     found = evaluate(experiment, state, split)
     return found._replace(
-      scores=found.scores | {'balanced': -float(state.step), 'top1': 0.0}
+      scores=found.scores
+      | {'balanced': -float(state.step), 'top1': float(state.step)}
     )
 
   with mock.patch.object(_evaluate, 'evaluate', scores_of):
@@ -808,6 +816,8 @@ def test_the_last_is_reported_without_best_on_test(tiny, tmp_path):
   assert result.summary['reported_step'] == 12
   _, state = experiment_lib.restore(tmp_path, 'best', data=_sources())
   assert int(state.step) == 5
+  # The last two, should one be damaged, and the best.
+  assert _saved(tmp_path) == {5, 10, 12}
 
 
 def test_mirror_images_are_evaluated_too(tiny, trained):
