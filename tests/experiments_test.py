@@ -516,7 +516,7 @@ def test_every_word_is_in_a_combination():
 
 @pytest.mark.parametrize('words', _COMBINATIONS)
 def test_every_method_can_be_traced(words, tfds_dir):
-  experiment = experiment_lib.build(_config(tfds_dir, words))
+  experiment = experiment_lib.build(_config(tfds_dir, words, epochs=8.0))
   state = jax.eval_shape(lambda: experiment.init(0))
   batch = experiment.put(experiment.batches(0)[0])
   after, metrics = jax.eval_shape(experiment.train_step(0), state, batch)
