@@ -251,8 +251,9 @@ class _Compared:
         for word in words[begin : begin + _AT_ONCE]
       }
       runs |= self._run_part(part, max(map(len, words)), stacked)
-      # Compiled programs of many methods are more than a process may map.
-      jax.clear_caches()
+      if begin + _AT_ONCE < len(words):
+        # Programs of many methods are more than a process may map.
+        jax.clear_caches()
     return runs
 
   def _run_part(

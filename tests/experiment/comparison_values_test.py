@@ -21,7 +21,7 @@ from imbsam_jax.experiment import _comparison_tables
 from imbsam_jax.experiment import _compilation
 from imbsam_jax.experiment import _run
 from imbsam_jax.experiment import _stacked_runs
-from tests import tiny_training as tiny
+from tests.training import tiny_training as tiny
 
 _NAMES = (
   'top1', 'balanced', 'many', 'medium', 'few', 'head', 'tail',

@@ -27,7 +27,7 @@ from imbsam_jax.experiment import _run
 from imbsam_jax.experiment import _stacked_runs
 from imbsam_jax.experiment import _summary
 from imbsam_jax.experiment import _update_rule
-from tests import tiny_training
+from tests.training import tiny_training
 
 _COUNTS = np.array([60, 25, 10])
 
