@@ -8,6 +8,7 @@ import chex
 import jax
 import pytest
 
+from tests import budget
 from tests import programs
 
 # Eight fake devices: what is sharded must equal what is not. Two would save a
@@ -23,6 +24,11 @@ jax.config.update('jax_disable_most_optimizations', True)
 # Programs that were compiled before, by another worker or yesterday, are read.
 jax.config.update('jax_compilation_cache_dir', programs.CACHE)
 jax.config.update('jax_persistent_cache_min_compile_time_secs', 0.0)
+
+
+def pytest_configure(config: pytest.Config) -> None:
+  """Counts what costs time."""
+  config.pluginmanager.register(budget.Plugin(config), 'budget')
 
 
 @pytest.hookimpl(tryfirst=True)

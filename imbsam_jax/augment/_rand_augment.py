@@ -79,7 +79,7 @@ def rand_augment(
   >>> import jax, jax.numpy as jnp
   >>> images = jnp.zeros((8, 32, 32, 3), jnp.uint8)
   >>> keys = jax.random.split(jax.random.key(0), 8)
-  >>> jax.vmap(rand_augment)(keys, images).shape
+  >>> jax.jit(jax.vmap(rand_augment))(keys, images).shape
   (8, 32, 32, 3)
 
   Args:

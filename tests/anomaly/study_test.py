@@ -125,8 +125,8 @@ def test_program_refuses_the_folder_of_another_run(folder, program_run):
   ],
 )
 def test_mistakes_end_in_a_message(arguments, code, message, tmp_path):
-  result = programs.run(
-    'experiments.anomaly',
+  result = programs.call(
+    'anomaly',
     f'{_CONFIG}:imbsam',
     f'--workdir={tmp_path}',
     *arguments,
@@ -137,23 +137,21 @@ def test_mistakes_end_in_a_message(arguments, code, message, tmp_path):
 
 
 def test_unknown_method_names_the_nearest():
-  result = programs.run(
-    'experiments.anomaly', f'{_CONFIG}:imbsan', '--workdir=unused'
-  )
+  result = programs.call('anomaly', f'{_CONFIG}:imbsan', '--workdir=unused')
   assert result.returncode == 2
   assert "Did you mean 'imbsam'" in result.stderr
 
 
 def test_help_lists_the_methods():
-  result = programs.run('experiments.anomaly', f'{_CONFIG}:help')
+  result = programs.call('anomaly', f'{_CONFIG}:help')
   assert result.returncode == 0
   for word in _config_lib.WORDS:
     assert f'\n{word} ' in f'\n{result.stdout}'
 
 
 def test_a_configuration_of_classifiers_is_refused(tmp_path):
-  result = programs.run(
-    'experiments.anomaly',
+  result = programs.call(
+    'anomaly',
     '--config=experiments/configs/digits_lt.py:imbsam',
     f'--workdir={tmp_path}',
   )

@@ -58,7 +58,7 @@ def _check(names, calibrations):
   assert all(found for found in names['calibration'].methods.values())
 
 
-@pytest.mark.trains
+@pytest.mark.extended
 def test_the_ten_lines_and_those_of_ones_own_in_one_process():
   by_words, own = _run('ten_lines'), _run('own')
   _check(by_words, {'none', 'crt', 'lws'})

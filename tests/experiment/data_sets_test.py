@@ -193,7 +193,15 @@ def test_every_configuration_is_here():
   assert found - {'__init__', '_published', 'from_json', 'own'} == set(_FACTS)
 
 
-@pytest.mark.parametrize('name', _FACTS)
+@pytest.mark.parametrize(
+  'name',
+  [
+    name
+    if name in ('cifar10_lt', 'digits_lt')
+    else pytest.param(name, marks=pytest.mark.extended)
+    for name in _FACTS
+  ],
+)
 def test_counts_and_steps(name, loaded):
   config = _small(_get_config(name, 'imbsam'))
   experiment = experiment_lib.build(config, data=loaded(config.data))
@@ -253,6 +261,7 @@ def _take_two_steps(experiment):
     ('places_lt', 'sgd', {}),
   ],
 )
+@pytest.mark.extended
 def test_true_models_can_be_traced(name, words, changes, loaded):
   config = experiment_lib.replace(_get_config(name, words), changes)
   _trace(experiment_lib.build(config, data=loaded(config.data)))

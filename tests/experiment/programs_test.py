@@ -205,6 +205,7 @@ def test_dry_run(tfds_dir):
 # -------------------------------------------------------------- compare
 
 
+@pytest.mark.extended
 def test_compare(folder, tfds_dir):
   workdir = folder / 'compare'
   arguments = [
@@ -294,6 +295,7 @@ def test_help_lists_the_words():
 # ---------------------------------------------------------------- calibrate
 
 
+@pytest.mark.extended
 def test_calibrate(trained):
   workdir, _ = trained
   code, out, error = _call('calibrate', f'--workdir={workdir}')
@@ -350,9 +352,8 @@ def _logits(experiment, state, examples):
   return logits.astype(np.float64), examples.labels
 
 
-@pytest.mark.parametrize(
-  'words', ['pal', pytest.param('ldam_drw', marks=pytest.mark.extended)]
-)
+@pytest.mark.parametrize('words', ['pal', 'ldam_drw'])
+@pytest.mark.extended
 def test_calibrate_on_cosines(words, tfds_dir):
   experiment = experiment_lib.build(_config(tfds_dir, words))
   found = experiment_lib.calibrate(
@@ -526,7 +527,7 @@ def test_every_method_can_be_traced(words, tfds_dir):
 
 # One of each kind: mixing, sampling, class weights, a state of the loss.
 _TRAINED = (
-  'imbsam,balanced_softmax,cmo',
+  'sgd,cdt,dbn_mix',
   'sse_sam,logit_adjustment,instance_sampling',
   'sgd,mm_ldam,ppw',
   'sgd,normface,absgd,zero_centroid',
@@ -613,6 +614,7 @@ def test_f22_damaged_history_is_said(tmp_path, tfds_dir):
     experiment_lib.run(experiment, seed=0, workdir=tmp_path)
 
 
+@pytest.mark.extended
 def test_stratified_and_shuffled_both_split_exactly(tfds_dir):
   ends = []
   for rows in ('split', 'joint'):

@@ -61,6 +61,7 @@ def test_programs_of_shuffled_batches_are_known_ahead(tfds_dir):
   assert found <= set(planned)
 
 
+@pytest.mark.extended
 def test_several_steps_in_a_call(tfds_dir, tmp_path):
   config = _config(tfds_dir)
   experiments = [experiment_lib.build(config, steps_per_call=n) for n in (1, 4)]

@@ -22,6 +22,10 @@ from imbsam_jax import schedules
 from imbsam_jax import weights
 from tests.methods import witness
 
+# A second opinion: the files of weights, schedules, sampling, augment,
+# calibration and models have values of their own for `make test`.
+pytestmark = pytest.mark.extended
+
 # CIFAR-10 with imbalance factor 100, and counts in no order.
 CIFAR10 = (5000, 2997, 1796, 1077, 645, 387, 232, 139, 83, 50)
 MIXED = (7, 1, 400, 33, 33, 12345)

@@ -10,6 +10,7 @@ from absl.testing import parameterized
 import jax
 import jax.numpy as jnp
 import numpy as np
+import pytest
 
 import imbsam_jax
 from imbsam_jax import data
@@ -285,6 +286,7 @@ class FullSizeTest(parameterized.TestCase):
     (pooling,) = [line for line in lines if 'reduce_window_max' in line]
     self.assertIn('bf16', pooling)
 
+  @pytest.mark.extended
   def test_a_step_of_sam(self):
     model = models.ResNet50(4)
     optimizer = training.make_optimizer(imbsam_jax.sam(0.05), 0.1)

@@ -37,7 +37,7 @@ def _problem(batch_norm):
     'x': rng.randn(8, 4).astype(np.float32),
     'y': _LABELS,
   }
-  variables = dict(net.init(jax.random.key(1), batch['x']))
+  variables = dict(jax.jit(net.init)(jax.random.key(1), batch['x']))
   params = variables.pop('params')
 
   def loss_fn(params, batch, weights):
@@ -59,16 +59,21 @@ def _update(link, batch_norm):
   loss_fn, params, batch, tail_batch, weights, tail_weights = _problem(
     batch_norm
   )
-  value, grads, grad_fn = imbsam_jax.tail_only_gradient_oracle(
-    loss_fn,
-    params,
-    batch,
-    tail_batch,
-    group_weights=weights,
-    tail_weights=tail_weights,
-  )
-  updates, _ = link.update(grads, link.init(params), params, grad_fn=grad_fn)
-  return value, grads, updates
+
+  @jax.jit
+  def update(params):
+    value, grads, grad_fn = imbsam_jax.tail_only_gradient_oracle(
+      loss_fn,
+      params,
+      batch,
+      tail_batch,
+      group_weights=weights,
+      tail_weights=tail_weights,
+    )
+    updates, _ = link.update(grads, link.init(params), params, grad_fn=grad_fn)
+    return value, grads, updates
+
+  return update(params)
 
 
 def _assert_close(one, two, **tolerance):

@@ -271,7 +271,14 @@ class PredictTest(parameterized.TestCase):
 class CostTest(parameterized.TestCase):
   """The costs that runs report, against FLOPs of the compiled steps."""
 
-  def _flops(self, method, batch):
+  @classmethod
+  def setUpClass(cls):
+    super().setUpClass()
+    sgd = methods.sgd(tiny.COUNTS)
+    cls.sgd = cls._flops(sgd, cls._batch(sgd, split=False))
+
+  @staticmethod
+  def _flops(method, batch):
     model = models.SmallConvNet(len(tiny.COUNTS), norm='none')
     tx = training.make_optimizer(method.stages[0].link, 0.1, weight_decay=1e-3)
     step = jax.jit(
@@ -286,7 +293,8 @@ class CostTest(parameterized.TestCase):
     cost = step.lower(state, batch).compile().cost_analysis()
     return cost['flops']
 
-  def _batch(self, method, *, split):
+  @staticmethod
+  def _batch(method, *, split):
     batch = tiny.batches(method, split=split)[0]
 
     # The same rows, as images large enough to outweigh the optimiser.
@@ -317,10 +325,7 @@ class CostTest(parameterized.TestCase):
     )
     if expected:
       self.assertAlmostEqual(cost, expected)
-    sgd = methods.sgd(tiny.COUNTS)
-    ratio = self._flops(method, batch) / self._flops(
-      sgd, self._batch(sgd, split=False)
-    )
+    ratio = self._flops(method, batch) / self.sgd
     np.testing.assert_allclose(ratio, cost, rtol=0.05)
 
   def test_joint_costs(self):

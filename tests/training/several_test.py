@@ -4,6 +4,7 @@
 
 from absl.testing import absltest
 from absl.testing import parameterized
+import chex
 import jax
 import jax.numpy as jnp
 import numpy as np
@@ -121,7 +122,7 @@ class _Setting:
 class TableTest(parameterized.TestCase):
   def test_rows_from_the_table_are_the_rows(self):
     setting = _Setting(_imbsam(), noise=0.0)
-    tiny_training.assert_equal(
+    chex.assert_trees_all_equal(
       setting.fit().params, setting.fit(indexed=False).params
     )
 
@@ -138,12 +139,14 @@ class AugmentTest(parameterized.TestCase):
     )
     self.assertGreater(moved.max(), 1e-3)
 
+  @pytest.mark.extended
   def test_devices_see_the_same_images(self):
     one = _Setting(_imbsam())
     many = _Setting(_imbsam(), mesh=training.data_mesh())
     self.assertGreater(many.mesh.size, 1)
     _assert_close(one.fit().params, many.fit().params)
 
+  @pytest.mark.extended
   def test_passes_of_a_step_see_the_same_images_and_rows_their_own(self):
     seen = []
 
@@ -207,6 +210,7 @@ class ScanTest(parameterized.TestCase):
 
 
 class SideBySideTest(parameterized.TestCase):
+  @pytest.mark.extended
   def test_each_run_is_what_it_is_alone(self):
     rhos = (0.05, 0.2, 0.4)
     setting = _Setting(_imbsam())
@@ -237,7 +241,7 @@ class SideBySideTest(parameterized.TestCase):
       checkpoints[seed].close()
       saved = training.Checkpoints(folders[seed], read_only=True)
       restored, _ = saved.restore(alone)
-      tiny_training.assert_equal(restored.params, states[seed].params)
+      chex.assert_trees_all_equal(restored.params, states[seed].params)
       saved.close()
     kernels = [state.params['Dense_0']['kernel'] for state in states]
     self.assertGreater(np.abs(kernels[0] - kernels[1]).max(), 1e-2)

@@ -187,6 +187,7 @@ class StepTest(parameterized.TestCase):
     chex.assert_trees_all_close(*ends, rtol=1e-7, atol=1e-6)
 
   @parameterized.parameters(*_all_methods())
+  @pytest.mark.extended
   def test_eight_devices_equal_one(self, word):
     method = _all_methods()[word]
     state, train_step = tiny.make(method, batch_norm=not method.exclusive)
