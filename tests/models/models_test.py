@@ -150,7 +150,7 @@ class CosineLogitsTest(parameterized.TestCase):
     cosines = models.cosine_logits(*arguments)
     gradients = jax.jit(jax.grad(total, argnums=(0, 1)))(*arguments)
     chex.assert_tree_all_finite((cosines, gradients))
-    for gradient in gradients:
+    for i, gradient in enumerate(gradients):
       self.assertGreater(np.abs(gradient[0]).max(), 0.0)
       if i in zeroed:
         np.testing.assert_array_equal(gradient[1], np.zeros(6))

@@ -4,6 +4,7 @@
 
 from absl.testing import absltest
 from absl.testing import parameterized
+import chex
 import jax
 import jax.numpy as jnp
 import numpy as np
@@ -121,7 +122,7 @@ class _Setting:
 class TableTest(parameterized.TestCase):
   def test_rows_from_the_table_are_the_rows(self):
     setting = _Setting(_imbsam(), noise=0.0)
-    tiny_training.assert_equal(
+    chex.assert_trees_all_equal(
       setting.fit().params, setting.fit(indexed=False).params
     )
 
@@ -237,7 +238,7 @@ class SideBySideTest(parameterized.TestCase):
       checkpoints[seed].close()
       saved = training.Checkpoints(folders[seed], read_only=True)
       restored, _ = saved.restore(alone)
-      tiny_training.assert_equal(restored.params, states[seed].params)
+      chex.assert_trees_all_equal(restored.params, states[seed].params)
       saved.close()
     kernels = [state.params['Dense_0']['kernel'] for state in states]
     self.assertGreater(np.abs(kernels[0] - kernels[1]).max(), 1e-2)
