@@ -537,6 +537,15 @@ class CompareTest(parameterized.TestCase):
       self._compare({'sgd': _config('sgd'), 'sam': own}, seeds=1)
     self.assertEmpty(self.ran)
 
+  def test_methods_that_a_table_by_link_has_no_place_for(self):
+    for words in (['sgd', 'sam', 'sgd+vs'], ['sgd', 'vs']):
+      with self.assertRaisesRegex(
+        experiment_lib.ConfigError, r'the methods must be sgd, sam, sgd\+vs'
+      ):
+        experiment_lib.compare(
+          dict.fromkeys(words, _config('sgd')), links=('sgd', 'sam')
+        )
+
   @parameterized.parameters(({}, 1), ({'sgd': None}, 0))
   def test_nothing_to_run(self, configs, seeds):
     with self.assertRaisesRegex(experiment_lib.ConfigError, 'at least'):
