@@ -184,6 +184,7 @@ def compare(
       '`configs` must name at least one method, and `seeds` be at least 1, got '
       f'{list(configs)} and {seeds}.'
     )
+  _comparison_tables.check_links(list(configs), links)
   if workdir is None:
     with tempfile.TemporaryDirectory() as temporary:
       return compare(

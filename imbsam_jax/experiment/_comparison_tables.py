@@ -6,6 +6,7 @@ from collections.abc import Mapping
 from collections.abc import Sequence
 from typing import Any
 
+from imbsam_jax import _errors
 from imbsam_jax._runs import console
 from imbsam_jax._runs import statistics
 from imbsam_jax.experiment import _scores
@@ -42,6 +43,33 @@ def comparison_table(content: Mapping[str, Any]) -> str:
   return console.markdown_table(columns, rows)
 
 
+def check_links(words: Sequence[str], links: Sequence[str]) -> None:
+  """Refuses methods that a table by update rule has no place for.
+
+  Raises:
+    ConfigError: A method is not there under each of the update rules.
+  """
+  if not links:
+    return
+  methods = dict.fromkeys(_method_of(word, links) for word in words)
+  expected = [_word(method, link) for method in methods for link in links]
+  if {*words} != {*expected}:
+    raise _errors.ConfigError(
+      f'`links` are {", ".join(links)}, so that the methods must be '
+      f'{", ".join(expected)}; got {", ".join(words)}.'
+    )
+
+
+def _method_of(word: str, links: Sequence[str]) -> str:
+  """What a word names beside its update rule."""
+  link, _, method = word.partition('+')
+  return (method or 'ce') if link in links else word
+
+
+def _word(method: str, link: str) -> str:
+  return link if method == 'ce' else f'{link}+{method}'
+
+
 def comparison_table_by_link(
   content: Mapping[str, Any], links: Sequence[str]
 ) -> str:
@@ -52,11 +80,9 @@ def comparison_table_by_link(
   columns += [f'cost, {link}' for link in links]
   rows: dict[str, list[str]] = {}
   for word in methods:
-    rows.setdefault(word.partition('+')[2] or 'ce', [])
+    rows.setdefault(_method_of(word, links), [])
   for method, cells in rows.items():
-    found = [
-      methods[link if method == 'ce' else f'{link}+{method}'] for link in links
-    ]
+    found = [methods[_word(method, link)] for link in links]
     cells += [statistics.mean_std(f[name]) for name in _BY_LINK for f in found]
     cells += [f'{f["cost_sgd_steps"]["mean"]:.2f}' for f in found]
   return console.markdown_table(

@@ -60,19 +60,19 @@ class CountsTest(parameterized.TestCase):
 
   def test_smallest_arguments(self):
     np.testing.assert_array_equal(data.long_tail_class_counts(1, 1, 1), [1])
-    for num_classes, max_count in ((0, 1), (1, 0)):
+    for name, arguments in (('num_classes', (0, 1)), ('max_count', (1, 0))):
       with self.assertRaisesRegex(
-        ValueError, f'must be >= 1, got {num_classes} and {max_count}'
+        ValueError, f'`{name}` must be at least 1, got 0'
       ):
-        data.long_tail_class_counts(num_classes, max_count, 1)
+        data.long_tail_class_counts(*arguments, 1)
 
   def test_hint_for_the_inverse_of_the_factor(self):
     with self.assertRaisesRegex(
-      ValueError, 'For a smallest count of 0.02 times the largest pass 50'
+      ValueError, 'Pass 50 for a smallest count of 0.02 times the largest'
     ):
       data.long_tail_class_counts(10, 100, 0.02)
     for factor in (0, -2, math.nan):
-      with self.assertRaisesRegex(ValueError, f'got {factor}.$'):
+      with self.assertRaisesRegex(ValueError, 'over the smallest.$'):
         data.long_tail_class_counts(10, 100, factor)
 
 

@@ -523,7 +523,7 @@ class CompareTest(parameterized.TestCase):
     words = [f'm{k}' for k in range(9)]
     found = self._compare({word: _config('sgd') for word in words}, seeds=1)
     self.assertEqual([len(group) for group in self.compiled], [8, 1])
-    self.assertEqual(_compare.jax.clear_caches.call_count, 2)
+    self.assertEqual(_compare.jax.clear_caches.call_count, 1)
     self.assertEqual(list(found.summaries), words)
     # The first is built once, for its header and its runs.
     self.assertLen(self.built, 9)
@@ -536,6 +536,15 @@ class CompareTest(parameterized.TestCase):
     with self.assertRaisesRegex(experiment_lib.ConfigError, "is 'own'"):
       self._compare({'sgd': _config('sgd'), 'sam': own}, seeds=1)
     self.assertEmpty(self.ran)
+
+  def test_methods_that_a_table_by_link_has_no_place_for(self):
+    for words in (['sgd', 'sam', 'sgd+vs'], ['sgd', 'vs']):
+      with self.assertRaisesRegex(
+        experiment_lib.ConfigError, r'the methods must be sgd, sam, sgd\+vs'
+      ):
+        experiment_lib.compare(
+          dict.fromkeys(words, _config('sgd')), links=('sgd', 'sam')
+        )
 
   @parameterized.parameters(({}, 1), ({'sgd': None}, 0))
   def test_nothing_to_run(self, configs, seeds):

@@ -89,7 +89,7 @@ def _assert_refused(experiment, seed, folder, expected):
   assert _contents(folder) == before
   lines = str(caught.value).splitlines()
   assert [x.strip() for x in lines if ' there, ' in x] == [expected]
-  assert 'Pass another --workdir, or remove this folder' in lines[-1]
+  assert 'Pass another `workdir`, or remove this folder' in lines[-1]
 
 
 @pytest.mark.parametrize(
