@@ -41,7 +41,7 @@ test-all: $(INSTALLED)
 	$(PYTEST) -m extended
 
 # While writing: what neither trains nor starts programs.
-quick: lint
+quick: lint types
 	$(PYTEST) -m "not extended and not trains"
 
 # Kills a run fifty times at random moments; a failure names its seed, and

@@ -1,3 +1,3 @@
 # Copyright 2026 The imbsam_jax Authors.
 # SPDX-License-Identifier: Apache-2.0
-"""Programs: ``python -m experiments.train|evaluate|compare``."""
+"""The programs of ``python -m imbsam_jax`` by other names."""

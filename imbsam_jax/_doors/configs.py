@@ -36,7 +36,7 @@ def take(arguments: Sequence[str]) -> tuple[str, str | None, list[str]]:
   waiting = False
   for argument in arguments:
     name, equals, value = argument.partition('=')
-    if waiting:
+    if waiting and not argument.startswith('-'):
       given, waiting = argument, False
     elif name in ('--config', '-config'):
       given, waiting = value, not equals
@@ -155,7 +155,7 @@ def _mutable(config: Any) -> Any:
 def _unknown(arguments: Sequence[str], config: Any, error: KeyError) -> str:
   known = fields.flatten(config)
   for argument in arguments:
-    name = argument.lstrip('-').split('=')[0]
+    name = argument.lstrip('-').split('=')[0].removeprefix('no')
     if name.startswith('config.') and name[len('config.') :] not in known:
       return fields.unknown_field(name[len('config.') :], config)
   return str(error)

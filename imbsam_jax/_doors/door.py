@@ -64,9 +64,9 @@ def run(name: str | None = None, called: str | None = None) -> NoReturn:
   arguments = sys.argv[1:]
   if name is None:
     name, *arguments = arguments or ['']
-    if name in _HELP:
+    if name in ('', 'help', *_HELP):
       _print(_overview())
-      sys.exit(0)
+      sys.exit(0 if name else 2)
     if name not in PROGRAMS:
       near = difflib.get_close_matches(name, PROGRAMS, n=1)
       hint = f' Did you mean {near[0]!r}?' if near else ''
@@ -95,6 +95,12 @@ def main(
   flags.DEFINE_bool(
     'debug', False, 'Shows the traceback of errors.', flag_values=values
   )
+  flags.DEFINE_integer(
+    'verbosity',
+    logging.WARNING,
+    'Of the messages of libraries: -1 warnings, 0 information, 1 all.',
+    flag_values=values,
+  )
   program.define(values)
   if any(argument in _HELP for argument in arguments):
     _print(_help(program, values))
@@ -104,7 +110,8 @@ def main(
       return _main(program, values, called, arguments)
     except Exception as error:
       code = _exit_code(error)
-      if code is None or '--debug' in arguments:
+      debug = {'--debug', '-debug', '--debug=true', '--debug=True'}
+      if code is None or debug & {*arguments}:
         if _process is None:
           raise
         traceback.print_exc()
@@ -161,6 +168,7 @@ def _main(
   if config is not None:
     overrides = configs.overrides(values)
     config = fields.replace(config, overrides)
+  logging.set_verbosity(values.verbosity)
   if others and not getattr(program, 'POSITIONAL', False):
     raise _errors.ConfigError(
       f'unexpected argument {others[0]!r}; flags begin with --'

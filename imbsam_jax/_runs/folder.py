@@ -50,7 +50,7 @@ def claim(
 def compare_processes(
   config: Any, fingerprint: Mapping[str, str] | None
 ) -> None:
-  """Refuses processes on one run that have other flags or other data.
+  """Refuses processes on one run that have another configuration or other data.
 
   Args:
     config: The configuration of this process.
@@ -64,7 +64,7 @@ def compare_processes(
       theirs,
       ('in process 0', f'in process {number}'),
       'process 0 of this run has another {}',
-      'Start all processes with the same flags, on the same data.',
+      'Start all processes with the same configuration, on the same data.',
     )
 
 
@@ -97,7 +97,7 @@ def _texts(
   config: Any, fingerprint: Mapping[str, str] | None
 ) -> tuple[dict[str, str], dict[str, str]]:
   """What a run is of, to be compared and shown."""
-  values = fields.flatten(config)
+  values = {} if config is None else fields.flatten(config)
   return (
     {name: repr(value) for name, value in values.items()},
     {part: sha[:12] for part, sha in (fingerprint or {}).items()},
@@ -132,9 +132,44 @@ def _compare(
       raise kind('\n'.join([f'{message.format(what)}:', *lines, why + advice]))
 
 
-def read_summary(workdir: pathlib.Path, config: Any) -> dict[str, Any] | None:
-  """The summary of a complete run of this configuration, or None."""
+def check_data(workdir: pathlib.Path, fingerprint: Mapping[str, str]) -> None:
+  """Refuses other data than those that a run was made from.
+
+  Args:
+    workdir: Folder of the run; those of earlier versions do not tell.
+    fingerprint: Checksums of the data.
+
+  Raises:
+    DataError: They differ; the parts are named.
+  """
+  path = workdir / 'data.json'
+  if path.exists():
+    _compare(
+      _texts(None, json.loads(path.read_text())),
+      _texts(None, fingerprint),
+      ('there', 'now'),
+      f'{workdir} holds a run of another {{}}',
+      'Pass the data of that run.',
+    )
+
+
+def read_summary(
+  workdir: pathlib.Path,
+  config: Any,
+  fingerprint: Mapping[str, str] | None = None,
+) -> dict[str, Any] | None:
+  """The summary of a complete run of this configuration, or None.
+
+  Args:
+    workdir: Folder of the run.
+    config: Its configuration.
+    fingerprint: Checksums of its data.
+
+  Raises:
+    ConfigError: The folder holds a run of another configuration.
+    DataError: It was made from other data.
+  """
   if not (workdir / 'summary.json').exists():
     return None
-  claim(workdir, config)
+  claim(workdir, config, fingerprint)
   return json.loads((workdir / 'summary.json').read_text())

@@ -18,6 +18,7 @@ from imbsam_jax import methods
 from imbsam_jax import models
 from imbsam_jax import schedules
 from imbsam_jax import training
+from imbsam_jax._runs import fields
 from imbsam_jax.experiment import _batches
 from imbsam_jax.experiment import _compatibility
 from imbsam_jax.experiment import _config
@@ -56,7 +57,8 @@ def build(
 
   What is not in the words of a configuration is passed beside it. The
   configuration then names it ``'own'``, and whoever restores the run passes it
-  again.
+  again. Data are told apart by their checksums; another network or loss of
+  one's own needs another folder.
 
   Args:
     config: The configuration.
@@ -81,12 +83,39 @@ def build(
     ConfigError: A value of the configuration does not fit.
     DataError: The data are missing or do not give what is asked for.
   """
+  if not isinstance(config, _config.Config):
+    raise _errors.ConfigError(
+      '`config` must be a configuration, such as '
+      f"experiment.config('digits_lt', 'imbsam'), got {type(config)}."
+    )
+  fields.check_types(config)
   config = _own.name_in(config, model=model, data=data, loss=loss)
   check(config)
   try:
     if not isinstance(data, data_lib.LongTailedData):
       data = _data_sets.load(config.data, data)
     return _build(config, data, model, loss, steps_per_call)
+  except data_lib.DataError:
+    raise
+  except (ValueError, TypeError) as error:
+    raise _errors.ConfigError(str(error)) from error
+
+
+def build_on(
+  config: _config.Config, data: data_lib.LongTailedData
+) -> _experiment.Experiment:
+  """Builds an experiment on the data that its configuration names.
+
+  Args:
+    config: The configuration.
+    data: What was read for it already.
+
+  Raises:
+    ConfigError: A value of the configuration does not fit.
+  """
+  check(config)
+  try:
+    return _build(config, data, None, None, None)
   except data_lib.DataError:
     raise
   except (ValueError, TypeError) as error:

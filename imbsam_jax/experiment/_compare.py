@@ -15,6 +15,7 @@ from typing import Any
 
 import jax
 
+from imbsam_jax import _checks
 from imbsam_jax import _errors
 from imbsam_jax import metrics
 from imbsam_jax import training
@@ -134,7 +135,8 @@ class Comparison:
       workdir: Folder.
       command: What made the numbers, for ``comparison.md``.
     """
-    workdir = pathlib.Path(workdir)
+    workdir = pathlib.Path(workdir).expanduser()
+    workdir.mkdir(parents=True, exist_ok=True)
     training.write_json(workdir / 'comparison.json', self.content)
     training.write_text(
       workdir / 'comparison.md',
@@ -179,11 +181,18 @@ def compare(
   Raises:
     ConfigError: A configuration does not fit, or a folder is that of another.
   """
-  if not configs or seeds < 1:
+  _checks.integer('seeds', seeds, low=1, error=_errors.ConfigError)
+  if not isinstance(configs, Mapping) or not configs:
     raise _errors.ConfigError(
-      '`configs` must name at least one method, and `seeds` be at least 1, got '
-      f'{list(configs)} and {seeds}.'
+      '`configs` must be a mapping of at least one name to a configuration or '
+      f'an experiment, got {configs!r}.'
     )
+  for name in configs:
+    if name in ('', '.', '..') or '/' in name or os.sep in name:
+      raise _errors.ConfigError(
+        f'a method is named by the folder of its runs, got {name!r}. Leave out '
+        'slashes; words are joined by plus signs.'
+      )
   _comparison_tables.check_links(list(configs), links)
   if workdir is None:
     with tempfile.TemporaryDirectory() as temporary:
@@ -318,7 +327,7 @@ class _Compared:
     workdir: pathlib.Path,
   ) -> pathlib.Path:
     config = fields.replace(experiment.config, {'seed': seed})
-    summary = folder_lib.read_summary(workdir, config)
+    summary = folder_lib.read_summary(workdir, config, experiment.fingerprint)
     done = ' (complete before)' if summary else ''
     if summary is None:
       progress = self._progress(experiment.num_steps, f'{title} seed {seed}')
@@ -343,7 +352,9 @@ def _as_experiment(
   shared = like is not None and _data_sets.same_examples(
     method.data, like.config.data
   )
-  return _build.build(method, data=like.data if like and shared else None)
+  if like is None or not shared:
+    return _build.build(method)
+  return _build.build_on(method, like.data)
 
 
 def _read_summary(folder: pathlib.Path) -> dict[str, Any]:

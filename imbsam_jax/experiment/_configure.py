@@ -6,6 +6,7 @@ from collections.abc import Mapping
 import os
 from typing import Any
 
+from imbsam_jax import _errors
 from imbsam_jax import methods
 from imbsam_jax._runs import fields as fields_lib
 from imbsam_jax._runs import recipes as recipes_lib
@@ -40,7 +41,15 @@ def config(
     ConfigError: There is no such recipe, word or field; the nearest one is
       named.
   """
+  if not isinstance(words, str):
+    raise _errors.ConfigError(
+      f"`words` must be text such as 'imbsam,ldam_drw', got {words!r}."
+    )
   found = recipes_lib.get_config(recipe, recipes)(words)
+  if not isinstance(found, _config.Config):
+    raise _errors.ConfigError(
+      f'{recipe} must give an experiment.Config, got {type(found)}.'
+    )
   return fields_lib.replace(found, fields or {})
 
 

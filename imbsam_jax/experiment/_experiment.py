@@ -57,7 +57,7 @@ class Experiment:
     logit_step: The jitted logits of one batch, alone in a tuple.
     init: ``init(seed)`` is the state at step 0.
     abstract_state: Shapes, dtypes and shardings of a state.
-    batches: ``batches(seed)[step]`` is a batch, see `batches.Batches`.
+    batches: ``batches(seed)[step]`` is a batch, see `_batches.Batches`.
     table: Training images on the devices, if they stay there.
   """
 

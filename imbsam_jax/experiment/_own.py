@@ -39,15 +39,22 @@ def name_in(
         f'experiment.build(config, {argument}) or experiment.restore(workdir, '
         f'{argument}).'
       )
-  if isinstance(data, _data_sets.Sources):
-    splits = ('train', 'validation' if data.validation else None, 'test')
+  if isinstance(data, (_data_sets.Sources, data_lib.LongTailedData)):
+    validation = None if data.validation is None else 'validation'
+    splits = ('train', validation, 'test')
     config = dataclasses.replace(
       config, data=dataclasses.replace(config.data, name=OWN, splits=splits)
     )
-  elif data is not None and not isinstance(data, data_lib.LongTailedData):
+  elif data is not None:
     raise _errors.ConfigError(
       '`data` must be experiment.Sources(train=(images, labels), '
       f'test=(images, labels)) or a data.LongTailedData, got {type(data)}.'
+    )
+  if loss is not None and not callable(loss):
+    raise _errors.ConfigError(
+      '`loss` must be a function (logits, labels) -> losses, got '
+      f'{loss!r}. Losses by name are words: experiment.config(recipe, '
+      "'ldam')."
     )
   if loss is not None:
     config = dataclasses.replace(
@@ -76,17 +83,16 @@ def as_model(model: Any) -> Any:
   if isinstance(model, models.NnxModel):
     return model
   if not isinstance(model, nn.Module):
-    hint = (
-      ' Write models.from_nnx(lambda rngs: Net(rngs=rngs)) for an NNX module.'
-    )
     raise _errors.ConfigError(
-      f'`model` must be a Linen module, got {type(model)}.{hint}'
+      f'`model` must be a Linen module, made, such as Net(), got {model!r}. '
+      'Write models.from_nnx(lambda rngs: Net(rngs=rngs)) for an NNX module.'
     )
-  parameters = inspect.signature(type(model).__call__).parameters.values()
-  takes_train = any(
-    p.name == 'train' or p.kind is p.VAR_KEYWORD for p in parameters
-  )
-  return model if takes_train else _WithoutTrain(model)
+  parameters = inspect.signature(type(model).__call__).parameters
+  kinds = [parameter.kind for parameter in parameters.values()]
+  if 'train' in parameters or inspect.Parameter.VAR_KEYWORD in kinds:
+    return model
+  known = [name for name in _MODES if name in parameters]
+  return _Called(model, {name: _MODES[name] for name in known})
 
 
 def tells_features(model: Any) -> bool:
@@ -118,6 +124,14 @@ def check_model(
     logits = jax.eval_shape(
       lambda v, x: model.apply(v, x, train=False), variables, images
     )
+    jax.eval_shape(
+      lambda v, x, key: model.apply(
+        v, x, train=True, mutable=['batch_stats'], rngs={'dropout': key}
+      ),
+      variables,
+      images,
+      key,
+    )
   except Exception as error:  # Whatever a user's code raises.
     raise _errors.ConfigError(
       f'the model cannot be applied to images {list(images.shape)}: {error}'
@@ -131,18 +145,29 @@ def check_model(
   return 'batch' if 'batch_stats' in variables else 'none'
 
 
-class _WithoutTrain:
-  """A Linen module that is called alike in training and evaluation."""
+# Other names that modules have for `train`, and its value that means training.
+_MODES = {
+  'training': True,
+  'is_training': True,
+  'deterministic': False,
+  'use_running_average': False,
+}
 
-  def __init__(self, module: nn.Module):
+
+class _Called:
+  """A Linen module that is told otherwise, or not, that it is trained."""
+
+  def __init__(self, module: nn.Module, modes: dict[str, bool]):
     self._module = module
+    self._modes = modes
 
   def init(self, key: jax.Array, images: jax.Array, *, train: bool) -> Any:
-    del train
-    return self._module.init(key, images)
+    return self._module.init(key, images, **self._told(train))
 
   def apply(
     self, variables: Any, images: jax.Array, *, train: bool, **options: Any
   ) -> Any:
-    del train
-    return self._module.apply(variables, images, **options)
+    return self._module.apply(variables, images, **self._told(train), **options)
+
+  def _told(self, train: bool) -> dict[str, Any]:
+    return {name: train == value for name, value in self._modes.items()}

@@ -47,6 +47,7 @@ def restore(
   if data_dir:
     config = fields.replace(config, {'data.data_dir': data_dir})
   experiment = _build.build(config, model=model, data=data, loss=loss)
+  folder.check_data(workdir, experiment.fingerprint)
   if jax.process_count() > 1:
     folder.compare_processes(config, experiment.fingerprint)
   chooser = _evaluate.choose_by(experiment)

@@ -3,6 +3,7 @@
 """One training run with its folder, from the newest checkpoint if any."""
 
 from collections.abc import Callable
+import contextlib
 import dataclasses
 import os
 import pathlib
@@ -11,6 +12,8 @@ from typing import Any
 
 import jax
 
+from imbsam_jax import _checks
+from imbsam_jax import _errors
 from imbsam_jax import training
 from imbsam_jax._runs import folder
 from imbsam_jax._runs import signals
@@ -44,17 +47,28 @@ def run(
   Raises:
     ConfigError: The folder belongs to another configuration.
     DivergedError: Training was given up.
-    PreemptedError: SIGTERM or SIGINT came; everything is saved.
+    PreemptedError: SIGTERM or SIGINT came; everything is saved in `workdir`.
+      Without one, KeyboardInterrupt goes through.
     CheckpointError: No checkpoint can be read, or another process is at it.
   """
   seed = experiment.config.seed if seed is None else seed
+  _checks.integer(
+    'seed', seed, low=0, high=2**32 - 1, error=_errors.ConfigError
+  )
   if workdir is None:
+    # What is interrupted is lost, and so is not held back.
     with tempfile.TemporaryDirectory() as temporary:
-      result = run(experiment, seed=seed, workdir=temporary, progress=progress)
+      result = _run(
+        experiment,
+        int(seed),
+        pathlib.Path(temporary),
+        progress,
+        contextlib.nullcontext(lambda: False),
+      )
     return result._replace(workdir=None)
   path = pathlib.Path(workdir).expanduser()
   with training.WorkdirLock(path):
-    return _run(experiment, seed, path, progress)
+    return _run(experiment, int(seed), path, progress, signals.deferred())
 
 
 def _run(
@@ -62,6 +76,7 @@ def _run(
   seed: int,
   workdir: pathlib.Path,
   progress: Callable[[list[dict[str, Any]]], None] | None,
+  interruption: contextlib.AbstractContextManager[Callable[[], bool]],
 ) -> _summary.Result:
   config = dataclasses.replace(experiment.config, seed=seed)
   folder.claim(workdir, config, experiment.fingerprint)
@@ -76,7 +91,7 @@ def _run(
     return {'cost': experiment.cost(step, batch)}
 
   with (
-    signals.deferred() as stop,
+    interruption as stop,
     training.Checkpoints(
       workdir / 'checkpoints',
       best_metric=chooser.metric if chooser else None,

@@ -105,6 +105,8 @@ def plot(
     The Matplotlib figure.
   """
   config = experiment.config
+  if path is not None:
+    path = pathlib.Path(path).expanduser()
   return metrics.plot_accuracy_by_frequency(
     path,
     experiment.data.class_counts,

@@ -167,6 +167,14 @@ def make_objective(
       function that does not give a loss for each row.
   """
   if callable(loss):
+    try:
+      _try(loss, False, len(time.class_counts))
+    except _errors.ConfigError:
+      raise
+    except Exception as error:  # Whatever a user's code raises.
+      raise _errors.ConfigError(
+        f'the loss cannot be applied to logits [B, C] and labels [B]: {error}'
+      ) from error
     return _make(loss, OWN, {}, time, weights=weights, penalty=penalty)
   name, parameters = _specs.parse(loss)
   bound = _specs.bind('objective.loss', loss, LOSSES)
@@ -224,7 +232,9 @@ def _try(
     jax.ShapeDtypeStruct((2, num_classes), jnp.float32),
     jax.ShapeDtypeStruct((2,), jnp.int32),
   )
-  if getattr(found, 'shape', None) != (2,):
+  if getattr(found, 'shape', None) != (2,) or not jnp.issubdtype(
+    found.dtype, jnp.floating
+  ):
     raise _errors.ConfigError(
       'the loss must give one number for each row, float [B] for logits '
       f'[B, C] and labels [B]; for B = 2 it gave {found}. Leave out its mean '

@@ -335,6 +335,7 @@ class _Experiment(experiment_lib.Experiment):
       data=object() if data is None else data,
       num_steps=int(10 * config.epochs),
       steps_per_call=steps_per_call,
+      fingerprint={},
     )
 
   def __str__(self):
@@ -356,6 +357,7 @@ class CompareTest(parameterized.TestCase):
     self.steps_per_call = 1
     for module, name, fake in (
       (_build, 'build', self._build),
+      (_build, 'build_on', lambda c, data: self._build(c, data=data)),
       (_run, 'run', self._run),
       (_stacked_runs, 'run_stacked', self._run_stacked),
       (_compilation, 'compile_ahead', self._compile_ahead),

@@ -2,6 +2,8 @@
 # SPDX-License-Identifier: Apache-2.0
 """Data, networks and losses of one's own beside the words."""
 
+import signal
+
 from flax import linen as nn
 from flax import nnx
 import jax
@@ -13,6 +15,8 @@ from imbsam_jax import data
 from imbsam_jax import experiment
 from imbsam_jax import models
 from imbsam_jax import training
+from imbsam_jax.experiment import _data_sets
+from imbsam_jax.experiment import _own
 
 _COUNTS = (40, 16, 8)
 
@@ -224,8 +228,15 @@ def test_data_that_are_cut_already_are_taken_as_they_are(sources):
     data.ArraySource(*sources.test),
     class_counts=(30, 10, 5),
   )
-  exp = experiment.build(_config('sgd'), data=cut)
+  exp = experiment.build(experiment.config('digits_lt', fields={
+    'epochs': 1, 'data.batch_size': 16, 'model.name': 'mlp',
+    'data.validation_per_class': 0, 'data.stratify': False,
+  }), data=cut)  # fmt: skip
   assert exp.num_train == 45
+  # Or they would be compared with digits, and restored as these.
+  assert exp.config.data.name == 'own'
+  digits = experiment.config('digits_lt', 'imbsam')
+  assert not _data_sets.same_examples(exp.config.data, digits.data)
 
 
 def test_few_test_examples_of_many_classes(sources):
@@ -236,12 +247,85 @@ def test_few_test_examples_of_many_classes(sources):
   np.testing.assert_array_equal(exp.data.test.labels, [1, 2])
 
 
+class _DroppingNet(nn.Module):
+  """Called as many Linen modules are."""
+
+  @nn.compact
+  def __call__(self, x, deterministic=True):
+    x = nn.Dropout(0.5, deterministic=deterministic)(nn.Dense(8)(x))
+    return nn.Dense(3)(x)
+
+
+def test_modules_that_call_training_otherwise_are_told(sources):
+  images = sources.train[0][:5]
+  model = _own.as_model(_DroppingNet())
+  variables = model.init(jax.random.key(0), images, train=False)
+
+  def output(key, train):
+    rngs = {'dropout': jax.random.key(key)}
+    return np.asarray(model.apply(variables, images, train=train, rngs=rngs))
+
+  assert (output(0, True) != output(1, True)).any()
+  np.testing.assert_array_equal(output(0, False), output(1, False))
+
+
+def test_other_data_are_refused(sources, tmp_path):
+  def build(factor):
+    images, labels = sources.train
+    return experiment.build(
+      _config('sgd'), data=sources._replace(train=(factor * images, labels))
+    )
+
+  experiment.compare({'one': build(1)}, seeds=1, workdir=tmp_path)
+  with pytest.raises(data.DataError, match='holds a run of another data set'):
+    experiment.compare({'one': build(2)}, seeds=1, workdir=tmp_path)
+  changed = sources._replace(train=build(2).data.train)
+  with pytest.raises(data.DataError, match='train: .* there, .* now'):
+    experiment.restore(tmp_path / 'one/seed_0', data=changed)
+  experiment.restore(tmp_path / 'one/seed_0', data=sources)
+
+
+def test_what_leaves_no_files_is_interrupted_at_once(sources):
+  exp = experiment.build(_config('sgd'), data=sources)
+
+  def interrupt(records):
+    del records
+    signal.raise_signal(signal.SIGINT)
+
+  with pytest.raises(KeyboardInterrupt):
+    experiment.run(exp, progress=interrupt)
+
+
+@pytest.mark.parametrize('name', ['', '..', 'a/b'])
+def test_names_that_are_no_folders(name):
+  with pytest.raises(experiment.ConfigError, match='by the folder of its runs'):
+    experiment.compare({name: _config()})
+
+
+@pytest.mark.parametrize(
+  ('call', 'expected'),
+  [
+    (lambda: experiment.build('digits_lt'), 'must be a configuration'),
+    (lambda: experiment.config('digits_lt', {'epochs': 1}), 'must be text'),
+    (lambda: experiment.compare([_config()]), 'must be a mapping'),
+    (lambda: experiment.compare({'a': _config()}, seeds=0), 'at least 1'),
+  ],
+)
+def test_arguments_in_the_wrong_place(call, expected):
+  with pytest.raises(experiment.ConfigError, match=expected):
+    call()
+
+
 @pytest.mark.parametrize(
   ('arguments', 'expected'),
   [
     ({}, r"data of this configuration is 'own'.*data=experiment.Sources"),
     ({'data': _arrays(_COUNTS, 0)}, r'experiment.Sources\(train=\(images'),
     ({'loss': lambda z, y: _cross_entropy(z, y).mean()}, 'one number for each'),
+    ({'loss': lambda z, y: z.argmax(1)}, 'one number for each'),
+    ({'loss': lambda z, y, counts: z[:, 0]}, r'the loss cannot be applied to'),
+    ({'loss': 'ldam'}, r'Losses by name are words'),
+    ({'model': _Net}, r'made, such as Net\(\)'),
     ({'model': _NnxNet(nnx.Rngs(0))}, r'models.from_nnx\(lambda rngs'),
     ({'model': nn.Dense(4)}, r'logits \[B, 3\], one for each class.*\(1, 4\)'),
     ({'model': nn.Conv(3, (3, 3, 3))}, r'applied to images \[1, 6\]'),

@@ -62,7 +62,15 @@ def read(config: _config.Data) -> data.Table:
     DataError: The table cannot be read.
   """
   if config.name is not None and config.path is None:
-    return data.odds_table(config.name, data_dir=config.data_dir)
+    try:
+      return data.odds_table(config.name, data_dir=config.data_dir)
+    except data.DataError:
+      raise
+    except ValueError as error:
+      raise _errors.ConfigError(
+        f'there is no file or folder {config.name} and no such table of ODDS: '
+        f'{error}'
+      ) from error
   if config.path is None or config.name is not None:
     raise _errors.ConfigError(
       'pass `data.path=FILE` (.npz, .mat or .csv), or '
