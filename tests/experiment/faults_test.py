@@ -184,8 +184,8 @@ def _changed(experiment, part, change):
   images, labels = examples.images.copy(), examples.labels.copy()
   change(images, labels)
   changed = data.Examples(images, labels)
-  return experiment_lib.build(
-    experiment.config, data=experiment.data._replace(**{part: changed})
+  return _build.build_on(
+    experiment.config, experiment.data._replace(**{part: changed})
   )
 
 

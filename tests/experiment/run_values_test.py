@@ -295,7 +295,7 @@ class SummaryTest(parameterized.TestCase):
     found = experiment_lib.plot(experiment, rows, 'picture.png')
     self.assertIs(found, plot.return_value)
     (path, counts, accuracies), options = plot.call_args
-    self.assertEqual(path, 'picture.png')
+    self.assertEqual(str(path), 'picture.png')
     np.testing.assert_array_equal(counts, _COUNTS)
     self.assertEqual(list(accuracies), ['sgd'])
     # That of no class is left out, 0 is an accuracy.
