@@ -3,6 +3,7 @@
 """Turns the screws for the whole suite."""
 
 from collections.abc import Iterator
+import pathlib
 
 import chex
 import jax
@@ -26,6 +27,11 @@ jax.config.update('jax_compilation_cache_dir', programs.CACHE)
 jax.config.update('jax_persistent_cache_min_compile_time_secs', 0.0)
 
 
+# Folders of tests that nearly all train.
+_TRAINING = ('anomaly', 'experiment', 'training')
+_folders: list[pathlib.Path] = []  # Of which tests have run in this process.
+
+
 def pytest_configure(config: pytest.Config) -> None:
   """Counts what costs time."""
   config.pluginmanager.register(budget.Plugin(config), 'budget')
@@ -33,9 +39,12 @@ def pytest_configure(config: pytest.Config) -> None:
 
 @pytest.hookimpl(tryfirst=True)
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
-  """Who asks for data sets builds experiments, which takes its time."""
+  """Marks what `make quick` leaves out: who asks for data sets, and folders."""
   for item in items:
-    if 'tfds_dir' in getattr(item, 'fixturenames', ()):
+    if (
+      'tfds_dir' in getattr(item, 'fixturenames', ())
+      or item.path.parent.name in _TRAINING
+    ):
       item.add_marker('trains')
 
 
@@ -58,6 +67,18 @@ def _optimization(request: pytest.FixtureRequest) -> Iterator[None]:
 def _traces() -> None:
   """`chex.assert_max_traces` takes functions for one that look alike."""
   chex.clear_trace_counter()
+
+
+@pytest.fixture(autouse=True, scope='module')
+def _memory(request: pytest.FixtureRequest) -> None:
+  """Programs of one folder are of no use to the next, but of some size.
+
+  A worker grew to 4.5 GB otherwise. What folders share is in the cache on disk,
+  and they count the same whatever ran before.
+  """
+  if _folders[-1:] != [request.path.parent]:
+    jax.clear_caches()
+    _folders.append(request.path.parent)
 
 
 @pytest.fixture(scope='session')

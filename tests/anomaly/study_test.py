@@ -281,8 +281,8 @@ def test_complete_cells_are_not_fitted_again(comparison, monkeypatch):
 
 
 def test_tables_by_folder_file_and_name(folder, tmp_path):
-  result = programs.run(
-    'experiments.compare_anomaly',
+  result = programs.call(
+    'compare_anomaly',
     _CONFIG,
     f'--tables={tmp_path}',
     f'--workdir={tmp_path}',

@@ -51,6 +51,7 @@ def test_labels_go_with_images(tfds_dir):
   np.testing.assert_array_equal(some.images, images[[7, 3]])
 
 
+@pytest.mark.trains
 def test_tensorflow_is_not_needed(tfds_dir):
   code = (
     'import sys; from imbsam_jax import data;'

@@ -21,6 +21,7 @@ from tests import programs
 _ROOT = pathlib.Path(__file__).parents[2]
 
 
+@pytest.mark.trains
 def test_nothing_is_registered_in_the_flags_of_the_process():
   code = (
     'import sys\n'

@@ -371,10 +371,8 @@ def staged(tfds_dir, tmp_path_factory):
   ).summary
 
 
-@pytest.mark.parametrize(
-  'step',
-  [12, *(pytest.param(k, marks=pytest.mark.extended) for k in (6, 18))],
-)
+@pytest.mark.extended
+@pytest.mark.parametrize('step', [6, 12, 18])
 def test_f20_stopped_at_a_boundary(step, staged, tmp_path):
   experiment, whole = staged
   _run_until(step, experiment, tmp_path)

@@ -849,6 +849,7 @@ class PlotAccuracyByFrequencyTest(_TestCase):
       self._plot([5], {'a': [0.5]}, tail_below='20')
 
 
+@pytest.mark.trains
 class PackageTest(absltest.TestCase):
   def test_public_names(self):
     self.assertEqual(

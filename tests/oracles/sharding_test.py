@@ -10,10 +10,13 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 import optax
+import pytest
 
 import imbsam_jax
 from tests import problems
 from tests import trees
+
+pytestmark = pytest.mark.trains
 
 DEVICES = 8
 MEAN, HEAD_TAIL = problems.mean_weights(), problems.head_tail_weights()

@@ -8,11 +8,14 @@ from flax import linen as nn
 import jax
 import numpy as np
 import optax
+import pytest
 
 import imbsam_jax
 from imbsam_jax import data
 from imbsam_jax import training
 from tests.training import tiny_training
+
+pytestmark = pytest.mark.trains
 
 _COUNTS = np.array([90, 30, 5])
 _LABELS = np.array([0, 2, 1, 0, 2, 0, 1, 2], np.int32)
@@ -165,6 +168,7 @@ class StepTest(parameterized.TestCase):
       state, metrics = train_step(step)(state, batches[step])
     return state, metrics
 
+  @pytest.mark.extended
   def test_training_is_exact_without_batch_norm(self):
     one, metrics = self._states('tail_only', batch_norm=False, rho=0.2)
     two, expected = self._states('split', batch_norm=False, rho=0.2)

@@ -2,6 +2,8 @@
 # SPDX-License-Identifier: Apache-2.0
 """One training step against JAX, optax and Flax used by hand."""
 
+import functools
+
 from absl.testing import absltest
 from absl.testing import parameterized
 import chex
@@ -30,6 +32,13 @@ def _all_methods():
     'focal_sam': methods.focal_sam(tiny.COUNTS, 0.1, gamma=1.0, lam=0.8),
     'rsam': methods.rsam(tiny.COUNTS, 0.01, key=jax.random.key(5)),
   }
+
+
+@functools.cache
+def _with_average(word, batch_norm):
+  """A method with its initial state and step, compiled for two tests."""
+  method = _all_methods()[word]
+  return method, *tiny.make(method, batch_norm=batch_norm, ema_decay=0.9)
 
 
 def _mean_loss(net, params, model_state, rows):
@@ -114,8 +123,7 @@ class StepTest(parameterized.TestCase):
 
   @parameterized.parameters(*_all_methods())
   def test_batch_norm_state_is_that_of_the_one_clean_pass(self, word):
-    method = _all_methods()[word]
-    state, train_step = tiny.make(method, batch_norm=True)
+    method, state, train_step = _with_average(word, True)
     batch = tiny.batches(method, split=False)[0]
     params = state.params
     if word == 'rsam':  # Its only pass is at w + e.
@@ -141,8 +149,7 @@ class StepTest(parameterized.TestCase):
   @parameterized.product(word=list(_all_methods()), batch_norm=[False, True])
   @pytest.mark.faults
   def test_f8_skipped_step_leaves_everything(self, word, batch_norm):
-    method = _all_methods()[word]
-    state, train_step = tiny.make(method, batch_norm=batch_norm, ema_decay=0.9)
+    method, state, train_step = _with_average(word, batch_norm)
     batches = tiny.batches(method, split=False)
     state, _ = train_step(0)(state, batches[0])
     rows = dict(batches[1].rows)
