@@ -286,14 +286,19 @@ def test_other_data_are_refused(sources, tmp_path):
 
 
 def test_what_leaves_no_files_is_interrupted_at_once(sources):
+  # A process that was started in the background ignores it.
+  before = signal.signal(signal.SIGINT, signal.default_int_handler)
   exp = experiment.build(_config('sgd'), data=sources)
 
   def interrupt(records):
     del records
     signal.raise_signal(signal.SIGINT)
 
-  with pytest.raises(KeyboardInterrupt):
-    experiment.run(exp, progress=interrupt)
+  try:
+    with pytest.raises(KeyboardInterrupt):
+      experiment.run(exp, progress=interrupt)
+  finally:
+    signal.signal(signal.SIGINT, before)
 
 
 @pytest.mark.parametrize('name', ['', '..', 'a/b'])
