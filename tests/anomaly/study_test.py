@@ -60,8 +60,8 @@ def _config(folder, word='imbsam', **changes):
 def program_run(folder, tmp_path_factory):
   workdir = tmp_path_factory.mktemp('run')
   small = [f'--config.{name}={value}' for name, value in _SMALL.items()]
-  result = programs.run(
-    'experiments.anomaly',
+  result = programs.call(
+    'anomaly',
     f'{_CONFIG}:imbsam',
     f'--config.data.path={folder / "first.npz"}',
     f'--workdir={workdir}',

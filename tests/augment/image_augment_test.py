@@ -15,6 +15,7 @@ import numpy as np
 from PIL import Image
 from PIL import ImageEnhance
 from PIL import ImageOps
+import pytest
 
 from imbsam_jax import augment
 from imbsam_jax.augment import _rand_augment
@@ -498,6 +499,7 @@ class RandAugmentTest(parameterized.TestCase):
     self.assertIn((1, 2, 3), {tuple(c.tolist()) for c in corners})
     self.assertNotIn((0, 0, 0), {tuple(c.tolist()) for c in corners})
 
+  @pytest.mark.extended
   def test_magnitude_may_be_traced(self):
     image = _photo()
     f = jax.jit(

@@ -73,6 +73,8 @@ def _config(words='imbsam', **changes):
     'model.name': 'mlp',
     'model.norm': 'none',
     'few_below': 10,
+    # Batches of one size: one program to compile.
+    'data.stratify': True,
   }
   changes = {name.replace('__', '.'): value for name, value in changes.items()}
   return experiment.config('own', words, small | changes)

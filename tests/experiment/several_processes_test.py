@@ -171,6 +171,7 @@ def test_f17_killed_and_gone_on_with_other_devices(one, tmp_path, tfds_dir):
   runs.assert_close(tmp_path, one)
 
 
+@pytest.mark.extended
 def test_f16_second_pair_on_one_folder(tmp_path, tfds_dir):
   with training.WorkdirLock(tmp_path):
     codes, _, errors = _end(_start_two('train', *_flags(tmp_path, tfds_dir)))
@@ -253,11 +254,22 @@ def test_checks_of_two_processes(tmp_path, tfds_dir):
   [
     (['--coordinator=localhost:1'], '--num_processes is missing'),
     (['--num_processes=2', '--process_id=0'], '--coordinator is missing'),
-    pytest.param(
-      ['--distributed'],
-      'did not find each other',
-      marks=pytest.mark.extended,
-    ),
+  ],
+)
+def test_flags_that_go_together(flags, message, tmp_path):
+  done = programs.call(
+    'train', *flags, *_TRAIN, f'--workdir={tmp_path / "run"}'
+  )
+  assert done.returncode == 2
+  assert message in done.stderr
+  assert not (tmp_path / 'run').exists()
+
+
+@pytest.mark.extended
+@pytest.mark.parametrize(
+  ('flags', 'message'),
+  [
+    (['--distributed'], 'did not find each other'),
     (
       ['--coordinator=localhost:1', '--num_processes=2', '--process_id=2'],
       'process_id < num_processes',

@@ -11,6 +11,7 @@ from flax import linen as nn
 import jax
 import jax.numpy as jnp
 import numpy as np
+import pytest
 
 from imbsam_jax import augment
 from imbsam_jax import data
@@ -583,6 +584,7 @@ def _step_with_penalty(kind, penalty=True):
       return _make(methods.sgd(tiny.COUNTS), **options)
 
 
+@pytest.mark.extended
 class DevicesTest(parameterized.TestCase):
   def test_mixed_step(self):
     method = methods.imbsam(tiny.COUNTS, 0.2, threshold=_THRESHOLD)

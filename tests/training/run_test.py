@@ -305,6 +305,7 @@ class CostTest(parameterized.TestCase):
 
     return jax.tree.map(enlarge, batch)
 
+  # FLOPs of the links are in tests/oracles/flops_test.py, for every day.
   @parameterized.parameters(
     ('sam', False, 2.0),
     ('rsam', False, 1.0),
@@ -312,6 +313,7 @@ class CostTest(parameterized.TestCase):
     ('imbsam', True, None),
     ('sse_sam', True, None),
   )
+  @pytest.mark.extended
   def test_cost_is_the_ratio_of_flops(self, word, split, expected):
     method = {
       'sam': methods.sam(tiny.COUNTS, 0.1),
