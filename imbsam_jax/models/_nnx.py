@@ -1,19 +1,29 @@
 # Copyright 2026 The imbsam_jax Authors.
 # SPDX-License-Identifier: Apache-2.0
-"""NNX modules where a Linen module is expected."""
+"""NNX modules where a Linen module is expected.
+
+NNX is imported where it is used: it doubles the time that Flax takes to import.
+"""
+
+from __future__ import annotations
 
 from collections.abc import Callable
 from typing import Any
+from typing import TYPE_CHECKING
 
-from flax import nnx
 import jax
 import jax.numpy as jnp
+
+if TYPE_CHECKING:
+  from flax import nnx
 
 
 class NnxModel:
   """An NNX module with the ``init`` and ``apply`` of a Linen module."""
 
   def __init__(self, make: Callable[[nnx.Rngs], nnx.Module]):
+    from flax import nnx
+
     self._make = make
     abstract = nnx.eval_shape(lambda: make(nnx.Rngs(0)))
     self._graph, self._params, self._stats, self._random, others = nnx.split(
@@ -29,6 +39,8 @@ class NnxModel:
     self, key: jax.Array, images: jax.Array, *, train: bool
   ) -> dict[str, Any]:
     """Parameters and BatchNorm statistics, in the collections of Linen."""
+    from flax import nnx
+
     del images, train  # NNX modules know their shapes.
     module = self._make(nnx.Rngs(key))
     params, stats, _ = nnx.state(module, nnx.Param, nnx.BatchStat, ...)
@@ -47,6 +59,8 @@ class NnxModel:
     rngs: dict[str, jax.Array] | None = None,
   ) -> Any:
     """The output; with `mutable` also the new statistics, as Linen does."""
+    from flax import nnx
+
     module = nnx.merge(
       self._graph,
       _filled(self._params, variables['params']),
@@ -106,6 +120,8 @@ def from_nnx(make: Callable[[nnx.Rngs], nnx.Module]) -> NnxModel:
 
 def _filled(template: Any, values: dict[str, Any]) -> Any:
   """A state of the structure of `template` with the arrays of a dictionary."""
+  from flax import nnx
+
   structure = jax.tree.structure(template)
   filled = jax.tree.map(lambda x: x, template)
   nnx.replace_by_pure_dict(filled, values)
