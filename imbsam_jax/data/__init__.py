@@ -8,6 +8,7 @@ from imbsam_jax.data._anomaly_splits import deep_sad_split
 from imbsam_jax.data._anomaly_splits import validation_table
 from imbsam_jax.data._batches import joint_batches
 from imbsam_jax.data._batches import Layout
+from imbsam_jax.data._batches import pair_halves
 from imbsam_jax.data._batches import paired_batches
 from imbsam_jax.data._batches import Reweighting
 from imbsam_jax.data._batches import TrainBatch
@@ -44,12 +45,13 @@ from imbsam_jax.data._split_batches import tail_only_batches
 from imbsam_jax.data._splits import long_tailed
 from imbsam_jax.data._splits import LongTailedData
 from imbsam_jax.data._standardize import standardization
+from imbsam_jax.data._streams import Stream
+from imbsam_jax.data._streams import with_streams
 from imbsam_jax.data._table_files import read_table
 from imbsam_jax.data._tables import make_table
 from imbsam_jax.data._tables import Table
 
 __all__ = [
-  'WHOLE',
   'AnomalySplit',
   'ArraySource',
   'DataError',
@@ -65,10 +67,12 @@ __all__ = [
   'Reweighting',
   'RowChoice',
   'Source',
+  'Stream',
   'SubsetSource',
   'Table',
   'TfdsSource',
   'TrainBatch',
+  'WHOLE',
   'adbench_split',
   'choose_tail_sizes',
   'class_aware_order',
@@ -80,18 +84,20 @@ __all__ = [
   'long_tailed',
   'make_table',
   'odds_table',
+  'pair_halves',
   'paired_batches',
   'permuted_order',
   'prefetch',
   'read_table',
   'sampled_order',
+  'shuffled_order',
   'split_batches',
   'split_sizes',
-  'shuffled_order',
   'stack_batches',
   'standardization',
   'stratified_order',
-  'take_own',
   'tail_only_batches',
+  'take_own',
   'validation_table',
+  'with_streams',
 ]

@@ -3,11 +3,15 @@
 """Training batches: rows and their weights in every class group."""
 
 from collections.abc import Callable
+from collections.abc import Mapping
+import dataclasses
+import functools
 from typing import Any
 from typing import Literal
 from typing import NamedTuple
 
 import grain
+import jax
 import numpy as np
 
 from imbsam_jax.data import _order
@@ -16,10 +20,19 @@ from imbsam_jax.data import _random_crops
 from imbsam_jax.data import _sources
 
 Layout = Literal['joint', 'split', 'tail_only']
+Rows = dict[str, np.ndarray]
 
 
-class TrainBatch(NamedTuple):
+@functools.partial(
+  jax.tree_util.register_dataclass,
+  data_fields=['rows', 'weights', 'table', 'streams'],
+  meta_fields=['layout'],
+)
+@dataclasses.dataclass(frozen=True)
+class TrainBatch:
   """One step's rows, with their weights in every class group.
+
+  A tree of arrays for JAX; its layout is known while tracing.
 
   Attributes:
     rows: ``{'image': [B, ...], 'label': int32 [B], 'place': int32 [B]}``, or a
@@ -28,23 +41,19 @@ class TrainBatch(NamedTuple):
     weights: float32 ``[num_groups, B]``, or a pair, see `layout`.
     table: All images ``[N, ...]``, where they stay on the device and the rows
       have int32 ``[B]`` places in it for images; else None.
+    streams: By name the rows of further streams of data, see `with_streams`;
+      they are in no class group.
+    layout: Which rows go through the model together. 'joint': all. 'split': the
+      groups apart, rows and weights ``[rows_k]`` of each. 'tail_only': all with
+      their weights ``[2, B]``, and once more those of the tail with weights
+      ``[rows_1]``.
   """
 
   rows: Any
   weights: Any
   table: Any = None
-
-  @property
-  def layout(self) -> Layout:
-    """Which rows go through the model together.
-
-    'joint': all. 'split': the groups apart, rows and weights ``[rows_k]`` of
-    each. 'tail_only': all with their weights ``[2, B]``, and once more those of
-    the tail with weights ``[rows_1]``.
-    """
-    if not isinstance(self.weights, tuple):
-      return 'joint'
-    return 'split' if self.weights[0].ndim == 1 else 'tail_only'
+  streams: Mapping[str, Any] = dataclasses.field(default_factory=dict)
+  layout: Layout = 'joint'
 
 
 class Reweighting(NamedTuple):
@@ -153,6 +162,19 @@ def paired_batches(
   return grain.MapDataset.range(len(order)).map(pair)
 
 
+def pair_halves(array: Any) -> tuple[Any, Any]:
+  """The rows of `paired_batches` and their partners.
+
+  Args:
+    array: ``[2 B, ...]`` with pairs next to each other, such as images or the
+      weights of one group.
+
+  Returns:
+    Two arrays ``[B, ...]``.
+  """
+  return array[0::2], array[1::2]
+
+
 def take_rows(
   examples: _sources.Examples,
   indices: np.ndarray,
@@ -160,7 +182,7 @@ def take_rows(
   step: int,
   places: np.ndarray,
   own: slice | np.ndarray,
-) -> dict[str, np.ndarray]:
+) -> Rows:
   """Rows of a batch, see `TrainBatch`; only images of `own` rows are there."""
   stored = examples.images
 

@@ -94,7 +94,7 @@ def split_batches(
       for group, size in zip(groups, sizes, strict=True)
     )
     return _batches.TrainBatch(
-      (head.rows, tail.rows), (head.weights, tail.weights)
+      (head.rows, tail.rows), (head.weights, tail.weights), layout='split'
     )
 
   return order.map_with_index(split)
@@ -156,7 +156,9 @@ def tail_only_batches(
       lambda x: _fill_up(x[is_tail], size),
       _batches.TrainBatch(rows, weights[1]),
     )
-    return _batches.TrainBatch((rows, tail.rows), (weights, tail.weights))
+    return _batches.TrainBatch(
+      (rows, tail.rows), (weights, tail.weights), layout='tail_only'
+    )
 
   return order.map_with_index(both)
 
@@ -226,7 +228,13 @@ def stack_batches(
     lambda *arrays: stack(*arrays, axis=-1),
     *(batch.weights for batch in batches),
   )
-  return _batches.TrainBatch(rows, weights)
+  streams = jax.tree.map(
+    lambda *arrays: np.stack(arrays),
+    *(dict(batch.streams) for batch in batches),
+  )
+  return _batches.TrainBatch(
+    rows, weights, streams=streams, layout=batches[0].layout
+  )
 
 
 def choose_tail_sizes(

@@ -138,15 +138,16 @@ def _build(
       f'devices times the micro-batches, got {batch_size}.'
     )
   time = schedules.Timeline(data.class_counts, config.epochs, batch_size)
+  images = data.train.images
+  mixing = methods.make_mixing(
+    config.objective.mixing, time, image_shape=images.shape[1:]
+  )
   objective = methods.make_objective(
     own_loss or config.objective.loss,
     time,
     weights=config.objective.weights,
     penalty=config.objective.penalty,
-  )
-  images = data.train.images
-  mixing = methods.make_mixing(
-    config.objective.mixing, time, image_shape=images.shape[1:]
+    mix=None if mixing is None else mixing.mix,
   )
   preprocess = data_lib.standardization(images)
   sample = jax.ShapeDtypeStruct((1, *images.shape[1:]), images.dtype)
@@ -179,7 +180,7 @@ def _build(
     )
 
   method = make_method(jax.random.key(0))
-  coupled = objective.coupled or mixing is not None
+  coupled = objective.coupled
   layout = _batches.choose_layout(config, method, coupled)
   in_memory = isinstance(images, np.ndarray)
   if not in_memory and config.data.augment != 'none':
@@ -204,7 +205,6 @@ def _build(
     objective,
     preprocess,
     augment=augment,
-    mixing=mixing,
     num_steps=num_steps,
     warmup_steps=_experiment.steps_in(
       config.optimizer.warmup_epochs, num_train, batch_size
@@ -258,7 +258,7 @@ def _build(
       training.make_predict_step(
         model,
         preprocess,
-        logit_scale=objective.logit_scale,
+        objective=objective,
         flip=config.flip_test,
       )
     ),

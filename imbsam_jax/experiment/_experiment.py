@@ -12,7 +12,6 @@ import jax
 import numpy as np
 
 from imbsam_jax import data as data_lib
-from imbsam_jax import methods
 from imbsam_jax import training
 from imbsam_jax.experiment import _config
 from imbsam_jax.experiment import _header
@@ -64,7 +63,7 @@ class Experiment:
   config: _config.Config
   data: data_lib.LongTailedData
   method: training.Method
-  objective: methods.Objective
+  objective: training.Objective
   head: str
   layout: data_lib.Layout
   num_steps: int

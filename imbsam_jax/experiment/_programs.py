@@ -24,7 +24,6 @@ class Steps:
     objective: What is minimised.
     preprocess: Stored images to the input of the model.
     augment: Of one stored image, or None.
-    mixing: How rows are mixed, or None.
     num_steps: Steps of a run.
     warmup_steps: Steps of warm-up.
     sample: Shape and dtype of one stored image, with a first axis of 1.
@@ -36,11 +35,10 @@ class Steps:
     config: Any,
     model: Any,
     make_method: Callable[..., training.Method],
-    objective: methods.Objective,
+    objective: training.Objective,
     preprocess: Callable[[jax.Array], jax.Array],
     *,
     augment: methods.Augmentation | None,
-    mixing: methods.Mixing | None,
     num_steps: int,
     warmup_steps: int,
     sample: jax.ShapeDtypeStruct,
@@ -52,7 +50,6 @@ class Steps:
     self._objective = objective
     self._preprocess = preprocess
     self._augment = augment
-    self._mix = None if mixing is None else mixing.mix
     self._num_steps = num_steps
     self._warmup_steps = warmup_steps
     self._sample = sample
@@ -84,13 +81,8 @@ class Steps:
     step = training.make_train_step(
       self._model,
       self._chain(method.stages[stage].link),
-      objective.example_loss,
-      self._preprocess,
-      augment=self._augment,
-      loss_takes_key=objective.takes_key,
-      mix=self._mix,
-      example_weights=objective.example_weights,
-      penalty=objective.penalty,
+      objective,
+      training.Inputs(self._preprocess, self._augment),
       ema_decay=self._config.ema_decay,
       num_microbatches=self._config.num_microbatches,
       axis_name='data' if self._by_device else None,
@@ -107,7 +99,7 @@ class Steps:
       init_key,
       self._preprocess(sample),
       ema=self._config.ema_decay is not None,
-      loss_state=self._objective.state,
+      objective=self._objective,
     )
 
   def _chain(self, link: Any) -> Any:

@@ -154,8 +154,7 @@ class Workload:
       self.model,
       self._optimizer(method, stage),
       losses.cross_entropy,
-      _preprocess,
-      augment=_crop_and_flip,
+      training.Inputs(_preprocess, _crop_and_flip),
     )
 
   def state(self, method: training.Method, *, seed: int = 0) -> Any:

@@ -21,7 +21,6 @@ from imbsam_jax.methods._objective import head_for
 from imbsam_jax.methods._objective import LOSSES
 from imbsam_jax.methods._objective import make_objective
 from imbsam_jax.methods._objective import needs_cosines
-from imbsam_jax.methods._objective import Objective
 from imbsam_jax.methods._objective import OWN
 from imbsam_jax.methods._objective import PENALTIES
 from imbsam_jax.methods._samplers import make_order
@@ -46,7 +45,6 @@ __all__ = [
   'Mixing',
   'NATURAL_SAMPLERS',
   'OWN',
-  'Objective',
   'PENALTIES',
   'SAMPLERS',
   'WEIGHTS',

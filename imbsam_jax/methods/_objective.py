@@ -5,7 +5,6 @@
 from collections.abc import Callable
 from collections.abc import Mapping
 from typing import Any
-from typing import NamedTuple
 
 import jax
 import jax.numpy as jnp
@@ -16,6 +15,7 @@ from imbsam_jax import _errors
 from imbsam_jax import _specs
 from imbsam_jax import losses
 from imbsam_jax import schedules
+from imbsam_jax import training
 from imbsam_jax import weights as weights_lib
 from imbsam_jax.methods import _class_weights
 
@@ -111,28 +111,6 @@ OWN = 'own'
 ExampleLoss = Callable[..., jax.Array]
 
 
-class Objective(NamedTuple):
-  """What `training.make_train_step` needs to know about the loss.
-
-  Attributes:
-    example_loss: ``(logits, labels) -> losses``, and ``key=`` where it draws.
-    takes_key: Whether it draws.
-    example_weights: Factors from the losses of the batch, or None.
-    state: Their initial state.
-    penalty: Term of the parameters, or None.
-    logit_scale: Factor of the logits for probabilities.
-    coupled: Whether the loss of a row depends on the other rows.
-  """
-
-  example_loss: Callable[..., jax.Array]
-  takes_key: bool
-  example_weights: Callable[..., Any] | None
-  state: Any
-  penalty: Callable[[Any], jax.Array] | None
-  logit_scale: float
-  coupled: bool
-
-
 def head_for(loss: str, head: str) -> str:
   """The head of a model: 'auto' is what the loss, a choice, needs."""
   if head != 'auto':
@@ -151,7 +129,8 @@ def make_objective(
   *,
   weights: str = 'none',
   penalty: str = 'none',
-) -> Objective:
+  mix: Any = None,
+) -> training.Objective:
   """From choices to functions.
 
   Args:
@@ -175,10 +154,12 @@ def make_objective(
       raise _errors.ConfigError(
         f'the loss cannot be applied to logits [B, C] and labels [B]: {error}'
       ) from error
-    return _make(loss, OWN, {}, time, weights=weights, penalty=penalty)
+    return _make(loss, OWN, {}, time, weights=weights, penalty=penalty, mix=mix)
   name, parameters = _specs.parse(loss)
   bound = _specs.bind('objective.loss', loss, LOSSES)
-  return _make(bound, name, parameters, time, weights=weights, penalty=penalty)
+  return _make(
+    bound, name, parameters, time, weights=weights, penalty=penalty, mix=mix
+  )
 
 
 def _make(
@@ -189,16 +170,25 @@ def _make(
   *,
   weights: str,
   penalty: str,
-) -> Objective:
+  mix: Any,
+) -> training.Objective:
   takes_key = loss == 'gcl'
   # A term of logits and labels, and one of parameters.
   per_example, of_params = _specs.bind(
     'objective.penalty', penalty, PENALTIES
   )()
 
-  def example_loss(logits, labels, **key):
-    counts = (time.class_counts,) if loss in _COUNTS else ()
-    return bound(logits, labels, *counts, **key) + per_example(logits, labels)
+  counts = (time.class_counts,) if loss in _COUNTS else ()
+  if takes_key:
+
+    def example_loss(logits, labels, *, key):
+      return bound(logits, labels, *counts, key=key) + per_example(
+        logits, labels
+      )
+  else:
+
+    def example_loss(logits, labels):
+      return bound(logits, labels, *counts) + per_example(logits, labels)
 
   _try(example_loss, takes_key, len(time.class_counts))
   defaults = {} if loss == OWN else _specs.parameters_of(LOSSES[loss])
@@ -211,14 +201,14 @@ def _make(
     floats = jax.ShapeDtypeStruct((2,), jnp.float32)
     step = jax.ShapeDtypeStruct((), jnp.int32)
     jax.eval_shape(example_weights, floats, step, state)
-  return Objective(
-    example_loss=example_loss,
-    takes_key=takes_key,
-    example_weights=example_weights,
-    state=state,
+  return training.Supervised(
+    example_loss,
+    mix=mix,
+    weigh=example_weights,
+    weigh_state=state,
     penalty=of_params,
     logit_scale=float(scale),
-    coupled=absgd or loss in _COUPLED,
+    coupled=loss in _COUPLED,
   )
 
 

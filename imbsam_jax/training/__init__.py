@@ -10,16 +10,28 @@ from imbsam_jax.training import update_rules
 from imbsam_jax.training._checkpoint import Checkpoints
 from imbsam_jax.training._evaluate import over_examples
 from imbsam_jax.training._evaluate import predict
+from imbsam_jax.training._inputs import Inputs
+from imbsam_jax.training._layouts import Layout
+from imbsam_jax.training._layouts import layout_of
 from imbsam_jax.training._lock import WorkdirLock
 from imbsam_jax.training._loop import fit
 from imbsam_jax.training._loop import SeveralSteps
 from imbsam_jax.training._manifest import best_checkpoints
 from imbsam_jax.training._manifest import inspect_checkpoints
 from imbsam_jax.training._manifest import StepReport
+from imbsam_jax.training._objective import Apply
+from imbsam_jax.training._objective import Context
+from imbsam_jax.training._objective import Objective
+from imbsam_jax.training._objective import Outcome
+from imbsam_jax.training._objective import Outer
 from imbsam_jax.training._optimizer import learning_rate_schedule
 from imbsam_jax.training._optimizer import make_optimizer
+from imbsam_jax.training._param_plan import ParamPlan
 from imbsam_jax.training._per_device import per_device
 from imbsam_jax.training._per_device import per_device_link
+from imbsam_jax.training._predict import make_feature_step
+from imbsam_jax.training._predict import make_logit_step
+from imbsam_jax.training._predict import make_predict_step
 from imbsam_jax.training._processes import from_each_process
 from imbsam_jax.training._processes import in_any_process
 from imbsam_jax.training._processes import in_first_process
@@ -34,9 +46,10 @@ from imbsam_jax.training._sharding import shard_rows
 from imbsam_jax.training._side_by_side import fit_side_by_side
 from imbsam_jax.training._state import create_train_state
 from imbsam_jax.training._state import TrainState
-from imbsam_jax.training._step import make_feature_step
-from imbsam_jax.training._step import make_predict_step
 from imbsam_jax.training._step import make_train_step
+from imbsam_jax.training._supervised import mixed_losses
+from imbsam_jax.training._supervised import Supervised
+from imbsam_jax.training._supervised import takes_key
 from imbsam_jax.training._writers import History
 from imbsam_jax.training._writers import params_sha256
 from imbsam_jax.training._writers import read_csv
@@ -49,16 +62,25 @@ from imbsam_jax.training.update_rules import Stage
 from imbsam_jax.training.update_rules import step_cost
 
 __all__ = [
+  'Apply',
   'CheckpointError',
   'Checkpoints',
+  'Context',
   'DivergedError',
   'History',
+  'Inputs',
+  'Layout',
   'Method',
+  'Objective',
   'OtherProcessError',
+  'Outcome',
+  'Outer',
+  'ParamPlan',
   'PreemptedError',
   'SeveralSteps',
   'Stage',
   'StepReport',
+  'Supervised',
   'TrainState',
   'WorkdirLock',
   'best_checkpoints',
@@ -71,11 +93,14 @@ __all__ = [
   'in_first_process',
   'inspect_checkpoints',
   'is_first_process',
+  'layout_of',
   'learning_rate_schedule',
   'make_feature_step',
+  'make_logit_step',
   'make_optimizer',
   'make_predict_step',
   'make_train_step',
+  'mixed_losses',
   'over_examples',
   'params_sha256',
   'part_of',
@@ -90,6 +115,7 @@ __all__ = [
   'shard_rows',
   'side_by_side',
   'step_cost',
+  'takes_key',
   'update_rules',
   'write_csv',
   'write_json',

@@ -6,6 +6,7 @@ from collections.abc import Callable
 from collections.abc import Mapping
 import concurrent.futures
 import contextlib
+import dataclasses
 from typing import Any
 import warnings
 
@@ -123,7 +124,7 @@ class Checkpoints:
     A step that is there already, and good, is not saved again.
 
     Args:
-      state: The state to save.
+      state: The state to save, all but `TrainState.frozen`.
       metrics: Validation metrics to judge it by.
       seconds: Training time so far, to go on counting from.
 
@@ -154,7 +155,9 @@ class Checkpoints:
     try:
       with context:
         response = _save_async(
-          str(self.directory / str(step)), state, custom_metadata=notes
+          str(self.directory / str(step)),
+          _saved(state),
+          custom_metadata=notes,
         )
     except Exception as error:
       raise self._failed(step, error) from error
@@ -166,7 +169,8 @@ class Checkpoints:
     """The state of a checkpoint, and the training time up to it.
 
     Args:
-      like: A state of the same run: shapes, dtypes and shardings.
+      like: A state of the same run: shapes, dtypes and shardings, and the
+        parameters that are frozen.
       step: Which checkpoint; None is the newest good one. Newer ones that are
         damaged are named in a warning, and renamed unless `read_only`.
 
@@ -180,10 +184,10 @@ class Checkpoints:
     )
     abstract = jax.tree.map(
       lambda x: jax.ShapeDtypeStruct(x.shape, x.dtype, sharding=x.sharding),
-      like,
+      _saved(like),
     )
     try:
-      state = _load(str(self.directory / str(chosen)), abstract)
+      saved = _load(str(self.directory / str(chosen)), abstract)
     except Exception as error:
       raise _errors.CheckpointError(
         f'the checkpoint of step {chosen} in {self.directory} cannot be read: '
@@ -192,7 +196,7 @@ class Checkpoints:
     if _processes.is_first_process():
       with contextlib.suppress(OSError):  # The next save tries again.
         self._folder.adopt()
-    return state, seconds
+    return like.replace(**saved), seconds
 
   def close(self) -> None:
     """Waits for what is being saved.
@@ -247,6 +251,15 @@ class Checkpoints:
     if _processes.is_first_process():
       self._folder.discard()
     return self._folder.not_saved(step, error)
+
+
+def _saved(state: _state.TrainState) -> dict[str, Any]:
+  """What a checkpoint holds."""
+  return {
+    field.name: getattr(state, field.name)
+    for field in dataclasses.fields(state)
+    if field.name != 'frozen'
+  }
 
 
 def _all_finite(tree: Any) -> bool:

@@ -3,12 +3,12 @@
 """Ascent directions by device: the SAM paper's m-sharpness."""
 
 from collections.abc import Callable
+import dataclasses
 from typing import Any
 
 import jax
 import optax
 
-from imbsam_jax.data import TrainBatch
 from imbsam_jax.training import _state
 
 Step = Callable[..., tuple[_state.TrainState, dict[str, Any]]]
@@ -52,12 +52,18 @@ def per_device(train_step: Step, mesh: jax.sharding.Mesh) -> Step:
     weights = jax.tree.map(
       lambda w: jax.P(*(None,) * (w.ndim - 1), 'data'), batch.weights
     )
-    table = None if batch.table is None else whole
+    specs = dataclasses.replace(
+      batch,
+      rows=rows,
+      weights=weights,
+      table=None if batch.table is None else whole,
+      streams=rows,
+    )
     # Gradients are to stay those of a device until the link sums them.
     return jax.shard_map(
       train_step,
       mesh=mesh,
-      in_specs=(whole, TrainBatch(rows, weights, table)),
+      in_specs=(whole, specs),
       out_specs=whole,
       check_vma=False,
     )(state, batch)

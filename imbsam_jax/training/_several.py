@@ -8,11 +8,11 @@ those with a batch of kernels several times, slower.
 """
 
 from collections.abc import Callable
+import dataclasses
 from typing import Any
 
 import jax
 
-from imbsam_jax.data import TrainBatch
 from imbsam_jax.training import _state
 
 Step = Callable[..., tuple[_state.TrainState, dict[str, Any]]]
@@ -33,9 +33,10 @@ def scan_steps(train_step: Step) -> Step:
     table = batches.table
 
     def body(state, batch):
-      return train_step(state, batch._replace(table=table))
+      return train_step(state, dataclasses.replace(batch, table=table))
 
-    return jax.lax.scan(body, state, batches._replace(table=None))
+    without = dataclasses.replace(batches, table=None)
+    return jax.lax.scan(body, state, without)
 
   return steps
 
@@ -56,7 +57,9 @@ def side_by_side(train_step: Step) -> Step:
     def one(state, batch, *parameters):
       return train_step(state, batch, *parameters)
 
-    in_axes = TrainBatch(0, 0, None)
+    in_axes = dataclasses.replace(
+      batches, rows=0, weights=0, table=None, streams=0
+    )
     return jax.vmap(one, in_axes=(0, in_axes, *(0 for _ in parameters)))(
       states, batches, *parameters
     )

@@ -3,6 +3,7 @@
 """All that knows about devices: a mesh with one axis, 'data'."""
 
 from collections.abc import Sequence
+import dataclasses
 from typing import Any
 
 import jax
@@ -83,10 +84,12 @@ def shard_batch(
     groups = (None,) * (weights.ndim - 1 - len(first))
     return _put(mesh, weights, *first, *groups, 'data')
 
-  return TrainBatch(
-    _put(mesh, batch.rows, *first, 'data'),
-    jax.tree.map(put_weights, batch.weights),
-    table,
+  return dataclasses.replace(
+    batch,
+    rows=_put(mesh, batch.rows, *first, 'data'),
+    weights=jax.tree.map(put_weights, batch.weights),
+    table=table,
+    streams=_put(mesh, dict(batch.streams), *first, 'data'),
   )
 
 

@@ -10,19 +10,26 @@ import jax
 import jax.numpy as jnp
 import optax
 
+from imbsam_jax.training import _objective
+from imbsam_jax.training import _param_plan
+
 
 class TrainState(struct.PyTreeNode):
-  """State of a training run: all that a checkpoint has to hold.
+  """State of a training run.
+
+  A checkpoint holds all of it but `frozen`, which comes from where it was
+  loaded from.
 
   Attributes:
     step: Number of completed steps, int32; skipped updates count.
-    params: Parameters.
+    params: Parameters that are trained.
     model_state: Other variables of the model (BatchNorm statistics).
     opt_state: State of the whole chain.
     ema_params: Moving average of the parameters, or None.
     key_data: Words of the key for dropout, mixing and noise; step n uses
       ``fold_in(key, n)``.
-    loss_state: What the loss remembers (ABSGD), or nothing.
+    loss_state: What the objective remembers (ABSGD), or nothing.
+    frozen: Parameters that stay as they are, see `ParamPlan`.
   """
 
   step: jax.Array
@@ -32,12 +39,14 @@ class TrainState(struct.PyTreeNode):
   ema_params: Any
   key_data: jax.Array
   loss_state: Any = ()
+  frozen: Any = struct.field(default_factory=dict)
 
   @property
   def variables(self) -> dict[str, Any]:
     """Variables to evaluate with: the moving average where there is one."""
     params = self.params if self.ema_params is None else self.ema_params
-    return {'params': params, **self.model_state}
+    merged = _param_plan.merged(params, self.frozen)
+    return {'params': merged, **self.model_state}
 
 
 def create_train_state(
@@ -47,7 +56,8 @@ def create_train_state(
   sample_images: jax.Array,
   *,
   ema: bool = False,
-  loss_state: Any = (),
+  objective: _objective.Objective | None = None,
+  plan: _param_plan.ParamPlan = _param_plan.ParamPlan(),
 ) -> TrainState:
   """Initial state.
 
@@ -57,14 +67,24 @@ def create_train_state(
     key: Key of `jax.random`, for parameters and dropout.
     sample_images: Float ``[1, ...]``, images as the model sees them.
     ema: Whether to keep a moving average of the parameters.
-    loss_state: Initial state of `make_train_step`'s `example_weights`.
+    objective: That of `make_train_step`, if it remembers anything.
+    plan: Which parameters are loaded, and which are trained.
 
   Returns:
     The state at step 0.
+
+  Raises:
+    ValueError: No parameter would be trained.
   """
   init_key, dropout_key = jax.random.split(key)
   variables = dict(model.init(init_key, sample_images, train=False))
-  params = variables.pop('params')
+  if plan.load is not None:
+    variables = dict(plan.load(variables))
+  loss_state: Any = ()
+  if objective is not None:
+    objective_key = jax.random.fold_in(init_key, 1)
+    loss_state = objective.init(objective_key, variables)
+  params, frozen = _param_plan.split(variables.pop('params'), plan)
   return TrainState(
     step=jnp.zeros([], jnp.int32),
     params=params,
@@ -74,4 +94,41 @@ def create_train_state(
     ema_params=jax.tree.map(jnp.copy, params) if ema else None,
     key_data=jax.random.key_data(dropout_key),
     loss_state=loss_state,
+    frozen=frozen,
+  )
+
+
+def advanced(
+  state: TrainState,
+  updates: optax.Updates,
+  opt_state: Any,
+  *,
+  model_state: Any,
+  loss_state: Any,
+  ema_decay: float | None,
+) -> TrainState:
+  """The state after an update.
+
+  An update that was skipped leaves everything as it was but the step and what
+  the optimiser counts.
+  """
+  finite = opt_state.consecutive == 0
+
+  def keep_if_skipped(new, old):
+    return jax.tree.map(lambda n, o: jnp.where(finite, n, o), new, old)
+
+  params = optax.apply_updates(state.params, updates)
+  ema_params = state.ema_params
+  if ema_params is not None:
+    ema_params = keep_if_skipped(
+      optax.incremental_update(params, ema_params, 1 - (ema_decay or 0)),
+      ema_params,
+    )
+  return state.replace(
+    step=state.step + 1,
+    params=params,
+    model_state=keep_if_skipped(model_state, state.model_state),
+    opt_state=opt_state,
+    ema_params=ema_params,
+    loss_state=keep_if_skipped(loss_state, state.loss_state),
   )

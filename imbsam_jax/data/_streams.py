@@ -1,0 +1,73 @@
+# Copyright 2026 The imbsam_jax Authors.
+# SPDX-License-Identifier: Apache-2.0
+"""Further streams of data beside the rows of a batch."""
+
+from collections.abc import Callable
+from collections.abc import Mapping
+import dataclasses
+from typing import NamedTuple
+
+import grain
+import numpy as np
+
+from imbsam_jax.data import _batches
+from imbsam_jax.data import _part
+from imbsam_jax.data import _sources
+
+
+class Stream(NamedTuple):
+  """Rows that come with the batches of a run, in no class group.
+
+  Attributes:
+    order: A Grain dataset of `RowChoice`, such as `sampled_order`.
+    examples: Which examples the rows are of; they may be others than those
+      that are trained on.
+    at: ``at(step)`` is whether the batch of a step has such rows; None is
+      always.
+  """
+
+  order: grain.MapDataset
+  examples: _sources.Examples
+  at: Callable[[int], bool] | None = None
+
+
+def with_streams(
+  batches: grain.MapDataset,
+  streams: Mapping[str, Stream],
+  *,
+  part: _part.Part = _part.WHOLE,
+) -> grain.MapDataset:
+  """Batches with the rows of further streams in `TrainBatch.streams`.
+
+  Args:
+    batches: A Grain dataset of `TrainBatch`.
+    streams: By name.
+    part: The rows of this process, as for `joint_batches`.
+
+  Returns:
+    A Grain dataset of `TrainBatch`.
+  """
+  if not streams:
+    return batches
+
+  def add(step, batch):
+    rows = {
+      name: _rows(stream, step, part)
+      for name, stream in streams.items()
+      if stream.at is None or stream.at(step)
+    }
+    return dataclasses.replace(batch, streams={**batch.streams, **rows})
+
+  return batches.map_with_index(add)
+
+
+def _rows(stream: Stream, step: int, part: _part.Part) -> _batches.Rows:
+  choice = stream.order[step]
+  number = len(choice.indices)
+  return _batches.take_rows(
+    stream.examples,
+    choice.indices,
+    step=step,
+    places=np.arange(number),
+    own=part.rows(number),
+  )

@@ -1,0 +1,67 @@
+# Copyright 2026 The imbsam_jax Authors.
+# SPDX-License-Identifier: Apache-2.0
+"""From the rows of a batch to the inputs of a model."""
+
+from collections.abc import Callable
+from collections.abc import Mapping
+import dataclasses
+from typing import Any
+
+import jax
+
+Rows = Mapping[str, Any]
+
+
+@dataclasses.dataclass(frozen=True)
+class Inputs:
+  """From stored images to the inputs of the model.
+
+  Attributes:
+    preprocess: Images ``[B, ...]`` of a batch to the model's input.
+    augment: ``augment(key, image [...]) -> image`` of one image as it is
+      stored, before `preprocess`, such as `augment.pad_crop`. Drawn by (seed,
+      step, place of the row in the batch): all passes of a step see the same
+      images, however the rows are cut and spread over devices.
+  """
+
+  preprocess: Callable[[jax.Array], jax.Array]
+  augment: Callable[[jax.Array, jax.Array], jax.Array] | None = None
+
+  def look_up(
+    self,
+    rows: Rows,
+    table: jax.Array | None,
+    key: jax.Array,
+    *,
+    num_views: int = 1,
+  ) -> Rows:
+    """Rows with images as the model takes them.
+
+    Args:
+      rows: Of a batch, see `data.TrainBatch`.
+      table: All images, if the rows say which of them theirs are.
+      key: Of the step and stream.
+      num_views: See `Objective`.
+    """
+    images = rows['image']
+    if table is not None and images.ndim == 1:
+      images = table[images]
+    views = tuple(
+      self.preprocess(self._augmented(images, rows['place'], key, view))
+      for view in range(num_views)
+    )
+    looked_up = {**rows, 'image': views[0]}
+    return looked_up if num_views == 1 else {**looked_up, 'views': views}
+
+  def _augmented(self, images, places, key, view):
+    if self.augment is None:
+      return images
+    if view:
+      key = jax.random.fold_in(key, view)
+    keys = jax.vmap(lambda place: jax.random.fold_in(key, place))(places)
+    return jax.vmap(self.augment)(keys, images)
+
+
+def as_inputs(inputs: Inputs | Callable[[jax.Array], jax.Array]) -> Inputs:
+  """Inputs; a function is what comes between stored images and the model."""
+  return inputs if isinstance(inputs, Inputs) else Inputs(inputs)

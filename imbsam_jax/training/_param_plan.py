@@ -1,0 +1,67 @@
+# Copyright 2026 The imbsam_jax Authors.
+# SPDX-License-Identifier: Apache-2.0
+"""Which parameters a run begins with, and which of them it trains."""
+
+from collections.abc import Callable
+from collections.abc import Mapping
+from typing import Any
+from typing import NamedTuple
+
+from flax import traverse_util
+
+Variables = dict[str, Any]
+
+
+class ParamPlan(NamedTuple):
+  """Parameters that come from elsewhere, and those that stay as they are.
+
+  Attributes:
+    load: ``load(variables) -> variables``, between the initialisation of the
+      model and that of the optimiser: the tree of ``model.init`` with some of
+      its arrays replaced. A file is read before, not in it: it is also called
+      while shapes are traced. None leaves the initial ones.
+    trains: ``trains(path)`` of a parameter such as ``('classifier', 'kernel')``
+      is whether it is trained. The others are ``state.frozen``: no gradient of
+      theirs is computed, and no checkpoint holds them. None trains all.
+  """
+
+  load: Callable[[Variables], Variables] | None = None
+  trains: Callable[[tuple[str, ...]], bool] | None = None
+
+
+def split(params: Any, plan: ParamPlan) -> tuple[Any, Any]:
+  """Trained and frozen parameters.
+
+  Raises:
+    ValueError: Nothing would be trained.
+  """
+  if plan.trains is None:
+    return params, {}
+  flat = traverse_util.flatten_dict(params)
+  trained = {path: x for path, x in flat.items() if plan.trains(path)}
+  if not trained:
+    raise ValueError(
+      'no parameter would be trained: `trains` is False for all of '
+      f'{", ".join("/".join(path) for path in flat)}.'
+    )
+  frozen = {path: x for path, x in flat.items() if path not in trained}
+  return (
+    traverse_util.unflatten_dict(trained),
+    traverse_util.unflatten_dict(frozen),
+  )
+
+
+def merged(params: Any, frozen: Any) -> Any:
+  """All parameters, of the two trees of `split`."""
+  if not frozen:
+    return params
+  if not isinstance(params, Mapping) or not isinstance(frozen, Mapping):
+    raise ValueError('a parameter cannot be both trained and frozen.')
+  return {
+    name: merged(params.get(name, {}), frozen.get(name, {}))
+    if name in params and name in frozen
+    else params[name]
+    if name in params
+    else frozen[name]
+    for name in {**params, **frozen}
+  }

@@ -1,0 +1,107 @@
+# Copyright 2026 The imbsam_jax Authors.
+# SPDX-License-Identifier: Apache-2.0
+"""The prediction of one batch."""
+
+from collections.abc import Callable
+from typing import Any
+
+from flax import linen as nn
+import jax
+import jax.numpy as jnp
+
+from imbsam_jax.training import _objective
+
+
+def make_logit_step(
+  model: nn.Module,
+  preprocess: Callable[[jax.Array], jax.Array],
+  *,
+  objective: _objective.Objective | None = None,
+) -> Callable[[dict[str, Any], jax.Array], jax.Array]:
+  """Builds ``logits(variables, images) -> logits [B, C]``, not yet jitted.
+
+  Args:
+    model: A Linen module called as ``model(images, train=...)``.
+    preprocess: Images of the batch to the model's input.
+    objective: Whose `Objective.predict` makes the logits; None is the model's
+      own output.
+  """
+  predict = (objective or _objective.Objective()).predict
+
+  def logit_step(variables, images):
+    return predict(_untrained(model, variables), preprocess(images))
+
+  return logit_step
+
+
+def make_predict_step(
+  model: nn.Module,
+  preprocess: Callable[[jax.Array], jax.Array],
+  *,
+  objective: _objective.Objective | None = None,
+  logit_scale: float | None = None,
+  flip: bool = False,
+) -> Callable[[dict[str, Any], jax.Array], tuple[jax.Array, jax.Array]]:
+  """Builds ``predict(variables, images) -> (classes [B], confidences [B])``.
+
+  Args:
+    model: A Linen module called as ``model(images, train=...)``.
+    preprocess: Images of the batch to the model's input.
+    objective: As for `make_logit_step`.
+    logit_scale: Factor of the logits before the softmax, that of the loss where
+      the model gives cosines; None is that of the objective, 1 without one.
+    flip: Adds the logits of the mirrored images ``[B, H, W, channels]`` and
+      halves the sum, as the evaluation of some published numbers does.
+
+  Returns:
+    The prediction, not yet jitted: classes and largest probabilities.
+  """
+  predict = (objective or _objective.Objective()).predict
+  if logit_scale is None:
+    logit_scale = 1.0 if objective is None else objective.logit_scale
+
+  def predict_step(variables, images):
+    inputs = preprocess(images)
+    apply = _untrained(model, variables)
+    logits: Any = predict(apply, inputs)
+    if flip:
+      logits = (logits + predict(apply, jnp.flip(inputs, axis=-2))) / 2
+    probabilities = jax.nn.softmax(logit_scale * logits.astype(jnp.float32))
+    return jnp.argmax(logits, axis=-1), jnp.max(probabilities, axis=-1)
+
+  return predict_step
+
+
+def make_feature_step(
+  model: nn.Module, preprocess: Callable[[jax.Array], jax.Array]
+) -> Callable[[dict[str, Any], jax.Array], tuple[jax.Array, jax.Array]]:
+  """Builds ``embed(variables, images) -> (features [B, D], logits [B, C])``.
+
+  Args:
+    model: A `models.Classifier`.
+    preprocess: Images of the batch to the model's input.
+
+  Returns:
+    The step, not yet jitted, with statistics as in evaluation.
+  """
+
+  def both(module, images):
+    features = module.features(images, train=False)
+    return features, module.classifier(features)
+
+  def feature_step(variables, images):
+    found: Any = model.apply(variables, preprocess(images), method=both)
+    return found
+
+  return feature_step
+
+
+def _untrained(
+  model: nn.Module, variables: dict[str, Any]
+) -> Callable[..., Any]:
+  """The model as `Objective.predict` calls it."""
+
+  def apply(*inputs, train=False, **options):
+    return model.apply(variables, *inputs, train=train, **options)
+
+  return apply
