@@ -29,6 +29,10 @@ class ParamPlan(NamedTuple):
   trains: Callable[[tuple[str, ...]], bool] | None = None
 
 
+# Trains all parameters, from where the model begins.
+ALL = ParamPlan()
+
+
 def split(params: Any, plan: ParamPlan) -> tuple[Any, Any]:
   """Trained and frozen parameters.
 

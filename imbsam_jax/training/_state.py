@@ -57,7 +57,7 @@ def create_train_state(
   *,
   ema: bool = False,
   objective: _objective.Objective | None = None,
-  plan: _param_plan.ParamPlan = _param_plan.ParamPlan(),
+  plan: _param_plan.ParamPlan = _param_plan.ALL,
 ) -> TrainState:
   """Initial state.
 
