@@ -5,6 +5,7 @@
 from collections.abc import Callable
 from collections.abc import Mapping
 import dataclasses
+from typing import Any
 from typing import NamedTuple
 
 import grain
@@ -62,7 +63,7 @@ def with_streams(
 
 
 def _rows(stream: Stream, step: int, part: _part.Part) -> _batches.Rows:
-  choice = stream.order[step]
+  choice: Any = stream.order[step]
   number = len(choice.indices)
   return _batches.take_rows(
     stream.examples,

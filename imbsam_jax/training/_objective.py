@@ -207,6 +207,6 @@ class Objective:
     del record
     return ctx.state
 
-  def predict(self, apply: Apply, images: Any) -> jax.Array:
+  def predict(self, apply: Callable[..., Any], images: Any) -> jax.Array:
     """Logits ``[B, C]`` at test; `apply` does not train."""
     return apply(images)
