@@ -37,7 +37,6 @@ def define(values: flags.FlagValues) -> None:
 def main(call: calls.Call) -> None:
   """Builds, trains, prints."""
   from imbsam_jax import experiment as experiment_lib
-  from imbsam_jax import methods
   from imbsam_jax import training
 
   experiment_lib.set_xla_flags(call.config)
@@ -60,7 +59,7 @@ def main(call: calls.Call) -> None:
   progress = None
   if training.is_first_process():
     progress = experiment_lib.Progress(
-      experiment.num_steps, methods.describe(call.config)
+      experiment.num_steps, experiment_lib.describe(call.config)
     )
   result = experiment_lib.run(experiment, workdir=workdir, progress=progress)
   if progress is None:

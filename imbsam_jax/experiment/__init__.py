@@ -25,6 +25,7 @@ from imbsam_jax.experiment._calibrate import calibrate
 from imbsam_jax.experiment._calibrate import Calibration
 from imbsam_jax.experiment._calibrate import calibration_table
 from imbsam_jax.experiment._calibrate import check_names
+from imbsam_jax.experiment._choices import describe
 from imbsam_jax.experiment._compare import compare
 from imbsam_jax.experiment._compare import Comparison
 from imbsam_jax.experiment._comparison_tables import comparison_table
@@ -78,6 +79,7 @@ __all__ = [
   'comparison_table_by_link',
   'compile_ahead',
   'config',
+  'describe',
   'dry_run',
   'evaluate',
   'finding',

@@ -10,9 +10,7 @@ import numpy as np
 from imbsam_jax import _errors
 from imbsam_jax import data as data_lib
 from imbsam_jax import methods
-from imbsam_jax import schedules
 from imbsam_jax import training
-from imbsam_jax.experiment import _config
 
 # Steps of which the tail rows are counted to choose sizes by.
 _OBSERVED = 4096
@@ -21,21 +19,28 @@ _LONG_RUN = 5000
 
 
 def choose_layout(
-  config: _config.Config, method: training.Method, coupled: bool
+  rows: str,
+  method: training.Method,
+  *,
+  rule: str,
+  batch_norm: bool,
+  num_microbatches: int,
+  coupled: bool,
 ) -> data_lib.Layout:
   """Which rows go through the model together, see `data.TrainBatch`.
 
   Args:
-    config: The configuration.
+    rows: What was asked for, 'auto' or a layout.
     method: Class groups and update rules.
+    rule: Name of the update rule, for messages.
+    batch_norm: Whether rows depend on each other within the model.
+    num_microbatches: Parts of a batch that go through one after the other.
     coupled: Whether the loss of a row depends on other rows.
 
   Raises:
     ConfigError: What was asked for is not exact, or not possible.
   """
-  batch_norm = config.model.norm == 'batch'
-  rows = config.optimizer.rows
-  if batch_norm and config.optimizer.num_microbatches > 1:
+  if batch_norm and num_microbatches > 1:
     raise _errors.ConfigError(
       '`optimizer.num_microbatches` would change what BatchNorm sees. '
       'Pass `model.norm=group`, or leave it.'
@@ -43,7 +48,7 @@ def choose_layout(
   if rows in ('split', 'tail_only') and not method.exclusive:
     raise _errors.ConfigError(
       f'`optimizer.rows={rows}` needs the groups head and tail, which '
-      f'{config.optimizer.method} has not. Use imbsam or sse_sam, or leave it.'
+      f'{rule} has not. Use imbsam or sse_sam, or leave it.'
     )
   if rows == 'split' and batch_norm:
     raise _errors.ConfigError(
@@ -56,17 +61,6 @@ def choose_layout(
     raise _errors.ConfigError(
       '`optimizer.rows=tail_only` is for BatchNorm; without it '
       '`optimizer.rows=split` is exact and cheaper.'
-    )
-  if rows in ('split', 'tail_only') and coupled:
-    raise _errors.ConfigError(
-      f'`optimizer.rows={rows}` is not exact where the loss of a row '
-      'depends on others, as for arb, absgd and mixing. Leave '
-      '`optimizer.rows=auto`.'
-    )
-  if coupled and config.optimizer.num_microbatches > 1:
-    raise _errors.ConfigError(
-      '`optimizer.num_microbatches` would change what a loss sees that '
-      'looks at the whole batch, such as arb and absgd. Leave it at 1.'
     )
   if rows == 'tail_only':
     return 'tail_only'
@@ -86,14 +80,17 @@ class Batches:
   """Batches of a run by its seed.
 
   Args:
-    config: The configuration.
-    examples: Training examples as the batches have them.
-    time: Where a run is.
+    data: Training examples, and others that streams are of.
+    combined: What the words of the run bring.
     method: Class groups and update rules.
-    mixing: How rows are mixed, or None.
     layout: From `choose_layout`.
+    batch_size: Rows of a batch.
     num_steps: Steps of a run.
+    is_tail: Bool ``[C]`` to have head and tail rows in fixed numbers, or None.
+    outer: The outer step of the objective, whose stream only its steps have.
     row_multiple: Devices times micro-batches.
+    resident: Whether training images stay on the devices, and batches say which
+      theirs are.
     part: The rows of this process.
 
   Attributes:
@@ -102,94 +99,117 @@ class Batches:
 
   def __init__(
     self,
-    config: _config.Config,
-    examples: data_lib.Examples,
-    time: schedules.Timeline,
+    data: data_lib.LongTailedData,
+    combined: methods.Combined,
     method: training.Method,
-    mixing: methods.Mixing | None,
     *,
     layout: data_lib.Layout,
+    batch_size: int,
     num_steps: int,
+    is_tail: np.ndarray | None,
+    outer: training.Outer | None,
     row_multiple: int,
+    resident: bool,
     part: data_lib.Part,
   ):
-    self._config = config
-    self._examples = examples
-    self._time = time
+    self._data = data
+    self._combined = combined
     self._method = method
-    self._mixing = mixing
     self._layout = layout
+    self._is_tail = is_tail
+    self._outer = outer
     self._row_multiple = row_multiple
+    self._resident = resident
     self._part = part
     self._tail_sizes = None
-    self.one_of_each = [0]
+    steps = [0]
     if layout != 'joint':
       # Of seed 0: runs of other seeds share compiled programs.
-      steps, num_tail = self._count_tail_rows(self._order(0), num_steps)
+      observed, num_tail = self._count_tail_rows(self._order(0), num_steps)
       self._tail_sizes = data_lib.choose_tail_sizes(
         num_tail,
-        batch_size=time.batch_size,
+        batch_size=batch_size,
         num_sizes=4 if num_steps < _LONG_RUN else 8,
         row_multiple=row_multiple,
       )
       sizes = [
         data_lib.split_sizes(
-          number, batch_size=time.batch_size, tail_sizes=self._tail_sizes
+          number, batch_size=batch_size, tail_sizes=self._tail_sizes
         )
         for number in num_tail
       ]
-      self.one_of_each = list(dict(zip(sizes, steps, strict=True)).values())
+      steps = list(dict(zip(sizes, observed, strict=True)).values())
+    elif outer is not None:
+      # Steps without the outer one, and the first with it.
+      steps = [step for step in range(outer.start + 2) if not outer.at(step)][
+        :1
+      ]
+      steps += [outer.start] if outer.start < num_steps else []
+    self.one_of_each = steps
 
   def __call__(self, seed: int, *, decode: bool = True) -> grain.MapDataset:
     """``batches(seed)[step]`` is a `TrainBatch`, a function of both.
 
     Without `decode` the images are their indices, where only sizes matter.
     """
-    order, examples = self._order(seed), self._examples
-    if not decode:
-      examples = indexed(examples)
-    elif isinstance(examples.images, data_lib.EncodedImages):
-      crops = data_lib.RandomCrops(examples.images, seed)
-      examples = examples._replace(images=crops)
+    order = self._order(seed)
+    examples = self._stored(self._data.train, seed, decode)
     weights = self._method.class_weights
+    combined = self._combined
     shared: dict[str, Any] = {
-      'reweighting': methods.make_reweighting(
-        self._config.objective.weights, self._time
-      ),
+      'reweighting': combined.reweighting,
       'part': self._part,
     }
-    if self._mixing is not None:
-      partners = methods.make_partner_order(
-        self._mixing, order, self._time, examples.labels, seed=seed
-      )
-      return data_lib.paired_batches(
+    if combined.partners is not None:
+      partners = combined.partners(order, examples.labels, seed)
+      batches = data_lib.paired_batches(
         order, partners, examples, weights, **shared
       )
-    if self._layout == 'joint':
-      return data_lib.joint_batches(order, examples, weights, **shared)
-    make = (
-      data_lib.split_batches
-      if self._layout == 'split'
-      else data_lib.tail_only_batches
-    )
-    return make(
-      order,
-      examples,
-      weights,
-      tail_sizes=self._tail_sizes,
-      row_multiple=self._row_multiple,
-      **shared,
+    elif self._layout == 'joint':
+      batches = data_lib.joint_batches(order, examples, weights, **shared)
+    else:
+      make = (
+        data_lib.split_batches
+        if self._layout == 'split'
+        else data_lib.tail_only_batches
+      )
+      batches = make(
+        order,
+        examples,
+        weights,
+        tail_sizes=self._tail_sizes,
+        row_multiple=self._row_multiple,
+        **shared,
+      )
+    return data_lib.with_streams(
+      batches, self._streams(seed, decode), part=self._part
     )
 
+  def _streams(self, seed: int, decode: bool) -> dict[str, data_lib.Stream]:
+    streams = {}
+    for name, make in self._combined.streams.items():
+      stream = make(seed)
+      at = stream.at
+      if self._outer is not None and self._outer.stream == name:
+        at = self._outer.at
+      streams[name] = stream._replace(
+        examples=self._stored(stream.examples, seed, decode), at=at
+      )
+    return streams
+
+  def _stored(
+    self, examples: data_lib.Examples, seed: int, decode: bool
+  ) -> data_lib.Examples:
+    """Examples as the batches have them."""
+    if not decode or (self._resident and examples is self._data.train):
+      return indexed(examples)
+    if isinstance(examples.images, data_lib.EncodedImages):
+      crops = data_lib.RandomCrops(examples.images, seed)
+      return examples._replace(images=crops)
+    return examples
+
   def _order(self, seed: int) -> grain.MapDataset:
-    is_tail = self._time.class_counts < self._config.optimizer.threshold
-    return methods.make_order(
-      self._config.data.sampler,
-      self._time,
-      self._examples.labels,
-      is_tail=is_tail if self._config.data.stratify else None,
-      seed=seed,
-    )
+    return self._combined.order(self._data.train.labels, self._is_tail, seed)
 
   def _count_tail_rows(
     self, order: grain.MapDataset, num_steps: int
@@ -198,5 +218,5 @@ class Batches:
     in_tail = self._method.class_weights[1] != 0
     steps = np.unique(np.linspace(0, num_steps - 1, _OBSERVED).astype(int))
     choices: list[Any] = [order[int(step)] for step in steps]
-    labels = [self._examples.labels[choice.indices] for choice in choices]
+    labels = [self._data.train.labels[choice.indices] for choice in choices]
     return steps.tolist(), [int(in_tail[row].sum()) for row in labels]

@@ -4,6 +4,7 @@
 
 from collections.abc import Callable
 import dataclasses
+import functools
 import math
 from typing import Any
 
@@ -20,7 +21,7 @@ from imbsam_jax import schedules
 from imbsam_jax import training
 from imbsam_jax._runs import fields
 from imbsam_jax.experiment import _batches
-from imbsam_jax.experiment import _compatibility
+from imbsam_jax.experiment import _choices
 from imbsam_jax.experiment import _config
 from imbsam_jax.experiment import _data_sets
 from imbsam_jax.experiment import _experiment
@@ -42,7 +43,7 @@ def check(config: _config.Config) -> None:
     ConfigError: A value of the configuration does not fit.
   """
   _field_checks.check(config)
-  _compatibility.check(config)
+  _choices.check(config)
 
 
 def build(
@@ -130,108 +131,95 @@ def _build(
   steps_per_call: int | None,
 ) -> _experiment.Experiment:
   mesh = training.data_mesh()
-  batch_size = config.data.batch_size
-  num_parts = mesh.size * config.optimizer.num_microbatches
-  if batch_size % num_parts:
-    raise ValueError(
-      f'`data.batch_size` must be a multiple of {num_parts}, the '
-      f'devices times the micro-batches, got {batch_size}.'
-    )
-  time = schedules.Timeline(data.class_counts, config.epochs, batch_size)
   images = data.train.images
-  mixing = methods.make_mixing(
-    config.objective.mixing, time, image_shape=images.shape[1:]
-  )
-  objective = methods.make_objective(
-    own_loss or config.objective.loss,
-    time,
-    weights=config.objective.weights,
-    penalty=config.objective.penalty,
-    mix=None if mixing is None else mixing.mix,
-  )
-  preprocess = data_lib.standardization(images)
+  in_memory = isinstance(images, np.ndarray)
+  inputs = _inputs(config.data, images)
   sample = jax.ShapeDtypeStruct((1, *images.shape[1:]), images.dtype)
-  head: Any = methods.head_for(config.objective.loss, config.model.head)
+  row_multiple = _row_multiple(config, mesh)
+  lengths = _Lengths(config, len(data.train.labels))
+  combined = methods.combine(
+    _choices.choices_of(config),
+    methods.Setup(
+      schedules.Timeline(
+        data.class_counts, config.epochs, config.data.batch_size
+      ),
+      images.shape[1:],
+      data,
+    ),
+    loss=own_loss,
+  )
+  objective = combined.objective
+  head = methods.head_for(_choices.choices_of(config))
   num_classes = len(data.class_names)
   if own_model is None:
-    model: Any = _model(config.model, head, num_classes)
+    network: Any = _model(config.model, head, num_classes)
   else:
-    model = _own.as_model(own_model)
+    network = _own.as_model(own_model)
     norm = _own.check_model(
-      model, jax.eval_shape(preprocess, sample), num_classes
+      network, jax.eval_shape(inputs.preprocess, sample), num_classes
     )
     config = dataclasses.replace(
       config, model=dataclasses.replace(config.model, norm=norm)
     )
-  num_train = len(data.train.labels)
-  num_steps = max(_experiment.steps_in(config.epochs, num_train, batch_size), 1)
-  # SSE-SAM counts whole epochs; the excess is rounding of the product.
-  switch_epochs = math.ceil(config.optimizer.switch * config.epochs - 1e-9)
+  model = combined.model(network)
 
   def make_method(key, rho=None):
-    return _update_rule.make_method(
-      config.optimizer
-      if rho is None
-      else dataclasses.replace(config.optimizer, rho=rho),
-      data.class_counts,
-      _experiment.steps_in(switch_epochs, num_train, batch_size),
-      num_steps,
-      key,
-    )
+    optimizer = config.optimizer
+    if rho is not None:
+      optimizer = dataclasses.replace(optimizer, rho=rho)
+    setup = methods.RuleSetup(data.class_counts, lengths.switch_step, key)
+    return _update_rule.make_method(optimizer, setup, lengths.num_steps)
 
   method = make_method(jax.random.key(0))
-  coupled = objective.coupled
-  layout = _batches.choose_layout(config, method, coupled)
-  in_memory = isinstance(images, np.ndarray)
-  if not in_memory and config.data.augment != 'none':
-    raise ValueError(
-      f'`data.augment={config.data.augment}` is for images in memory; '
-      'with `data.image_size` they get random crops and flips as they '
-      'are decoded. Leave one of the two out.'
-    )
-  augment = methods.make_augmentation(
-    config.data.augment, image_shape=images.shape[1:], dtype=images.dtype
+  layout = _batches.choose_layout(
+    config.optimizer.rows,
+    method,
+    rule=config.optimizer.method,
+    batch_norm=config.model.norm == 'batch',
+    num_microbatches=config.optimizer.num_microbatches,
+    coupled=objective.coupled,
   )
-  if config.optimizer.ascent == 'per_device' and coupled:
-    raise ValueError(
-      '`optimizer.ascent=per_device` is not possible where the loss of '
-      'a row depends on others, as for arb, absgd and mixing. Leave '
-      '`optimizer.ascent=global`.'
-    )
   steps = _programs.Steps(
-    config.optimizer,
     model,
     make_method,
-    objective,
-    preprocess,
-    augment=augment,
-    num_steps=num_steps,
-    warmup_steps=_experiment.steps_in(
-      config.optimizer.warmup_epochs, num_train, batch_size
+    functools.partial(
+      _update_rule.make_chain,
+      config.optimizer,
+      lengths.num_steps,
+      lengths.warmup_steps,
     ),
+    objective,
+    inputs,
+    plan=combined.params,
     sample=sample,
     mesh=mesh,
+    ema_decay=config.optimizer.ema_decay,
+    num_microbatches=config.optimizer.num_microbatches,
+    ascent=config.optimizer.ascent,
   )
   # Batches of images that stay on the devices say which.
-  stay = in_memory and images.nbytes <= _MAX_TABLE_BYTES
+  resident = in_memory and images.nbytes <= _MAX_TABLE_BYTES
   if steps_per_call is None:
-    steps_per_call = _steps_per_call(mesh, stay)
-  if steps_per_call > 1 and mesh.is_multi_process and not stay:
+    steps_per_call = _steps_per_call(mesh, resident)
+  if steps_per_call > 1 and mesh.is_multi_process and not resident:
     raise ValueError(
       'several processes make several steps in one call only of images that '
       'stay on the devices; leave steps_per_call=1.'
     )
+  is_tail = data.class_counts < config.optimizer.threshold
   batches = _batches.Batches(
-    config,
-    _batches.indexed(data.train) if stay else data.train,
-    time,
+    data,
+    combined,
     method,
-    mixing,
     layout=layout,
-    num_steps=num_steps,
-    row_multiple=num_parts,
+    batch_size=config.data.batch_size,
+    num_steps=lengths.num_steps,
+    is_tail=is_tail if config.data.stratify else None,
+    outer=objective.outer,
+    row_multiple=row_multiple,
+    resident=resident,
     # Indices cost nothing, and are stacked for several steps in one call.
-    part=data_lib.WHOLE if stay else training.part_of(mesh),
+    part=data_lib.WHOLE if resident else training.part_of(mesh),
   )
   # Here, so that what does not fit is said at once.
   batches(config.seed, decode=False)[0]
@@ -240,7 +228,11 @@ def _build(
   abstract_state = jax.tree.map(
     lambda x: x.update(sharding=sharding), abstract_state
   )
-  stages = range(len(method.stages))
+  kinds = [
+    _experiment.StepKind(stage, outer)
+    for stage in range(len(method.stages))
+    for outer in ((False, True) if objective.outer else (False,))
+  ]
   return _experiment.Experiment(
     config=config,
     data=data,
@@ -248,35 +240,85 @@ def _build(
     objective=objective,
     head=head,
     layout=layout,
-    num_steps=num_steps,
+    num_steps=lengths.num_steps,
     mesh=mesh,
-    train_steps=tuple(steps.train(k) for k in stages),
-    several_steps=tuple(steps.several(k) for k in stages),
-    side_by_side_steps=tuple(steps.side_by_side(k) for k in stages),
+    train_steps={
+      kind: steps.train(kind.stage, outer=kind.outer) for kind in kinds
+    },
+    several_steps={
+      kind: steps.several(kind.stage, outer=kind.outer) for kind in kinds
+    },
+    side_by_side_steps={
+      kind: steps.side_by_side(kind.stage, outer=kind.outer) for kind in kinds
+    },
     steps_per_call=steps_per_call,
     predict_step=jax.jit(
       training.make_predict_step(
-        model,
-        preprocess,
-        objective=objective,
-        flip=config.flip_test,
+        model, inputs.preprocess, objective=objective, flip=config.flip_test
       )
     ),
-    feature_step=jax.jit(training.make_feature_step(model, preprocess))
-    if own_model is None or _own.tells_features(own_model)
+    feature_step=jax.jit(training.make_feature_step(model, inputs.preprocess))
+    if _own.tells_features(model)
     else None,
-    logit_step=jax.jit(
-      lambda variables, images: (
-        model.apply(variables, preprocess(images), train=False),
-      )
-    ),
+    logit_step=_logit_step(model, inputs, objective),
     init=lambda seed: training.replicate(
       mesh, steps.init(jax.random.key(seed))
     ),
     abstract_state=abstract_state,
     batches=batches,
-    table=training.replicate(mesh, images) if stay else None,
+    table=training.replicate(mesh, images) if resident else None,
   )
+
+
+class _Lengths:
+  """Numbers of steps of a run."""
+
+  def __init__(self, config: _config.Config, num_train: int):
+    def steps(epochs):
+      return _experiment.steps_in(epochs, num_train, config.data.batch_size)
+
+    self.num_steps = max(steps(config.epochs), 1)
+    # SSE-SAM counts whole epochs; the excess is rounding of the product.
+    self.switch_step = steps(
+      math.ceil(config.optimizer.switch * config.epochs - 1e-9)
+    )
+    self.warmup_steps = steps(config.optimizer.warmup_epochs)
+
+
+def _inputs(config: _config.Data, images: Any) -> training.Inputs:
+  if not isinstance(images, np.ndarray) and config.augment != 'none':
+    raise ValueError(
+      f'`data.augment={config.augment}` is for images in memory; '
+      'with `data.image_size` they get random crops and flips as they '
+      'are decoded. Leave one of the two out.'
+    )
+  return training.Inputs(
+    data_lib.standardization(images),
+    methods.make_augmentation(
+      config.augment, image_shape=images.shape[1:], dtype=images.dtype
+    ),
+  )
+
+
+def _row_multiple(config: _config.Config, mesh: jax.sharding.Mesh) -> int:
+  """What every group of rows is a multiple of."""
+  batch_size = config.data.batch_size
+  multiple = mesh.size * config.optimizer.num_microbatches
+  if batch_size % multiple:
+    raise ValueError(
+      f'`data.batch_size` must be a multiple of {multiple}, the '
+      f'devices times the micro-batches, got {batch_size}.'
+    )
+  return multiple
+
+
+def _logit_step(
+  model: Any, inputs: training.Inputs, objective: training.Objective
+) -> Any:
+  logits = training.make_logit_step(
+    model, inputs.preprocess, objective=objective
+  )
+  return jax.jit(lambda variables, images: (logits(variables, images),))
 
 
 def _model(config: _config.Model, head: Any, num_classes: int) -> nn.Module:

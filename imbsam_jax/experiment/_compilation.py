@@ -21,7 +21,7 @@ def compile_ahead(experiments: Sequence[_experiment.Experiment]) -> None:
 
   def compile_one(experiment, program, step):
     batch = experiment.put(experiment.batches(0)[step])
-    train_step = experiment.train_steps[program.stage]
+    train_step = experiment.train_steps[program.kind]
     train_step.lower(experiment.abstract_state, batch).compile()
 
   with futures.ThreadPoolExecutor(os.cpu_count()) as pool:

@@ -33,9 +33,9 @@ class Data:
     subset_seed: Chooses the shuffled subset.
     validation_per_class: Images of each class set aside to choose by.
     batch_size: Rows of a batch, over all devices.
-    sampler: 'shuffle', or with replacement 'instance', 'square_root',
-      'class_balanced', 'reversed', 'power(power=0.5)', 'effective_number',
-      'progressive', 'drs(start=0.8)', 'pps', 'class_aware'.
+    sampler: The order of the training images: 'shuffle' takes each once an
+      epoch; others, such as 'class_balanced' or 'drs(start=0.8)', draw with
+      replacement.
     stratify: The same number of tail rows in every batch.
   """
 
@@ -81,22 +81,24 @@ class Model:
 class Objective:
   """What is minimised. Parameters go into brackets: 'vs(gamma=0.1, tau=1.2)'.
 
-  Starts and ends are shares of the run.
+  Starts and ends are shares of the run. `methods.AXES` has all choices of each
+  field, and `experiment.words` the words that set them.
 
   Attributes:
-    loss: On a linear head 'cross_entropy', 'focal', 'sigmoid_focal',
-      'balanced_softmax', 'logit_adjustment', 'cdt', 'vs', 'arb',
-      'distribution_balanced'; on cosines 'ldam', 'mm', 'mm_ldam', 'gcl', 'cri',
-      'cosface', 'lm_softmax', 'gm_softmax', 'sample_margin'.
-    weights: Of classes: 'none', 'class_balanced', 'power(power=1.0)',
-      'drw(start=0.8)', 'ppw'; of examples: 'absgd'.
-    mixing: 'none', 'mixup', 'remix', 'ppmix', 'cmo', 'dbn_mix'.
-    penalty: 'none', 'zero_centroid', 'sample_margin'.
+    loss: The loss of an example, such as 'cross_entropy' or 'ldam'.
+    weights: Weights of classes or examples in the loss, such as 'drw(start=
+      0.8)' or 'absgd'; 'none' leaves all alike.
+    mixing: How examples are mixed, such as 'mixup' or 'cmo'; 'none' leaves them
+      as they are.
+    scheme: A method that changes more than one of these, with a stream of data,
+      a network or a state of its own; 'none' is none.
+    penalty: A term of the parameters, such as 'zero_centroid'; 'none' is none.
   """
 
   loss: str = 'cross_entropy'
   weights: str = 'none'
   mixing: str = 'none'
+  scheme: str = 'none'
   penalty: str = 'none'
 
 

@@ -2,6 +2,7 @@
 # SPDX-License-Identifier: Apache-2.0
 """An experiment: all of a run but its seed."""
 
+from collections.abc import Mapping
 import dataclasses
 import functools
 import math
@@ -20,15 +21,27 @@ from imbsam_jax.experiment import _header
 _COST_SAMPLES = 50
 
 
+class StepKind(NamedTuple):
+  """What the jitted steps of a run differ by.
+
+  Attributes:
+    stage: Number of the method's stage.
+    outer: Whether the outer step of the objective comes before.
+  """
+
+  stage: int
+  outer: bool = False
+
+
 class Program(NamedTuple):
   """What a compiled step is for.
 
   Attributes:
-    stage: Number of the method's stage.
+    kind: Which jitted step it is of.
     shapes: Of the weights of its batch.
   """
 
-  stage: int
+  kind: StepKind
   shapes: tuple[tuple[int, ...], ...]
 
 
@@ -46,7 +59,7 @@ class Experiment:
     layout: Which rows go through the model together.
     num_steps: Steps of a run.
     mesh: The devices.
-    train_steps: One jitted step per stage of the method.
+    train_steps: By kind the jitted steps of the method.
     several_steps: The same for several steps in one call.
     side_by_side_steps: The same for a step of several runs, with their radii.
     steps_per_call: Steps in one call where nothing comes between them.
@@ -68,9 +81,9 @@ class Experiment:
   layout: data_lib.Layout
   num_steps: int
   mesh: jax.sharding.Mesh
-  train_steps: tuple[Any, ...]
-  several_steps: tuple[Any, ...]
-  side_by_side_steps: tuple[Any, ...]
+  train_steps: Mapping[StepKind, Any]
+  several_steps: Mapping[StepKind, Any]
+  side_by_side_steps: Mapping[StepKind, Any]
   steps_per_call: int
   predict_step: Any
   feature_step: Any
@@ -100,13 +113,17 @@ class Experiment:
     batch_size = self.config.data.batch_size
     return max(steps_in(epochs, self.num_train, batch_size), 1)
 
-  def stage(self, step: int) -> int:
-    """The number of a step's stage."""
-    return self.method.stages.index(self.method.stage(step))
+  def kind(self, step: int) -> StepKind:
+    """What the jitted step of a step is, by its number."""
+    outer = self.objective.outer
+    return StepKind(
+      self.method.stages.index(self.method.stage(step)),
+      outer is not None and outer.at(step),
+    )
 
   def train_step(self, step: int) -> Any:
-    """The jitted step of a stage, by the number of the step."""
-    return self.train_steps[self.stage(step)]
+    """The jitted step of a step, by its number."""
+    return self.train_steps[self.kind(step)]
 
   @property
   def several(self) -> training.SeveralSteps | None:
@@ -115,7 +132,7 @@ class Experiment:
       return None
     return training.SeveralSteps(
       self.steps_per_call,
-      lambda step: self.several_steps[self.stage(step)],
+      lambda step: self.several_steps[self.kind(step)],
       self.put_stacked,
     )
 
@@ -137,7 +154,7 @@ class Experiment:
 
   def program(self, step: int, batch: data_lib.TrainBatch) -> Program:
     """What steps have in common that share a compiled program."""
-    return Program(self.stage(step), _shapes(batch))
+    return Program(self.kind(step), _shapes(batch))
 
   def programs(self) -> dict[Program, int]:
     """The programs of a run, each with a step of seed 0 that has its rows.
@@ -145,11 +162,11 @@ class Experiment:
     A batch with more tail rows than any that was looked at is one more.
     """
     batches = self.batches(0, decode=False)
-    shapes = {_shapes(batches[step]): step for step in self.batches.one_of_each}
     return {
-      Program(stage, shape): step
+      Program(kind._replace(stage=stage), _shapes(batches[step])): step
       for stage in range(len(self.method.stages))
-      for shape, step in shapes.items()
+      for step in self.batches.one_of_each
+      for kind in [self.kind(step)]
     }
 
   def cost(self, step: int, batch: data_lib.TrainBatch) -> float:

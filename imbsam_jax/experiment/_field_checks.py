@@ -11,7 +11,6 @@ _CHOICES = {
   'data.subset': ('shuffled', 'first'),
   'model.dtype': ('float32', 'bfloat16'),
   'model.norm': ('group', 'batch', 'none'),
-  'model.head': ('auto', 'linear', 'cosine', 'etf', 'prototypes'),
   'optimizer.rows': ('auto', 'split', 'joint', 'tail_only'),
   'optimizer.ascent': ('global', 'per_device'),
   'optimizer.schedule': ('cosine', 'step', 'ldam', 'constant'),

@@ -6,15 +6,10 @@ from typing import Any
 
 import jax
 
-from imbsam_jax import methods
 from imbsam_jax import metrics
+from imbsam_jax import training
 from imbsam_jax._runs import console
-
-_LAYOUTS = {
-  'joint': 'all rows joint',
-  'split': 'head and tail rows apart',
-  'tail_only': 'perturbed passes of the tail alone (an approximation)',
-}
+from imbsam_jax.experiment import _choices
 
 
 def header(experiment: Any) -> str:
@@ -46,8 +41,8 @@ def header(experiment: Any) -> str:
       f'{counts[tail].sum() / counts.sum():.1%} of the images',
       'model': f'{config.model.name}, {config.model.norm} norm, '
       f'{experiment.head} head, {num_params:,} parameters',
-      'method': f'{methods.describe(config)}, '
-      f'{_LAYOUTS[experiment.layout]}, expected cost '
+      'method': f'{_choices.describe(config)}, '
+      f'{training.LAYOUTS[experiment.layout].about}, expected cost '
       f'{experiment.expected_cost():.2f} SGD steps',
       'run': f'{config.epochs:g} epochs, {experiment.num_steps} steps of '
       f'{config.data.batch_size} on {experiment.mesh.size} '

@@ -1,90 +1,94 @@
 # Copyright 2026 The imbsam_jax Authors.
 # SPDX-License-Identifier: Apache-2.0
-"""Jitted steps of an experiment, one for each stage of its method."""
+"""Jitted steps of an experiment, one for each kind of step of its method."""
 
 from collections.abc import Callable
 from typing import Any
 
 import jax
 import jax.numpy as jnp
+import optax
 
-from imbsam_jax import methods
 from imbsam_jax import training
-from imbsam_jax.experiment import _update_rule
 
 
 class Steps:
   """Makes steps, not compiled before they are called.
 
   Args:
-    config: A `config.Optimizer`.
     model: The network.
     make_method: ``make_method(key, rho=None)`` is the method, at another radius
       than that of the configuration if there is one.
+    make_chain: ``make_chain(link)`` is the optimiser that a link begins.
     objective: What is minimised.
-    preprocess: Stored images to the input of the model.
-    augment: Of one stored image, or None.
-    num_steps: Steps of a run.
-    warmup_steps: Steps of warm-up.
+    inputs: Stored images to the input of the model.
+    plan: Which parameters are loaded, and which are trained.
     sample: Shape and dtype of one stored image, with a first axis of 1.
     mesh: The devices.
+    ema_decay: Decay of the moving average, or None.
+    num_microbatches: Parts of a batch that go through one after the other.
+    ascent: 'global' or 'per_device'.
   """
 
   def __init__(
     self,
-    config: Any,
     model: Any,
     make_method: Callable[..., training.Method],
+    make_chain: Callable[[Any], optax.GradientTransformationExtraArgs],
     objective: training.Objective,
-    preprocess: Callable[[jax.Array], jax.Array],
+    inputs: training.Inputs,
     *,
-    augment: methods.Augmentation | None,
-    num_steps: int,
-    warmup_steps: int,
+    plan: training.ParamPlan,
     sample: jax.ShapeDtypeStruct,
     mesh: jax.sharding.Mesh,
+    ema_decay: float | None,
+    num_microbatches: int,
+    ascent: str,
   ):
-    self._config = config
     self._model = model
     self._make_method = make_method
+    self._make_chain = make_chain
     self._objective = objective
-    self._preprocess = preprocess
-    self._augment = augment
-    self._num_steps = num_steps
-    self._warmup_steps = warmup_steps
+    self._inputs = inputs
+    self._plan = plan
     self._sample = sample
     self._mesh = mesh
-    self._by_device = config.ascent == 'per_device'
-    self.init = jax.jit(self._init)
+    self._ema_decay = ema_decay
+    self._num_microbatches = num_microbatches
+    self._by_device = ascent == 'per_device'
+    # Compiled, loaded parameters would be constants of the program.
+    self.init = self._init if plan.load is not None else jax.jit(self._init)
 
-  def train(self, stage: int) -> Any:
+  def train(self, stage: int, *, outer: bool = False) -> Any:
     """``step(state, batch)``."""
-    return jax.jit(self._step(stage), donate_argnums=0)
+    return jax.jit(self._step(stage, outer=outer), donate_argnums=0)
 
-  def several(self, stage: int) -> Any:
+  def several(self, stage: int, *, outer: bool = False) -> Any:
     """``steps(state, batches)``, one after the other."""
-    steps = training.scan_steps(self._step(stage))
+    steps = training.scan_steps(self._step(stage, outer=outer))
     return jax.jit(steps, donate_argnums=0)
 
-  def side_by_side(self, stage: int) -> Any:
+  def side_by_side(self, stage: int, *, outer: bool = False) -> Any:
     """``step(states, batches, rhos)`` of several runs."""
 
     def step(state, batch, rho):
-      return self._step(stage, rho)(state, batch)
+      return self._step(stage, rho, outer=outer)(state, batch)
 
     return jax.jit(training.side_by_side(step), donate_argnums=0)
 
-  def _step(self, stage: int, rho: jax.Array | None = None) -> Any:
+  def _step(
+    self, stage: int, rho: jax.Array | None = None, *, outer: bool = False
+  ) -> Any:
     # The keys of methods count in their first states only.
     method = self._make_method(jax.random.key(0), rho)
-    objective = self._objective
     step = training.make_train_step(
       self._model,
       self._chain(method.stages[stage].link),
-      objective,
-      training.Inputs(self._preprocess, self._augment),
-      ema_decay=self._config.ema_decay,
-      num_microbatches=self._config.num_microbatches,
+      self._objective,
+      self._inputs,
+      outer=outer,
+      ema_decay=self._ema_decay,
+      num_microbatches=self._num_microbatches,
       axis_name='data' if self._by_device else None,
     )
     return training.per_device(step, self._mesh) if self._by_device else step
@@ -97,15 +101,13 @@ class Steps:
       self._model,
       self._chain(self._make_method(noise_key).stages[0].link),
       init_key,
-      self._preprocess(sample),
-      ema=self._config.ema_decay is not None,
+      self._inputs.preprocess(sample),
+      ema=self._ema_decay is not None,
       objective=self._objective,
+      plan=self._plan,
     )
 
   def _chain(self, link: Any) -> Any:
-    return _update_rule.make_chain(
-      self._config,
-      self._num_steps,
-      self._warmup_steps,
-      training.per_device_link(link) if self._by_device else link,
+    return self._make_chain(
+      training.per_device_link(link) if self._by_device else link
     )

@@ -96,7 +96,7 @@ def _run_stacked(
     ]
     states, seconds = training.fit_side_by_side(
       [member.experiment.init(member.seed) for member in members],
-      lambda step: first.side_by_side_steps[first.stage(step)],
+      lambda step: first.side_by_side_steps[first.kind(step)],
       [member.experiment.batches(member.seed) for member in members],
       num_steps=first.num_steps,
       put_batches=first.put_stacked,

@@ -12,9 +12,9 @@ from typing import NamedTuple
 
 import numpy as np
 
-from imbsam_jax import methods
 from imbsam_jax import metrics
 from imbsam_jax import training
+from imbsam_jax.experiment import _choices
 from imbsam_jax.experiment import _config
 from imbsam_jax.experiment import _evaluate
 from imbsam_jax.experiment import _experiment
@@ -112,7 +112,7 @@ def plot(
     experiment.data.class_counts,
     {
       # None, where there are no test examples, is left out; 0 is not.
-      methods.describe(config): [row['accuracy'] for row in per_class]
+      _choices.describe(config): [row['accuracy'] for row in per_class]
     },
     tail_below=config.optimizer.threshold,
     title=f'{config.data.name}: accuracy on the {config.final_split} set',
@@ -148,7 +148,7 @@ def _summary(
     'steps': len(steps),
     'skipped_steps': sum(bool(r.get('skipped')) for r in steps),
     'num_train': experiment.num_train,
-    'method': methods.describe(experiment.config),
+    'method': _choices.describe(experiment.config),
     'seed': seed,
     'split': experiment.config.final_split,
     'reporting': reporting(experiment.config),

@@ -7,75 +7,38 @@ from typing import Any
 
 import jax
 import jax.numpy as jnp
-import numpy as np
 import optax
 
 from imbsam_jax import _errors
 from imbsam_jax import _specs
+from imbsam_jax import methods
 from imbsam_jax import training
-from imbsam_jax import transforms
 from imbsam_jax.experiment import _config
-
-Radius = float | Callable[[Any], jax.Array]
 
 
 def make_method(
-  config: _config.Optimizer,
-  class_counts: np.ndarray,
-  switch_step: int,
-  num_steps: int,
-  key: jax.Array,
+  config: _config.Optimizer, setup: methods.RuleSetup, num_steps: int
 ) -> training.Method:
   """The update rule of a configuration.
 
   Args:
     config: Which rule, with which radii.
-    class_counts: int ``[C]``.
-    switch_step: Step of SSE-SAM's second stage and of RSAM's half radius.
+    setup: What the rule knows of the run.
     num_steps: Steps of the run.
-    key: For RSAM's noise.
 
   Raises:
     ConfigError: An unknown rule or schedule, or a value out of range.
   """
-  if config.method in ('imbsam', 'sse_sam'):
-    _check_tail(config, class_counts)
-  rules = training.update_rules
-  rho = make_radius(config.rho, config.rho_schedule, num_steps)
-  head_tail = {
-    'threshold': config.threshold,
-    'tail_weight': config.tail_weight,
-    'adaptive': config.adaptive,
+  chosen = methods.bind('update rule', config.method)
+  _, own = _specs.parse(config.method)
+  known = {
+    name: getattr(config, name)
+    for name in _specs.parameters_of(chosen.function)
+    if hasattr(config, name)
   }
-  match config.method:
-    case 'sgd':
-      return rules.sgd(class_counts)
-    case 'sam':
-      return rules.sam(class_counts, rho, adaptive=config.adaptive)
-    case 'imbsam':
-      return rules.imbsam(class_counts, rho, **head_tail)
-    case 'sse_sam':
-      return rules.sse_sam(
-        class_counts,
-        config.head_rho,
-        rho,
-        switch_step=switch_step,
-        **head_tail,
-      )
-    case 'focal_sam':
-      return rules.focal_sam(
-        class_counts,
-        rho,
-        gamma=config.focal_gamma,
-        lam=config.focal_lam,
-        adaptive=config.adaptive,
-      )
-    case 'rsam':
-      halved = scaled(
-        rho, transforms.stage_switch(1.0, 0.5, boundary=switch_step)
-      )
-      return rules.rsam(class_counts, halved, key=key)
-  raise _errors.ConfigError(f'unknown `optimizer.method` {config.method!r}.')
+  if 'rho' in known:
+    known['rho'] = make_radius(config.rho, config.rho_schedule, num_steps)
+  return chosen.make(setup, **{**known, **own})
 
 
 def make_chain(
@@ -101,17 +64,7 @@ def make_chain(
   )
 
 
-def _check_tail(config: _config.Optimizer, class_counts: np.ndarray) -> None:
-  smallest = int(class_counts.min())
-  if smallest >= config.threshold:
-    raise _errors.ConfigError(
-      f'`optimizer.threshold={config.threshold}` leaves no tail class '
-      f'to {config.method}: the smallest class has {smallest} images. Pass '
-      f'`optimizer.threshold={smallest + 1}` or more.'
-    )
-
-
-def make_radius(rho: float, schedule: str, num_steps: int) -> Radius:
+def make_radius(rho: float, schedule: str, num_steps: int) -> methods.Radius:
   """A radius, or its schedule by step.
 
   Args:
@@ -131,17 +84,7 @@ def make_radius(rho: float, schedule: str, num_steps: int) -> Radius:
     {'constant': lambda num_steps: None, 'step': _step, 'linear': _linear},
   )
   factor = bound(num_steps)
-  return rho if factor is None else scaled(rho, factor)
-
-
-def scaled(rho: Radius, factor: Callable[[Any], Any]) -> Radius:
-  """The product of a radius and a factor by step."""
-
-  def schedule(count):
-    base = rho(count) if callable(rho) else jnp.asarray(rho, jnp.float32)
-    return base * jnp.asarray(factor(count)).astype(jnp.float32)
-
-  return schedule
+  return rho if factor is None else methods.scaled(rho, factor)
 
 
 def _step(

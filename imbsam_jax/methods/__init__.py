@@ -1,66 +1,117 @@
 # Copyright 2026 The imbsam_jax Authors.
 # SPDX-License-Identifier: Apache-2.0
-"""Methods by word, and what a trainer makes of the choices behind them.
+"""Methods by word: a file each, registered by the line that imports it here.
 
 Losses, class weights, samplers, mixings and augmentations are chosen by text,
 ``'ldam'`` or ``'ldam(max_margin=0.3)'``; words such as ``ldam_drw`` set several
-choices at once.
+choices at once. A method of one's own, in any file, is registered in the same
+way, by `word`, and is there once that file is imported:
+
+>>> import jax.numpy as jnp
+>>> from imbsam_jax import losses, methods
+>>> @methods.word('half_ce', axis='loss', about='cross entropy, halved')
+... def half_ce(logits, labels, *, factor=0.5):
+...   return factor * losses.cross_entropy(logits, labels)
+>>> methods.field_values('half_ce', {})
+{'objective.loss': 'half_ce'}
 """
 
+from imbsam_jax.methods import _absgd
+from imbsam_jax.methods import _arb
+from imbsam_jax.methods import _balanced_softmax
+from imbsam_jax.methods import _cdt
+from imbsam_jax.methods import _class_aware_sampling
+from imbsam_jax.methods import _class_balanced
+from imbsam_jax.methods import _cmo
+from imbsam_jax.methods import _combinations
+from imbsam_jax.methods import _cosface
+from imbsam_jax.methods import _cri
+from imbsam_jax.methods import _cross_entropy
+from imbsam_jax.methods import _dbn_mix
+from imbsam_jax.methods import _distribution_balanced
+from imbsam_jax.methods import _drs
+from imbsam_jax.methods import _drw
+from imbsam_jax.methods import _effective_number_sampling
+from imbsam_jax.methods import _focal
+from imbsam_jax.methods import _focal_sam
+from imbsam_jax.methods import _frequency_sampling
+from imbsam_jax.methods import _gcl
+from imbsam_jax.methods import _heads
+from imbsam_jax.methods import _imbsam
+from imbsam_jax.methods import _largest_margins
+from imbsam_jax.methods import _ldam
+from imbsam_jax.methods import _logit_adjustment
+from imbsam_jax.methods import _mixup
+from imbsam_jax.methods import _mm
+from imbsam_jax.methods import _none
+from imbsam_jax.methods import _penalties
+from imbsam_jax.methods import _power_weights
+from imbsam_jax.methods import _ppl
+from imbsam_jax.methods import _progressive_sampling
+from imbsam_jax.methods import _remix
+from imbsam_jax.methods import _rsam
+from imbsam_jax.methods import _sam
+from imbsam_jax.methods import _sgd
+from imbsam_jax.methods import _sse_sam
+from imbsam_jax.methods import _vs
 from imbsam_jax.methods._augmentations import Augmentation
 from imbsam_jax.methods._augmentations import AUGMENTATIONS
 from imbsam_jax.methods._augmentations import make_augmentation
-from imbsam_jax.methods._class_weights import make_reweighting
-from imbsam_jax.methods._class_weights import WEIGHTS
-from imbsam_jax.methods._mixing import make_mixing
-from imbsam_jax.methods._mixing import make_partner_order
-from imbsam_jax.methods._mixing import MIXING
-from imbsam_jax.methods._mixing import Mixing
-from imbsam_jax.methods._objective import CORRECT_PRIOR
-from imbsam_jax.methods._objective import head_for
-from imbsam_jax.methods._objective import LOSSES
-from imbsam_jax.methods._objective import make_objective
-from imbsam_jax.methods._objective import needs_cosines
-from imbsam_jax.methods._objective import OWN
-from imbsam_jax.methods._objective import PENALTIES
-from imbsam_jax.methods._samplers import make_order
-from imbsam_jax.methods._samplers import NATURAL_SAMPLERS
-from imbsam_jax.methods._samplers import SAMPLERS
-from imbsam_jax.methods._words import AXES
+from imbsam_jax.methods._combine import combine
+from imbsam_jax.methods._combine import Combined
+from imbsam_jax.methods._combine import OWN
+from imbsam_jax.methods._compatibility import check
+from imbsam_jax.methods._compatibility import head_for
+from imbsam_jax.methods._compatibility import needs_batch
+from imbsam_jax.methods._part import Part
+from imbsam_jax.methods._part import Setup
+from imbsam_jax.methods._part import Traits
+from imbsam_jax.methods._registry import alias
+from imbsam_jax.methods._registry import AXES
+from imbsam_jax.methods._registry import bind
+from imbsam_jax.methods._registry import choice
+from imbsam_jax.methods._registry import combination
+from imbsam_jax.methods._registry import make_part
+from imbsam_jax.methods._registry import Word
+from imbsam_jax.methods._registry import word
+from imbsam_jax.methods._registry import words
+from imbsam_jax.methods._rule import Radius
+from imbsam_jax.methods._rule import RuleSetup
+from imbsam_jax.methods._rule import scaled
 from imbsam_jax.methods._words import combinations
 from imbsam_jax.methods._words import describe
 from imbsam_jax.methods._words import field_values
 from imbsam_jax.methods._words import help_text
 from imbsam_jax.methods._words import split
-from imbsam_jax.methods._words import Word
-from imbsam_jax.methods._words import WORDS
 
 __all__ = [
   'AUGMENTATIONS',
   'AXES',
   'Augmentation',
-  'CORRECT_PRIOR',
-  'LOSSES',
-  'MIXING',
-  'Mixing',
-  'NATURAL_SAMPLERS',
+  'Combined',
   'OWN',
-  'PENALTIES',
-  'SAMPLERS',
-  'WEIGHTS',
-  'WORDS',
+  'Part',
+  'Radius',
+  'RuleSetup',
+  'Setup',
+  'Traits',
   'Word',
+  'alias',
+  'bind',
+  'check',
+  'choice',
+  'combination',
   'combinations',
+  'combine',
   'describe',
   'field_values',
   'head_for',
   'help_text',
   'make_augmentation',
-  'make_mixing',
-  'make_objective',
-  'make_order',
-  'make_partner_order',
-  'make_reweighting',
-  'needs_cosines',
+  'make_part',
+  'needs_batch',
+  'scaled',
   'split',
+  'word',
+  'words',
 ]

@@ -13,6 +13,7 @@ from imbsam_jax.training._evaluate import predict
 from imbsam_jax.training._inputs import Inputs
 from imbsam_jax.training._layouts import Layout
 from imbsam_jax.training._layouts import layout_of
+from imbsam_jax.training._layouts import LAYOUTS
 from imbsam_jax.training._lock import WorkdirLock
 from imbsam_jax.training._loop import fit
 from imbsam_jax.training._loop import SeveralSteps
@@ -69,6 +70,7 @@ __all__ = [
   'DivergedError',
   'History',
   'Inputs',
+  'LAYOUTS',
   'Layout',
   'Method',
   'Objective',

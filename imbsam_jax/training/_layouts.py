@@ -125,7 +125,7 @@ class _TailOnly:
     return 1 + head_twice + num_tail / batch_size
 
 
-_LAYOUTS: dict[str, Layout] = {
+LAYOUTS: dict[str, Layout] = {
   'joint': _Joint(),
   'split': _Split(),
   'tail_only': _TailOnly(),
@@ -134,4 +134,4 @@ _LAYOUTS: dict[str, Layout] = {
 
 def layout_of(batch: TrainBatch) -> Layout:
   """The layout that a batch was made for."""
-  return _LAYOUTS[batch.layout]
+  return LAYOUTS[batch.layout]

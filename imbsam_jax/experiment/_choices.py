@@ -1,0 +1,49 @@
+# Copyright 2026 The imbsam_jax Authors.
+# SPDX-License-Identifier: Apache-2.0
+"""The choices of methods in a configuration."""
+
+from imbsam_jax import _errors
+from imbsam_jax import methods
+from imbsam_jax._runs import fields
+from imbsam_jax.experiment import _config
+
+
+def choices_of(config: _config.Config) -> dict[str, str]:
+  """By axis the text of its field, see `methods.combine`."""
+  flat = fields.flatten(config)
+  return {
+    name: flat[axis.field] for name, axis in methods.AXES.items() if axis.field
+  }
+
+
+def describe(config: _config.Config) -> str:
+  """What a configuration combines, in words: ``'imbsam ldam drw'``."""
+  choices = choices_of(config)
+  if config.model.name == methods.OWN:
+    del choices['head']
+  return methods.describe(choices)
+
+
+def check(config: _config.Config) -> None:
+  """Refuses combinations that cannot work or correct the same thing twice.
+
+  Raises:
+    ConfigError: Says which, why, and what to do instead.
+  """
+  choices = choices_of(config)
+  methods.check(choices)
+  needs_batch = methods.needs_batch(choices)
+  if needs_batch is None:
+    return
+  optimizer = config.optimizer
+  for field, value, plain in (
+    ('rows', optimizer.rows, ('auto', 'joint')),
+    ('num_microbatches', optimizer.num_microbatches, (1,)),
+    ('ascent', optimizer.ascent, ('global',)),
+  ):
+    if value not in plain:
+      raise _errors.ConfigError(
+        f'`{needs_batch}` looks at the whole batch, which '
+        f'`optimizer.{field}={value}` would cut. Leave '
+        f'`optimizer.{field}={plain[0]}`.'
+      )

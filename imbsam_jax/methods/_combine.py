@@ -1,0 +1,194 @@
+# Copyright 2026 The imbsam_jax Authors.
+# SPDX-License-Identifier: Apache-2.0
+"""From the choices of a run to what is trained and on which rows."""
+
+from collections.abc import Callable
+from collections.abc import Mapping
+from typing import Any
+from typing import NamedTuple
+
+from flax import linen as nn
+import grain
+import jax
+import jax.numpy as jnp
+
+from imbsam_jax import _errors
+from imbsam_jax import data as data_lib
+from imbsam_jax import training
+from imbsam_jax.methods import _part
+from imbsam_jax.methods import _registry
+
+# The choice of a loss that is a function of one's own.
+OWN = 'own'
+
+# Update rules are made later, from steps; combinations are no field.
+_AXES = [
+  axis for axis in _registry.AXES if axis not in ('update rule', 'combination')
+]
+
+
+class Combined(NamedTuple):
+  """What the words of a run bring together.
+
+  Attributes:
+    objective: What is minimised.
+    order: ``order(labels, is_tail, seed)``, see `Part`.
+    partners: ``partners(order, labels, seed)`` of mixed rows, or None.
+    reweighting: Class weights of the loss, or None.
+    streams: By name ``stream(seed)``.
+    model: ``model(network)`` is the network that is trained.
+    params: Which parameters are loaded, and which are trained.
+  """
+
+  objective: training.Objective
+  order: Callable[..., grain.MapDataset]
+  partners: Callable[..., grain.MapDataset] | None
+  reweighting: data_lib.Reweighting | None
+  streams: Mapping[str, Callable[[int], data_lib.Stream]]
+  model: Callable[[nn.Module], nn.Module]
+  params: training.ParamPlan
+
+
+def combine(
+  choices: Mapping[str, str],
+  setup: _part.Setup,
+  *,
+  loss: _part.ExampleLoss | None = None,
+) -> Combined:
+  """Makes and joins the parts of a run, and tries them on shapes.
+
+  Args:
+    choices: By axis, such as ``{'loss': 'ldam', 'weights': 'drw'}``; those that
+      are left out are plain.
+    setup: What the words know of the run.
+    loss: A function of one's own instead of the choice of a loss, ``(logits
+      [B, C], labels [B]) -> losses [B]``, each of its own row alone.
+
+  Raises:
+    ConfigError: An unknown name or parameter, a value out of range, or a
+      function that does not give a loss for each row.
+    ValueError: Images of a shape that cannot be mixed.
+  """
+  if loss is not None:
+    _try_own(loss, len(setup.class_counts))
+  chosen = {
+    axis: choices.get(axis, _registry.AXES[axis].plain) for axis in _AXES
+  }
+  parts = {
+    axis: _part.Part(loss=loss)
+    if axis == 'loss' and loss is not None
+    else _registry.make_part(axis, text, setup)
+    for axis, text in chosen.items()
+  }
+  needs_batch = (
+    loss is None and _registry.bind('loss', chosen['loss']).traits.needs_batch
+  )
+  first = _First(list(parts.values()))
+  supervised = training.Supervised(
+    _whole_loss(first.of('loss'), first.of('term')),
+    mix=first.of('mix'),
+    weigh=first.of('weigh'),
+    weigh_state=next((p.weigh_state for p in parts.values() if p.weigh), ()),
+    penalty=first.of('penalty'),
+    logit_scale=first.of('logit_scale') or 1.0,
+    coupled=needs_batch,
+  )
+  _try(supervised, setup, first.of('mix'))
+  wrap = first.of('objective')
+  return Combined(
+    objective=supervised if wrap is None else wrap(supervised),
+    order=first.of('order'),
+    partners=first.of('partners'),
+    reweighting=first.of('reweighting'),
+    streams={
+      name: stream
+      for part in parts.values()
+      for name, stream in part.streams.items()
+    },
+    model=first.of('model') or (lambda network: network),
+    params=first.of('params') or training.ParamPlan(),
+  )
+
+
+class _First:
+  """What parts bring; each thing is brought by one of them.
+
+  Schemes come last, and so have the word.
+  """
+
+  def __init__(self, parts: list[_part.Part]):
+    self._parts = parts
+
+  def of(self, name: str) -> Any:
+    brought = [
+      value
+      for part in self._parts
+      if (value := getattr(part, name)) is not None
+    ]
+    return brought[-1] if brought else None
+
+
+def _whole_loss(
+  loss: _part.ExampleLoss, term: _part.ExampleLoss | None
+) -> _part.ExampleLoss:
+  if term is None:
+    return loss
+  if training.takes_key(loss):
+    return lambda logits, labels, *, key: (
+      loss(logits, labels, key=key) + term(logits, labels)
+    )
+  return lambda logits, labels: loss(logits, labels) + term(logits, labels)
+
+
+def _try(supervised: training.Supervised, setup: _part.Setup, mix: Any) -> None:
+  """Refuses parameters here, not within the first step."""
+  _try_loss(supervised.loss, len(setup.class_counts))
+  step = jax.ShapeDtypeStruct((), jnp.int32)
+  floats = jax.ShapeDtypeStruct((2,), jnp.float32)
+  state = supervised.init(jax.random.key(0), {})
+  ctx: Any = training.Context(step, None, state, {}, None)  # pyrefly: ignore
+  jax.eval_shape(
+    lambda losses, step: supervised.weigh(ctx._replace(step=step), losses),
+    floats,
+    step,
+  )
+  if mix is not None:
+    rows = (
+      jax.ShapeDtypeStruct((2, *setup.image_shape), jnp.float32),
+      jax.ShapeDtypeStruct((2,), jnp.int32),
+    )
+    jax.eval_shape(
+      lambda batch, partner: mix(
+        jax.random.key(0), jnp.zeros([], jnp.int32), batch, partner
+      ),
+      rows,
+      rows,
+    )
+
+
+def _try_loss(loss: _part.ExampleLoss, num_classes: int) -> None:
+  options = {'key': jax.random.key(0)} if training.takes_key(loss) else {}
+  found = jax.eval_shape(
+    lambda z, y: loss(z, y, **options),
+    jax.ShapeDtypeStruct((2, num_classes), jnp.float32),
+    jax.ShapeDtypeStruct((2,), jnp.int32),
+  )
+  if getattr(found, 'shape', None) != (2,) or not jnp.issubdtype(
+    found.dtype, jnp.floating
+  ):
+    raise _errors.ConfigError(
+      'the loss must give one number for each row, float [B] for logits '
+      f'[B, C] and labels [B]; for B = 2 it gave {found}. Leave out its mean '
+      'or sum: rows are weighted and added here.'
+    )
+
+
+def _try_own(loss: _part.ExampleLoss, num_classes: int) -> None:
+  try:
+    _try_loss(loss, num_classes)
+  except _errors.ConfigError:
+    raise
+  except Exception as error:  # Whatever a user's code raises.
+    raise _errors.ConfigError(
+      f'the loss cannot be applied to logits [B, C] and labels [B]: {error}'
+    ) from error

@@ -1,0 +1,142 @@
+# Copyright 2026 The imbsam_jax Authors.
+# SPDX-License-Identifier: Apache-2.0
+"""Which words cannot be combined, and why: all of it follows from traits."""
+
+from collections.abc import Mapping
+import itertools
+from typing import Any
+from typing import NamedTuple
+
+from imbsam_jax import _errors
+from imbsam_jax import _specs
+from imbsam_jax.methods import _combine
+from imbsam_jax.methods import _part
+from imbsam_jax.methods import _registry
+
+
+class _Chosen(NamedTuple):
+  word: str
+  name: str
+  traits: _part.Traits
+  corrects_prior: bool
+
+
+def check(choices: Mapping[str, str]) -> None:
+  """Refuses words that cannot work together or correct the same thing twice.
+
+  Args:
+    choices: By axis, such as ``{'loss': 'ldam', 'sampler': 'drs'}``.
+
+  Raises:
+    ConfigError: Says which, why, and what to do instead; or a name or parameter
+      is unknown.
+  """
+  chosen = {
+    axis: _chosen(axis, text)
+    for axis, text in choices.items()
+    if (axis, text) != ('loss', _combine.OWN)
+  }
+  _check_head(choices, chosen)
+  _check_prior(list(chosen.values()))
+  _check_streams(chosen)
+
+
+def needs_batch(choices: Mapping[str, str]) -> str | None:
+  """The word by which the loss of a row depends on others, if there is one."""
+  for axis, text in choices.items():
+    if (axis, text) != ('loss', _combine.OWN):
+      found = _chosen(axis, text)
+      if found.traits.needs_batch:
+        return found.word
+  return None
+
+
+def head_for(choices: Mapping[str, str]) -> str:
+  """The head of a model: 'auto' is what the loss needs."""
+  head = choices['head']
+  if head != 'auto':
+    return head
+  if choices['loss'] == _combine.OWN:
+    return 'linear'
+  cosine = _chosen('loss', choices['loss']).traits.head == 'cosine'
+  return 'cosine' if cosine else 'linear'
+
+
+def _chosen(axis: str, text: str) -> _Chosen:
+  traits = _registry.bind(axis, text).traits
+  name, parameters = _specs.parse(text)
+  corrects: Any = traits.corrects_prior
+  return _Chosen(
+    _registry.typed(axis, text),
+    name,
+    traits,
+    corrects(parameters) if callable(corrects) else corrects,
+  )
+
+
+def _check_head(
+  choices: Mapping[str, str], chosen: Mapping[str, _Chosen]
+) -> None:
+  head = head_for(choices)
+  has = _registry.AXES['head'].choices[head].traits.head
+  for axis, one in chosen.items():
+    needs = one.traits.head
+    if axis == 'head' or needs in ('any', has):
+      continue
+    if needs == 'linear':
+      raise _errors.ConfigError(
+        f'`{one.word}` cannot be fitted to the cosines of the {head} head, '
+        'which lie in [-1, 1]. Use the word normface, the cross entropy that '
+        "holds a scale (`objective.loss='cosface(margin=0.0)'`), or another "
+        'loss on cosines.'
+      )
+    if has == 'linear':
+      raise _errors.ConfigError(
+        f'`{one.word}` is made for cosines; on the unbounded logits of a '
+        'linear head its margins and its scale mean nothing. Leave '
+        '`model.head=auto` with a loss on cosines, such as normface.'
+      )
+    if needs == 'class_vectors':
+      raise _errors.ConfigError(
+        f'`{one.word}` moves learned class vectors, which the {head} head has '
+        'not. Use a loss on cosines, such as normface, with '
+        '`model.head=auto`.'
+      )
+
+
+def _check_prior(chosen: list[_Chosen]) -> None:
+  correcting = [one for one in chosen if one.corrects_prior]
+  for one, other in itertools.combinations(correcting, 2):
+    if other.name in one.traits.published_with:
+      continue
+    if one.name in other.traits.published_with:
+      continue
+    # The histogram of a batch is that of the sampler's stream.
+    if one.traits.counts_batch and _resamples(other):
+      continue
+    raise _errors.ConfigError(
+      f'`{one.word}` and `{other.word}` both correct for the class counts: '
+      'rare classes would be favoured twice. Leave one of them out.'
+    )
+
+
+def _resamples(one: _Chosen) -> bool:
+  return one.name in _registry.AXES['sampler'].choices
+
+
+def _check_streams(chosen: Mapping[str, _Chosen]) -> None:
+  for own in chosen.values():
+    if not own.traits.own_stream:
+      continue
+    for axis, other in chosen.items():
+      if other.traits.counts_batch:
+        raise _errors.ConfigError(
+          f'`{other.word}` counts the classes of the batch, but `{own.word}` '
+          'takes rows from another stream. Use balanced_softmax, which counts '
+          'the training set.'
+        )
+      if axis == 'sampler' and other.corrects_prior:
+        raise _errors.ConfigError(
+          f'`{own.word}` mixes the natural stream with a re-balanced one, and '
+          f'`{other.word}` would re-balance both. Leave the sampler out.'
+        )

@@ -1,0 +1,34 @@
+# Copyright 2026 The imbsam_jax Authors.
+# SPDX-License-Identifier: Apache-2.0
+"""Heads of a network: which class vectors, and on what."""
+
+from imbsam_jax.methods import _part
+from imbsam_jax.methods import _registry
+
+_ON_COSINES = {'objective.loss': 'cosface(margin=0.0, scale=30.0)'}
+
+
+def _nothing(setup: _part.Setup) -> _part.Part:
+  """The network is made with it, see `models.create_model`."""
+  del setup
+  return _part.Part()
+
+
+_registry.choice('auto', axis='head')(_nothing)
+_registry.choice('linear', axis='head', head='linear')(_nothing)
+_registry.choice('cosine', axis='head', head='class_vectors')(_nothing)
+_registry.word(
+  'etf',
+  axis='head',
+  about='class vectors fixed, a simplex ETF',
+  suggests=_ON_COSINES,
+  head='cosine',
+)(_nothing)
+_registry.word(
+  'pal',
+  axis='head',
+  choice_name='prototypes',
+  about='class vectors fixed, optimal prototypes; experimental (ICML 2022)',
+  suggests=_ON_COSINES,
+  head='cosine',
+)(_nothing)

@@ -1,0 +1,107 @@
+# Copyright 2026 The imbsam_jax Authors.
+# SPDX-License-Identifier: Apache-2.0
+"""What one word brings to a run, and what it knows of the run."""
+
+from collections.abc import Callable
+from collections.abc import Mapping
+from typing import Any
+from typing import Literal
+from typing import NamedTuple
+
+from flax import linen as nn
+import grain
+import jax
+import numpy as np
+
+from imbsam_jax import data as data_lib
+from imbsam_jax import schedules
+from imbsam_jax import training
+
+ExampleLoss = Callable[..., jax.Array]
+
+
+class Setup(NamedTuple):
+  """What a word knows of a run.
+
+  Attributes:
+    time: Class counts, epochs and batch size, for schedules by epoch.
+    image_shape: Shape of one image as the model sees it.
+    data: The examples, for further streams.
+  """
+
+  time: schedules.Timeline
+  image_shape: tuple[int, ...] = ()
+  data: data_lib.LongTailedData | None = None
+
+  @property
+  def class_counts(self) -> np.ndarray:
+    """Training images of each class, int ``[C]``."""
+    return self.time.class_counts
+
+
+class Part(NamedTuple):
+  """What one word brings to a run; what it leaves out is left to others.
+
+  Attributes:
+    loss: ``(logits [B, C], labels [B]) -> losses [B]``, with ``key=`` if it
+      draws.
+    logit_scale: Factor of the logits for probabilities.
+    term: A loss of the same kind that is added.
+    penalty: ``penalty(params)``, a scalar that is added once.
+    weigh: ``(losses [B], step, state) -> (factors [B], state)``, see
+      `training.Supervised`.
+    weigh_state: Its initial state.
+    mix: ``mix(key, step, batch, partner)``, see `training.Supervised`.
+    partners: ``partners(order, labels, seed) -> order`` of the rows that are
+      mixed with those of `order`.
+    reweighting: Class weights of the loss.
+    order: ``order(labels, is_tail, seed) -> order`` of the training rows. Where
+      `is_tail`, bool ``[N]``, is not None, every batch is to have the same
+      number of these rows.
+    objective: ``objective(supervised)`` wraps or replaces what the other words
+      make, a `training.Supervised`.
+    streams: By name ``stream(seed)``, further `data.Stream` of rows.
+    model: ``model(network)`` wraps or replaces the network.
+    params: Which parameters are loaded, and which are trained.
+  """
+
+  loss: ExampleLoss | None = None
+  logit_scale: float | None = None
+  term: ExampleLoss | None = None
+  penalty: Callable[[Any], jax.Array] | None = None
+  weigh: Callable[..., tuple[jax.Array, Any]] | None = None
+  weigh_state: Any = ()
+  mix: Callable[..., Any] | None = None
+  partners: Callable[..., grain.MapDataset] | None = None
+  reweighting: data_lib.Reweighting | None = None
+  order: Callable[..., grain.MapDataset] | None = None
+  objective: Callable[[training.Supervised], training.Objective] | None = None
+  streams: Mapping[str, Callable[[int], data_lib.Stream]] = {}
+  model: Callable[[nn.Module], nn.Module] | None = None
+  params: training.ParamPlan | None = None
+
+
+class Traits(NamedTuple):
+  """What decides with which other words a word can be combined.
+
+  Attributes:
+    head: The head that its logits come from: of any kind, 'linear', 'cosine',
+      or 'class_vectors', a cosine head whose class vectors are learned.
+    corrects_prior: Whether it favours rare classes, so that a second word that
+      does would do it again; or a function of its parameters.
+    counts_batch: Whether the class counts that it corrects by are those of the
+      batch, which a sampler has in its hand.
+    published_with: Choices, by name, that it was published with, although both
+      correct the prior.
+    needs_batch: Whether the loss of a row depends on others, so that the rows
+      of a batch stay together.
+    own_stream: Whether it takes rows from a re-balanced stream of its own, and
+      needs the natural one beside it.
+  """
+
+  head: Literal['any', 'linear', 'cosine', 'class_vectors'] = 'any'
+  corrects_prior: bool | Callable[[Mapping[str, Any]], bool] = False
+  counts_batch: bool = False
+  published_with: frozenset[str] = frozenset()
+  needs_batch: bool = False
+  own_stream: bool = False

@@ -1,0 +1,33 @@
+# Copyright 2026 The imbsam_jax Authors.
+# SPDX-License-Identifier: Apache-2.0
+"""Who is mixed with whom."""
+
+from typing import Any
+
+import grain
+import numpy as np
+
+from imbsam_jax import data
+from imbsam_jax.methods import _order
+from imbsam_jax.methods import _part
+
+
+def of_the_batch(order: grain.MapDataset, labels: np.ndarray, seed: int) -> Any:
+  """The rows of the batch itself in another order."""
+  del labels
+  return data.permuted_order(order, seed=(seed, 1))
+
+
+def by_power(setup: _part.Setup, power: float) -> Any:
+  """Rows of a stream of their own, with class probabilities n^power."""
+
+  def partners(order, labels, seed):
+    del order
+    return data.sampled_order(
+      labels,
+      _order.by_power(setup, power),
+      batch_size=setup.time.batch_size,
+      seed=(seed, 1),
+    )
+
+  return partners

@@ -1,0 +1,270 @@
+# Copyright 2026 The imbsam_jax Authors.
+# SPDX-License-Identifier: Apache-2.0
+"""The registry of words: a method is a file here, and a line that imports it.
+
+A choice is what a field of the configuration can be set to, ``'ldam'`` or
+``'ldam(max_margin=0.3)'``; a word is what is typed, and sets such fields.
+"""
+
+from collections.abc import Callable
+from collections.abc import Mapping
+import functools
+import inspect
+from typing import Any
+from typing import NamedTuple
+
+from imbsam_jax import _errors
+from imbsam_jax import _specs
+from imbsam_jax.methods import _part
+
+# Of cosines whose loss has no scale, for probabilities.
+_PLAIN_SCALE = 30.0
+
+
+class Choice(NamedTuple):
+  """What a field of the configuration can be set to.
+
+  Attributes:
+    make: ``make(setup, **parameters)`` gives its `Part`.
+    function: The function whose keyword-only parameters can be set.
+    traits: What it can be combined with.
+  """
+
+  make: Callable[..., Any]
+  function: Callable[..., Any]
+  traits: _part.Traits
+
+
+class Word(NamedTuple):
+  """One word.
+
+  Attributes:
+    about: What it is, with its source.
+    sets: The fields, by dotted name, that it is for.
+    suggests: Fields that it sets where no other word does.
+    means: The words that it stands for, instead of fields of its own.
+  """
+
+  about: str
+  sets: Mapping[str, Any] = {}
+  suggests: Mapping[str, Any] = {}
+  means: tuple[str, ...] = ()
+
+
+class Axis(NamedTuple):
+  """A field whose choices are methods: one word of each axis can be chosen.
+
+  Attributes:
+    field: Dotted name of the field.
+    plain: The choice that is no method.
+    choices: By name.
+    words: By name.
+  """
+
+  field: str
+  plain: str
+  choices: dict[str, Choice]
+  words: dict[str, Word]
+
+
+def _axis(field: str, plain: str) -> Axis:
+  return Axis(field, plain, {}, {})
+
+
+AXES: dict[str, Axis] = {
+  'update rule': _axis('optimizer.method', ''),
+  'loss': _axis('objective.loss', 'cross_entropy'),
+  'weights': _axis('objective.weights', 'none'),
+  'sampler': _axis('data.sampler', 'shuffle'),
+  'mixing': _axis('objective.mixing', 'none'),
+  'scheme': _axis('objective.scheme', 'none'),
+  'head': _axis('model.head', 'auto'),
+  'penalty': _axis('objective.penalty', 'none'),
+  'combination': _axis('', ''),
+}
+
+
+def choice(
+  name: str, *, axis: str, **traits: Any
+) -> Callable[[Callable[..., Any]], Callable[..., Any]]:
+  """Registers a function as what a field can be set to; a decorator.
+
+  The function is called as ``function(setup, **parameters)`` with a `Setup` and
+  gives a `Part`; its keyword-only parameters can be set in the text of the
+  choice. On the axis 'loss' it is the loss itself, ``(logits [B, C], labels
+  [B], *, parameters) -> losses [B]``; it may take ``class_counts`` and ``key``
+  too. On the axis 'update rule' it gives a `training.Method`, see `RuleSetup`.
+
+  Args:
+    name: What the field is set to.
+    axis: A key of `AXES`.
+    **traits: Fields of `Traits`.
+
+  Raises:
+    ValueError: There is no such axis, or the name is taken by another function.
+  """
+  if axis not in AXES:
+    raise ValueError(f'`axis` must be one of {", ".join(AXES)}, got {axis!r}.')
+  own = _part.Traits(**traits)
+
+  def register(function):
+    make = function
+    if axis == 'loss':
+      make = functools.partial(_loss_part, function, own)
+    _put(AXES[axis].choices, name, Choice(make, function, own))
+    return function
+
+  return register
+
+
+def word(
+  name: str,
+  *,
+  axis: str,
+  about: str,
+  choice_name: str | None = None,
+  sets: Mapping[str, Any] | None = None,
+  suggests: Mapping[str, Any] | None = None,
+  **traits: Any,
+) -> Callable[[Callable[..., Any]], Callable[..., Any]]:
+  """Registers a function as `choice`, and the word that chooses it.
+
+  Args:
+    name: The word.
+    axis: A key of `AXES`; of several words of an axis only one can be chosen.
+    about: A line for the list of words: what it is, and its source.
+    choice_name: Name of the choice, if not that of the word.
+    sets: Further fields that it sets.
+    suggests: Fields that it sets where no other word does.
+    **traits: Fields of `Traits`.
+  """
+  chosen = choice_name or name
+
+  def register(function):
+    choice(chosen, axis=axis, **traits)(function)
+    alias(name, chosen, axis=axis, about=about, sets=sets, suggests=suggests)
+    return function
+
+  return register
+
+
+def alias(
+  name: str,
+  chosen: str,
+  *,
+  axis: str,
+  about: str,
+  sets: Mapping[str, Any] | None = None,
+  suggests: Mapping[str, Any] | None = None,
+) -> None:
+  """Registers a further word for a choice, such as one with parameters.
+
+  Args:
+    name: The word.
+    chosen: The text of the choice, ``'cosface(margin=0.0)'``.
+    axis: As for `word`.
+    about: As for `word`.
+    sets: As for `word`.
+    suggests: As for `word`.
+  """
+  found = Word(
+    about, {AXES[axis].field: chosen, **(sets or {})}, suggests or {}
+  )
+  _put_word(axis, name, found)
+
+
+def combination(name: str, *words: str, about: str) -> None:
+  """Registers a word that stands for several."""
+  _put_word('combination', name, Word(about, means=words))
+
+
+def words() -> dict[str, Word]:
+  """All words, by axis and then by name."""
+  return {
+    name: axis.words[name]
+    for axis in AXES.values()
+    for name in sorted(axis.words)
+  }
+
+
+def make_part(axis: str, text: str, setup: Any) -> Any:
+  """What a choice brings to a run.
+
+  Raises:
+    ConfigError: An unknown name or parameter, or a value out of range.
+  """
+  bind(axis, text)
+  name, parameters = _specs.parse(text)
+  return AXES[axis].choices[name].make(setup, **parameters)
+
+
+def bind(axis: str, text: str) -> Choice:
+  """The choice of a text, whose parameters it has.
+
+  Raises:
+    ConfigError: An unknown name or parameter; what there is is listed.
+  """
+  found = AXES[axis]
+  table = {name: choice.function for name, choice in found.choices.items()}
+  _specs.bind(found.field, text, table)
+  return found.choices[_specs.name(text)]
+
+
+def typed(axis: str, text: str) -> str:
+  """The word that chooses a text, or the text."""
+  field = AXES[axis].field
+  for name, found in AXES[axis].words.items():
+    if found.sets.get(field) == text:
+      return name
+  return text
+
+
+def _loss_part(
+  function: _part.ExampleLoss,
+  traits: _part.Traits,
+  setup: _part.Setup,
+  **parameters: Any,
+) -> _part.Part:
+  given = inspect.signature(function).parameters
+  counts = (
+    {'class_counts': setup.class_counts} if 'class_counts' in given else {}
+  )
+  plain = _PLAIN_SCALE if traits.head == 'cosine' else 1.0
+  defaults = _specs.parameters_of(function)
+  scale = parameters.get('scale', defaults.get('scale', plain))
+  return _part.Part(
+    loss=functools.partial(function, **counts, **parameters),
+    logit_scale=float(scale),
+  )
+
+
+def _put(table: dict[str, Choice], name: str, found: Choice) -> None:
+  before = table.get(name)
+  # A module that is loaded again, in a notebook, replaces what is its own.
+  if before is not None and not _same(before.function, found.function):
+    raise ValueError(
+      f'there is a choice {name!r} already, {before.function}. Take another '
+      'name.'
+    )
+  table[name] = found
+
+
+def _same(one: Callable[..., Any], other: Callable[..., Any]) -> bool:
+  return (one.__module__, one.__qualname__) == (
+    other.__module__,
+    other.__qualname__,
+  )
+
+
+def _put_word(axis: str, name: str, found: Word) -> None:
+  for other, known in AXES.items():
+    before = known.words.get(name)
+    if before is not None and (other, before.sets) != (axis, found.sets):
+      raise ValueError(
+        f'there is a word {name!r} already: {before.about}. Take another name.'
+      )
+  if not name.isidentifier():
+    raise _errors.ConfigError(
+      f'a word must be a Python name, such as my_loss, got {name!r}.'
+    )
+  AXES[axis].words[name] = found

@@ -1,0 +1,19 @@
+# Copyright 2026 The imbsam_jax Authors.
+# SPDX-License-Identifier: Apache-2.0
+"""SAM: Foret et al., ICLR 2021."""
+
+from imbsam_jax import training
+from imbsam_jax.methods import _registry
+from imbsam_jax.methods import _rule
+
+
+@_registry.word(
+  'sam',
+  axis='update rule',
+  about='SAM, all classes perturbed together (ICLR 2021)',
+)
+def sam(
+  setup: _rule.RuleSetup, *, rho: _rule.Radius, adaptive: bool
+) -> training.Method:
+  """See `training.update_rules.sam`."""
+  return training.update_rules.sam(setup.class_counts, rho, adaptive=adaptive)
