@@ -97,7 +97,7 @@ def combine(
   wrap = first.of('objective')
   return Combined(
     objective=supervised if wrap is None else wrap(supervised),
-    order=first.of('order'),
+    order=first.of('order') or _sampled(setup, first.of('probabilities')),
     partners=first.of('partners'),
     reweighting=first.of('reweighting'),
     streams={
@@ -108,6 +108,21 @@ def combine(
     model=first.of('model') or (lambda network: network),
     params=first.of('params') or training.ParamPlan(),
   )
+
+
+def _sampled(
+  setup: _part.Setup, probabilities: Callable[[int], Any]
+) -> Callable[..., grain.MapDataset]:
+  def order(labels, is_tail, seed):
+    return data_lib.sampled_order(
+      labels,
+      probabilities,
+      batch_size=setup.time.batch_size,
+      seed=seed,
+      is_tail=is_tail,
+    )
+
+  return order
 
 
 class _First:

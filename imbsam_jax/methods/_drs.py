@@ -3,7 +3,6 @@
 """Deferred re-sampling: Cao et al., NeurIPS 2019."""
 
 from imbsam_jax import schedules
-from imbsam_jax.methods import _order
 from imbsam_jax.methods import _part
 from imbsam_jax.methods import _registry
 
@@ -17,9 +16,8 @@ from imbsam_jax.methods import _registry
 def drs(setup: _part.Setup, *, start: float = 0.8) -> _part.Part:
   """Equal class probabilities from a share of the run on, natural before."""
   time = setup.time
-  return _order.sampled(
-    setup,
-    time.by_epoch(
+  return _part.Part(
+    probabilities=time.by_epoch(
       lambda epoch: schedules.deferred_resampling(
         epoch, time.class_counts, start=time.at(start)
       )

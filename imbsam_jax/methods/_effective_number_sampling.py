@@ -5,7 +5,6 @@
 import numpy as np
 
 from imbsam_jax import sampling
-from imbsam_jax.methods import _order
 from imbsam_jax.methods import _part
 from imbsam_jax.methods import _registry
 
@@ -24,4 +23,4 @@ def effective_number_sampling(
   found = np.asarray(
     sampling.effective_number_probabilities(setup.class_counts, beta=beta)
   )
-  return _order.sampled(setup, lambda step: found)
+  return _part.Part(probabilities=lambda step: found)

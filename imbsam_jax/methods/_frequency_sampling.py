@@ -3,8 +3,8 @@
 """Sampling by a power of the class frequency: Kang et al., ICLR 2020."""
 
 from imbsam_jax import data
-from imbsam_jax.methods import _order
 from imbsam_jax.methods import _part
+from imbsam_jax.methods import _probabilities
 from imbsam_jax.methods import _registry
 
 
@@ -30,7 +30,7 @@ def shuffle(setup: _part.Setup) -> _part.Part:
 )
 def power_sampling(setup: _part.Setup, *, power: float = 1.0) -> _part.Part:
   """Class probabilities n^power."""
-  return _order.sampled(setup, _order.by_power(setup, power))
+  return _part.Part(probabilities=_probabilities.by_power(setup, power))
 
 
 @_registry.word(

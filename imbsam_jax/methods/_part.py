@@ -55,9 +55,11 @@ class Part(NamedTuple):
     partners: ``partners(order, labels, seed) -> order`` of the rows that are
       mixed with those of `order`.
     reweighting: Class weights of the loss.
-    order: ``order(labels, is_tail, seed) -> order`` of the training rows. Where
-      `is_tail`, bool ``[N]``, is not None, every batch is to have the same
-      number of these rows.
+    probabilities: ``probabilities(step)``, class probabilities ``[C]`` by which
+      training rows are drawn with replacement.
+    order: ``order(labels, is_tail, seed) -> order`` of the training rows,
+      instead of such draws. Where `is_tail`, bool ``[C]``, is not None, every
+      batch is to have the same number of rows of these classes.
     objective: ``objective(supervised)`` wraps or replaces what the other words
       make, a `training.Supervised`.
     streams: By name ``stream(seed)``, further `data.Stream` of rows.
@@ -74,6 +76,7 @@ class Part(NamedTuple):
   mix: Callable[..., Any] | None = None
   partners: Callable[..., grain.MapDataset] | None = None
   reweighting: data_lib.Reweighting | None = None
+  probabilities: Callable[[int], np.ndarray] | None = None
   order: Callable[..., grain.MapDataset] | None = None
   objective: Callable[[training.Supervised], training.Objective] | None = None
   streams: Mapping[str, Callable[[int], data_lib.Stream]] = {}

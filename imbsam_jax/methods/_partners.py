@@ -8,8 +8,8 @@ import grain
 import numpy as np
 
 from imbsam_jax import data
-from imbsam_jax.methods import _order
 from imbsam_jax.methods import _part
+from imbsam_jax.methods import _probabilities
 
 
 def of_the_batch(order: grain.MapDataset, labels: np.ndarray, seed: int) -> Any:
@@ -25,7 +25,7 @@ def by_power(setup: _part.Setup, power: float) -> Any:
     del order
     return data.sampled_order(
       labels,
-      _order.by_power(setup, power),
+      _probabilities.by_power(setup, power),
       batch_size=setup.time.batch_size,
       seed=(seed, 1),
     )

@@ -4,7 +4,6 @@
 
 from imbsam_jax import data
 from imbsam_jax import schedules
-from imbsam_jax.methods import _order
 from imbsam_jax.methods import _part
 from imbsam_jax.methods import _registry
 from imbsam_jax.methods import _remix
@@ -54,9 +53,8 @@ def pps(
 ) -> _part.Part:
   """Class probabilities that go from natural to equal."""
   time = setup.time
-  return _order.sampled(
-    setup,
-    time.by_epoch(
+  return _part.Part(
+    probabilities=time.by_epoch(
       lambda epoch: schedules.progressive_probabilities(
         epoch,
         time.class_counts,

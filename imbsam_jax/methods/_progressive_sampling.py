@@ -3,7 +3,6 @@
 """Progressively balanced sampling: Kang et al., ICLR 2020."""
 
 from imbsam_jax import schedules
-from imbsam_jax.methods import _order
 from imbsam_jax.methods import _part
 from imbsam_jax.methods import _registry
 
@@ -18,9 +17,8 @@ from imbsam_jax.methods import _registry
 def progressive_sampling(setup: _part.Setup) -> _part.Part:
   """Class probabilities that go from natural to equal over the whole run."""
   time = setup.time
-  return _order.sampled(
-    setup,
-    time.by_epoch(
+  return _part.Part(
+    probabilities=time.by_epoch(
       lambda epoch: schedules.progressive_probabilities(
         epoch,
         time.class_counts,
