@@ -22,6 +22,7 @@ from absl import flags
 from imbsam_jax._doors import calls
 
 RECIPES = 'imbsam_jax.experiment.recipes'
+EXAMPLE = 'digits_lt'
 CONFIG_HELP = 'Recipe or configuration file, no word.'
 
 

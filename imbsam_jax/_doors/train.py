@@ -19,6 +19,7 @@ from imbsam_jax._doors import door
 from imbsam_jax._doors import processes
 
 RECIPES = 'imbsam_jax.experiment.recipes'
+EXAMPLE = 'digits_lt:imbsam'
 CONFIG_HELP = 'Recipe, or configuration file, and method words: NAME:WORDS.'
 
 
