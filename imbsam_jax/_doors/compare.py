@@ -66,9 +66,10 @@ def main(call: calls.Call) -> None:
   """Runs what is missing, then writes and prints the comparison."""
   from imbsam_jax import experiment as experiment_lib
   from imbsam_jax import methods
+  from imbsam_jax._runs import compilation
 
   given = call.flags
-  experiment_lib.set_xla_flags(call.config)
+  compilation.ask_for_same_bits(call.config.deterministic)
   if not given.workdir:
     raise experiment_lib.ConfigError('pass --workdir=FOLDER for the runs.')
   if not given.methods:

@@ -40,8 +40,10 @@ def main(call: calls.Call) -> None:
   from imbsam_jax import experiment as experiment_lib
   from imbsam_jax import methods
   from imbsam_jax import training
+  from imbsam_jax._runs import compilation
 
-  experiment_lib.set_xla_flags(call.config)
+  # Processes that join begin with JAX.
+  compilation.ask_for_same_bits(call.config.deterministic)
   workdir = pathlib.Path(call.flags.workdir or '').expanduser()
   if not call.flags.workdir and not call.flags.dry_run:
     raise experiment_lib.ConfigError(
@@ -57,7 +59,7 @@ def main(call: calls.Call) -> None:
   if call.flags.dry_run:
     print(experiment_lib.dry_run(experiment))
     return
-  experiment_lib.compile_ahead([experiment])
+  compilation.compile_ahead([experiment])
   progress = None
   if training.is_first_process():
     progress = experiment_lib.Progress(

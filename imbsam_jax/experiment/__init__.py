@@ -16,6 +16,7 @@ prints. What one has beside the words, a network, data or a loss, goes into
 """
 
 from imbsam_jax._errors import ConfigError
+from imbsam_jax._runs.compilation import cache_compilations
 from imbsam_jax._runs.console import Progress
 from imbsam_jax._runs.fields import flatten
 from imbsam_jax._runs.fields import replace
@@ -30,9 +31,6 @@ from imbsam_jax.experiment._compare import Comparison
 from imbsam_jax.experiment._comparison_tables import comparison_table
 from imbsam_jax.experiment._comparison_tables import comparison_table_by_link
 from imbsam_jax.experiment._comparison_tables import finding
-from imbsam_jax.experiment._compilation import cache_compilations
-from imbsam_jax.experiment._compilation import compile_ahead
-from imbsam_jax.experiment._compilation import set_xla_flags
 from imbsam_jax.experiment._config import Config
 from imbsam_jax.experiment._config import Data
 from imbsam_jax.experiment._config import Model
@@ -76,7 +74,6 @@ __all__ = [
   'compare',
   'comparison_table',
   'comparison_table_by_link',
-  'compile_ahead',
   'config',
   'dry_run',
   'evaluate',
@@ -88,7 +85,6 @@ __all__ = [
   'replace',
   'restore',
   'run',
-  'set_xla_flags',
   'with_words',
   'words',
 ]

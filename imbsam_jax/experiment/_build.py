@@ -18,6 +18,7 @@ from imbsam_jax import methods
 from imbsam_jax import models
 from imbsam_jax import schedules
 from imbsam_jax import training
+from imbsam_jax._runs import compilation
 from imbsam_jax._runs import fields
 from imbsam_jax.experiment import _batches
 from imbsam_jax.experiment import _compatibility
@@ -80,7 +81,8 @@ def build(
     The experiment.
 
   Raises:
-    ConfigError: A value of the configuration does not fit.
+    ConfigError: A value of the configuration does not fit; on GPUs also the
+      field `deterministic` where JAX has begun without it.
     DataError: The data are missing or do not give what is asked for.
   """
   if not isinstance(config, _config.Config):
@@ -91,6 +93,7 @@ def build(
   fields.check_types(config)
   config = _own.name_in(config, model=model, data=data, loss=loss)
   check(config)
+  compilation.ask_for_same_bits(config.deterministic)
   try:
     if not isinstance(data, data_lib.LongTailedData):
       data = _data_sets.load(config.data, data)
@@ -114,6 +117,7 @@ def build_on(
     ConfigError: A value of the configuration does not fit.
   """
   check(config)
+  compilation.ask_for_same_bits(config.deterministic)
   try:
     return _build(config, data, None, None, None)
   except data_lib.DataError:

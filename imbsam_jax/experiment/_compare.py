@@ -19,6 +19,7 @@ from imbsam_jax import _checks
 from imbsam_jax import _errors
 from imbsam_jax import metrics
 from imbsam_jax import training
+from imbsam_jax._runs import compilation
 from imbsam_jax._runs import console
 from imbsam_jax._runs import fields
 from imbsam_jax._runs import folder as folder_lib
@@ -26,7 +27,6 @@ from imbsam_jax._runs import origin
 from imbsam_jax._runs import statistics
 from imbsam_jax.experiment import _build
 from imbsam_jax.experiment import _comparison_tables
-from imbsam_jax.experiment import _compilation
 from imbsam_jax.experiment import _config
 from imbsam_jax.experiment import _data_sets
 from imbsam_jax.experiment import _experiment
@@ -279,7 +279,7 @@ class _Compared:
         _stacked_runs.run_stacked(group, progress=progress)
         progress.close()
     # Before the first run, whose time would otherwise be mostly this.
-    _compilation.compile_ahead(
+    compilation.compile_ahead(
       [
         experiment
         for word, experiment in experiments.items()

@@ -180,8 +180,9 @@ class Config:
     many_above: Classes with more training images are 'many'.
     few_below: Classes with fewer training images are 'few'.
     deterministic: On GPUs, only operations that give the same bits every time
-      (XLA_FLAGS=--xla_gpu_deterministic_ops=true), which are slower. CPUs and
-      TPUs always do.
+      (XLA_FLAGS=--xla_gpu_deterministic_ops=true), which are slower. XLA looks
+      once, when JAX begins: `build` sets the flag, or refuses where that is too
+      late. CPUs and TPUs always give the same bits.
   """
 
   data: Data = dataclasses.field(default_factory=Data)

@@ -14,11 +14,11 @@ import numpy as np
 from imbsam_jax import experiment as experiment_lib
 from imbsam_jax import metrics
 from imbsam_jax import training
+from imbsam_jax._runs import compilation
 from imbsam_jax._runs import fields
 from imbsam_jax.experiment import _build
 from imbsam_jax.experiment import _compare
 from imbsam_jax.experiment import _comparison_tables
-from imbsam_jax.experiment import _compilation
 from imbsam_jax.experiment import _run
 from imbsam_jax.experiment import _stacked_runs
 from tests.training import tiny_training as tiny
@@ -360,7 +360,7 @@ class CompareTest(parameterized.TestCase):
       (_build, 'build_on', lambda c, data: self._build(c, data=data)),
       (_run, 'run', self._run),
       (_stacked_runs, 'run_stacked', self._run_stacked),
-      (_compilation, 'compile_ahead', self._compile_ahead),
+      (compilation, 'compile_ahead', self._compile_ahead),
       # Takes most of the time.
       (metrics, 'plot_accuracy_by_frequency', mock.Mock()),
     ):
