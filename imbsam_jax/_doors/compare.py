@@ -89,7 +89,7 @@ def main(call: calls.Call) -> None:
     stacked={'auto': None, 'always': True, 'never': False}[given.side_by_side],
     command=call.command,
     say=functools.partial(print, flush=True),
-    progress=experiment_lib.Progress,
+    progress=True,
   )
   print(
     f'\n{comparison}\nfiles in {given.workdir}: comparison.json, '

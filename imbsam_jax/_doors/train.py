@@ -38,7 +38,6 @@ def define(values: flags.FlagValues) -> None:
 def main(call: calls.Call) -> None:
   """Builds, trains, prints."""
   from imbsam_jax import experiment as experiment_lib
-  from imbsam_jax import methods
   from imbsam_jax import training
   from imbsam_jax._runs import compilation
 
@@ -60,15 +59,9 @@ def main(call: calls.Call) -> None:
     print(experiment_lib.dry_run(experiment))
     return
   compilation.compile_ahead([experiment])
-  progress = None
-  if training.is_first_process():
-    progress = experiment_lib.Progress(
-      experiment.num_steps, methods.describe(call.config)
-    )
-  result = experiment_lib.run(experiment, workdir=workdir, progress=progress)
-  if progress is None:
+  result = experiment_lib.run(experiment, workdir=workdir, progress=True)
+  if not training.is_first_process():
     return
-  progress.close()
   experiment_lib.plot(
     experiment, result.per_class, workdir / 'accuracy_by_frequency.png'
   )
