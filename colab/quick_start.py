@@ -43,7 +43,7 @@ plain_result = experiment.run(plain)
 plain_result
 
 # %%
-experiment.plot(plain, plain_result.per_class)
+experiment.plot(plain, plain_result)
 
 # %% [markdown]
 # The mean over all test images, top-1, looks fine: nine in ten are right. The

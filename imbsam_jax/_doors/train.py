@@ -62,9 +62,7 @@ def main(call: calls.Call) -> None:
   result = experiment_lib.run(experiment, workdir=workdir, progress=True)
   if not training.is_first_process():
     return
-  experiment_lib.plot(
-    experiment, result.per_class, workdir / 'accuracy_by_frequency.png'
-  )
+  experiment_lib.plot(experiment, result, workdir / 'accuracy_by_frequency.png')
   print(f'\n{result.table()}\n')
   print(_closing(result.summary))
   if result.summary['reporting'] != 'last step':

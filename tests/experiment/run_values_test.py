@@ -93,7 +93,7 @@ def _state(factor=1.0):
 
 class EvaluateTest(parameterized.TestCase):
   def test_scores_of_the_test_set(self):
-    scores, rows = experiment_lib.evaluate(_Experiment(), _state(2.0))
+    scores, rows, _ = experiment_lib.evaluate(_Experiment(), _state(2.0))
     # Recalls 1, 3/4 and 1/4; 6 of 10 are right at confidence 1/2.
     self.assertAlmostEqual(scores['top1'], 0.6)
     self.assertAlmostEqual(scores['balanced'], 2 / 3)
@@ -220,7 +220,7 @@ class SummaryTest(parameterized.TestCase):
         config=_config(optimizer__method='imbsam', objective__weights='drw')
       )
     )
-    scores, rows = experiment_lib.evaluate(_Experiment(), _state())
+    scores, rows, _ = experiment_lib.evaluate(_Experiment(), _state())
     packages = ('imbsam_jax', 'jax', 'jaxlib', 'flax', 'optax', 'numpy')
     self.assertEqual(
       result.summary,
@@ -309,9 +309,25 @@ class SummaryTest(parameterized.TestCase):
       options,
       {
         'tail_below': 30,
-        'title': 'birds: accuracy on the validation set',
+        # The rows alone do not tell of which examples they are.
+        'title': 'birds: accuracy by class',
       },
     )
+
+  @parameterized.parameters('test', 'validation')
+  @mock.patch.object(metrics, 'plot_accuracy_by_frequency')
+  def test_title_of_a_picture_names_the_examples(self, split, plot):
+    experiment = _Experiment(config=_config(final_split='validation'))
+    rows = [{'accuracy': 0.25}] * 3
+    result = self._finish(experiment)._replace(per_class=rows)
+    for found in (
+      experiment_lib.Evaluation({}, rows, split),
+      result._replace(summary=result.summary | {'split': split}),
+    ):
+      experiment_lib.plot(experiment, found)
+      (_, _, accuracies), options = plot.call_args
+      self.assertEqual(accuracies, {'sgd': [0.25] * 3})
+      self.assertEndsWith(options['title'], f': accuracy on the {split} set')
 
   def test_picture_of_a_network_that_is_never_right(self):
     rows = [{'accuracy': 0.0}] * 3
