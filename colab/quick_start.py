@@ -247,11 +247,10 @@ class Net(nn.Module):
 
 
 # %% [markdown]
-# Then the same lines. With `data.stratify` all batches have the same number of
-# tail rows, so that there is one program to compile.
+# Then the same lines.
 
 # %% tags=["own"]
-fields = {'epochs': EPOCHS, 'data.stratify': True}
+fields = {'epochs': EPOCHS}
 own = {
   words: experiment.build(
     experiment.config('own', words, fields), data=sources, model=Net()

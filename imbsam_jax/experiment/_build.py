@@ -67,7 +67,7 @@ def build(
       called as ``model(images, train=...)`` or ``model(images)``, or
       `models.from_nnx` of an NNX one. It gives logits ``[B, C]``; that it gives
       cosines is declared by the field ``model.head='cosine'``. Where it has
-      BatchNorm, rows are not split.
+      BatchNorm, rows are not split. It decides its own dtype.
     data: Examples of one's own: `Sources`, cut as `config.data` says; or a
       `data.LongTailedData`, taken as it is. None reads the data set that
       `config.data` names.

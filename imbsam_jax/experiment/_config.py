@@ -68,7 +68,8 @@ class Model:
     head: 'auto' is what the loss needs, 'linear' or 'cosine'; or fixed class
       vectors: 'etf', 'prototypes'.
     dtype: 'float32' or 'bfloat16', of the computation up to the features.
-      Parameters, perturbations and logits are float32.
+      Parameters, perturbations and logits are float32. A network of one's own
+      decides for itself.
   """
 
   name: str = 'small_conv_net'
