@@ -36,6 +36,12 @@ def define_checkpoint(values: flags.FlagValues) -> None:
     "'last', 'best' on validation, or a number of steps.",
     flag_values=values,
   )
+  flags.register_validator(
+    'checkpoint',
+    lambda value: value in ('last', 'best') or value.isdecimal(),
+    "it must be 'last', 'best' or a number of steps.",
+    values,
+  )
   flags.DEFINE_string(
     'data_dir',
     None,

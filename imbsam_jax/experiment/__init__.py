@@ -23,9 +23,10 @@ from imbsam_jax._runs.fields import replace
 from imbsam_jax.experiment._build import build
 from imbsam_jax.experiment._build import check
 from imbsam_jax.experiment._calibrate import calibrate
+from imbsam_jax.experiment._calibrate import calibrate_runs
 from imbsam_jax.experiment._calibrate import Calibration
 from imbsam_jax.experiment._calibrate import calibration_table
-from imbsam_jax.experiment._calibrate import check_names
+from imbsam_jax.experiment._calibrate import Calibrations
 from imbsam_jax.experiment._compare import compare
 from imbsam_jax.experiment._compare import Comparison
 from imbsam_jax.experiment._comparison_tables import comparison_table
@@ -53,6 +54,7 @@ from imbsam_jax.methods import help_text as words
 
 __all__ = [
   'Calibration',
+  'Calibrations',
   'Comparison',
   'Config',
   'ConfigError',
@@ -68,9 +70,9 @@ __all__ = [
   'build',
   'cache_compilations',
   'calibrate',
+  'calibrate_runs',
   'calibration_table',
   'check',
-  'check_names',
   'compare',
   'comparison_table',
   'comparison_table_by_link',
