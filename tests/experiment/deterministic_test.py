@@ -4,6 +4,7 @@
 
 import json
 import os
+from typing import Any
 
 import jax
 import pytest
@@ -12,6 +13,7 @@ from imbsam_jax import experiment
 from imbsam_jax._doors import processes
 from imbsam_jax._runs import compilation
 from imbsam_jax._runs import fields as experiment_fields
+from imbsam_jax.experiment import _build
 from tests import programs
 
 _FLAG = '--xla_gpu_deterministic_ops=true'
@@ -47,6 +49,15 @@ def test_too_late_on_gpus(build, monkeypatch):
   # Whoever starts Python with it.
   monkeypatch.setenv('XLA_FLAGS', f'--xla_some=1 {_FLAG}')
   build()
+
+
+def test_methods_of_a_comparison_are_asked_too(build, monkeypatch):
+  del build
+  monkeypatch.setattr(jax, 'default_backend', lambda: 'gpu')
+  config = experiment.config('digits_lt', fields={'deterministic': True})
+  data: Any = None
+  with pytest.raises(experiment.ConfigError, match='comes too late'):
+    _build.build_on(config, data)
 
 
 @pytest.mark.parametrize('backend', ['cpu', 'tpu'])
