@@ -43,7 +43,7 @@ plain_result = experiment.run(plain)
 plain_result
 
 # %%
-experiment.plot(plain, plain_result.per_class)
+experiment.plot(plain, plain_result)
 
 # %% [markdown]
 # The mean over all test images, top-1, looks fine: nine in ten are right. The
@@ -247,11 +247,10 @@ class Net(nn.Module):
 
 
 # %% [markdown]
-# Then the same lines. With `data.stratify` all batches have the same number of
-# tail rows, so that there is one program to compile.
+# Then the same lines.
 
 # %% tags=["own"]
-fields = {'epochs': EPOCHS, 'data.stratify': True}
+fields = {'epochs': EPOCHS}
 own = {
   words: experiment.build(
     experiment.config('own', words, fields), data=sources, model=Net()

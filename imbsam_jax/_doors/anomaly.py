@@ -16,6 +16,7 @@ from absl import flags
 from imbsam_jax._doors import calls
 
 RECIPES = 'imbsam_jax.anomaly.study.recipes'
+EXAMPLE = 'anomaly:imbsam'
 CONFIG_HELP = 'Recipe, or configuration file, and method word: NAME:WORD.'
 
 

@@ -10,12 +10,16 @@ devices, for the row that compares devices.
 """
 
 import datetime
+import difflib
 import json
 import pathlib
+from typing import Any
 
 from absl import flags
 
 from imbsam_jax._doors import calls
+
+_ROWS = ('steps', 'optax', 'pipeline', 'side_by_side', 'devices')
 
 
 def define(values: flags.FlagValues) -> None:
@@ -32,7 +36,7 @@ def define(values: flags.FlagValues) -> None:
   flags.DEFINE_string('json', None, 'File for the numbers.', flag_values=values)
   flags.DEFINE_list(
     'rows',
-    ['steps', 'optax', 'pipeline', 'side_by_side', 'devices'],
+    list(_ROWS),
     'What to measure.',
     flag_values=values,
   )
@@ -47,6 +51,7 @@ def main(call: calls.Call) -> None:
   from imbsam_jax.experiment import benchmarks
 
   given = call.flags
+  _check(given)
   experiment_lib.cache_compilations()
   much = {'pairs': given.pairs, 'num_steps': given.steps}
   kinds = {
@@ -56,11 +61,6 @@ def main(call: calls.Call) -> None:
     'side_by_side': lambda: [benchmarks.side_by_side_row(**much)],
     'devices': lambda: [benchmarks.devices_row()],
   }
-  unknown = [name for name in given.rows if name not in kinds]
-  if unknown:
-    raise experiment_lib.ConfigError(
-      f'--rows knows {", ".join(kinds)}, got {", ".join(unknown)}.'
-    )
   rows = []
   for name in given.rows:
     for row in kinds[name]():
@@ -90,7 +90,7 @@ def main(call: calls.Call) -> None:
     f'{given.pairs} pairs of {given.steps} steps'
   )
   if given.json:
-    pathlib.Path(given.json).write_text(
+    pathlib.Path(given.json).expanduser().write_text(
       json.dumps(
         {
           'device': device,
@@ -102,6 +102,29 @@ def main(call: calls.Call) -> None:
         indent=2,
       )
       + '\n'
+    )
+
+
+def _check(given: Any) -> None:
+  """Refuses what would only be seen after minutes, or not at all."""
+  from imbsam_jax import _errors
+  from imbsam_jax import models
+
+  for flag, found, known in (
+    ('rows', given.rows, _ROWS),
+    ('model', [given.model], models.MODEL_NAMES),
+  ):
+    for name in found or ['']:
+      if name not in known:
+        near = difflib.get_close_matches(name, known, n=1)
+        hint = f' Did you mean {near[0]!r}?' if near else ''
+        raise _errors.ConfigError(
+          f'--{flag} knows {", ".join(known)}, got {name!r}.{hint}'
+        )
+  path = pathlib.Path(given.json or '.').expanduser()
+  if given.json and (path.is_dir() or not path.parent.is_dir()):
+    raise _errors.ConfigError(
+      f'--json={given.json} must be a file in a folder that there is.'
     )
 
 

@@ -11,7 +11,7 @@ values only. 'none' is the checkpoint itself. A folder of seeds, as `compare`
 leaves it, gives the mean +- std over them: --workdir=runs/digits_lt/sgd
 """
 
-import pathlib
+import functools
 
 from absl import flags
 
@@ -30,34 +30,27 @@ def define(values: flags.FlagValues) -> None:
     'Methods; these are all.',
     flag_values=values,
   )
-  flags.DEFINE_integer('seed', 0, 'Of the fits.', flag_values=values)
+  flags.DEFINE_integer('seed', 0, 'Of the fits.', 0, flag_values=values)
   evaluate.define_checkpoint(values)
 
 
 def main(call: calls.Call) -> None:
   """Restores, fits, chooses, prints."""
   from imbsam_jax import experiment as experiment_lib
-  from imbsam_jax import training
 
-  if not call.flags.workdir:
+  given = call.flags
+  if not given.workdir:
     raise experiment_lib.ConfigError(
       'pass --workdir=FOLDER, the folder of a run.'
     )
-  experiment_lib.check_names(call.flags.methods)
   experiment_lib.cache_compilations()
-  workdir = pathlib.Path(call.flags.workdir).expanduser()
-  seeds = sorted(workdir.glob('seed_*'))
-  one = not seeds or (workdir / 'config.json').exists()
-  found = []
-  for folder in [workdir] if one else seeds:
-    experiment, state = experiment_lib.restore(
-      folder, call.flags.checkpoint, data_dir=call.flags.data_dir
-    )
-    calibration = experiment_lib.calibrate(
-      experiment, state, call.flags.methods, seed=call.flags.seed
-    )
-    training.write_json(folder / 'calibration.json', calibration.content)
-    print(f'{folder}: step {int(state.step)} of {experiment.num_steps}')
-    found.append(calibration)
-  print(f'\naccuracy in %\n{experiment_lib.calibration_table(found)}')
+  found = experiment_lib.calibrate_runs(
+    given.workdir,
+    given.methods,
+    checkpoint=given.checkpoint,
+    seed=given.seed,
+    data_dir=given.data_dir,
+    say=functools.partial(print, flush=True),
+  )
+  print(f'\naccuracy in %\n{found.table()}')
   print('calibration.json is in the folder of the run')

@@ -44,10 +44,14 @@ def main(call: calls.Call) -> None:
   folder = pathlib.Path(arguments[1]).expanduser() / 'checkpoints'
   if not folder.is_dir():
     raise _errors.ConfigError(f'there is no folder {folder}; is this a run?')
-  reports = training.inspect_checkpoints(folder, contents=verify)
+  reports = training.inspect_checkpoints(folder)
   if not reports:
     print(f'no checkpoint in {folder} yet')
     return
+  if call.flags['metric'].present:
+    _check_metric(call.flags.metric, reports)
+  if verify:
+    reports = training.inspect_checkpoints(folder, contents=True)
   good = [report for report in reports if report.status == 'good']
   best = training.best_checkpoints(good, call.flags.metric)[:1]
   print(console.markdown_table(_COLUMNS, _rows(reports, best)))
@@ -63,6 +67,18 @@ def main(call: calls.Call) -> None:
 
 
 _COLUMNS = ('step', 'state', 'MiB', 'best', 'what is wrong')
+
+
+def _check_metric(metric, reports):
+  """Refuses one that no checkpoint has."""
+  from imbsam_jax import _errors
+
+  known = sorted({name for report in reports for name in report.metrics})
+  if metric not in known:
+    raise _errors.ConfigError(
+      f'no checkpoint has a metric {metric!r}; '
+      + (f'they have {", ".join(known)}.' if known else 'they have none.')
+    )
 
 
 def _rows(reports, best):

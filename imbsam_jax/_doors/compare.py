@@ -22,6 +22,7 @@ from absl import flags
 from imbsam_jax._doors import calls
 
 RECIPES = 'imbsam_jax.experiment.recipes'
+EXAMPLE = 'digits_lt'
 CONFIG_HELP = 'Recipe or configuration file, no word.'
 
 
@@ -65,9 +66,10 @@ def main(call: calls.Call) -> None:
   """Runs what is missing, then writes and prints the comparison."""
   from imbsam_jax import experiment as experiment_lib
   from imbsam_jax import methods
+  from imbsam_jax._runs import compilation
 
   given = call.flags
-  experiment_lib.set_xla_flags(call.config)
+  compilation.ask_for_same_bits(call.config.deterministic)
   if not given.workdir:
     raise experiment_lib.ConfigError('pass --workdir=FOLDER for the runs.')
   if not given.methods:
@@ -87,7 +89,7 @@ def main(call: calls.Call) -> None:
     stacked={'auto': None, 'always': True, 'never': False}[given.side_by_side],
     command=call.command,
     say=functools.partial(print, flush=True),
-    progress=experiment_lib.Progress,
+    progress=True,
   )
   print(
     f'\n{comparison}\nfiles in {given.workdir}: comparison.json, '

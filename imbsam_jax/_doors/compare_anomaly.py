@@ -23,6 +23,7 @@ from absl import flags
 from imbsam_jax._doors import calls
 
 RECIPES = 'imbsam_jax.anomaly.study.recipes'
+EXAMPLE = 'anomaly'
 CONFIG_HELP = 'Recipe or configuration file, no word.'
 
 _SUFFIXES = ('.npz', '.mat', '.csv')

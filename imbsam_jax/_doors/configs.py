@@ -2,8 +2,10 @@
 # SPDX-License-Identifier: Apache-2.0
 """The flag ``--config``: recipes, words, and fields of the command line."""
 
+from collections.abc import Iterator
 from collections.abc import Mapping
 from collections.abc import Sequence
+import contextlib
 import dataclasses
 import importlib
 import typing
@@ -17,14 +19,15 @@ from imbsam_jax._doors import calls
 from imbsam_jax._runs import fields
 from imbsam_jax._runs import recipes as recipes_lib
 
-_NO_CONFIG = (
-  'Pass a configuration, such as --config=digits_lt:imbsam or '
-  '--config=FILE.py:imbsam (without the method word for compare).'
-)
 
-
-def take(arguments: Sequence[str]) -> tuple[str, str | None, list[str]]:
+def take(
+  arguments: Sequence[str], example: str
+) -> tuple[str, str | None, list[str]]:
   """Takes ``--config=SOURCE:WORDS`` out of a command line.
+
+  Args:
+    arguments: The command line.
+    example: A recipe, with words where the program takes them.
 
   Returns:
     The source, the words or None, and the other arguments.
@@ -43,7 +46,12 @@ def take(arguments: Sequence[str]) -> tuple[str, str | None, list[str]]:
     else:
       rest.append(argument)
   if not given:
-    raise _errors.ConfigError(_NO_CONFIG)
+    _, colon, words = example.partition(':')
+    raise _errors.ConfigError(
+      f'Pass a configuration, such as --config={example} or '
+      f'--config=FILE.py{colon}{words}'
+      + ('.' if words else '; method words go into --methods.')
+    )
   source, colon, words = given.partition(':')
   return source, words if colon else None, rest
 
@@ -60,20 +68,22 @@ def load(source: str, words: str | None, recipes: Any, kind: type) -> Any:
   Raises:
     ConfigError: It cannot be read, or is of another kind.
   """
-  try:
-    get_config = recipes_lib.get_config(source, recipes)
-  except _errors.ConfigError as error:
-    raise _errors.ConfigError(f'--config={source}: {error}') from error
-  try:
-    config = get_config() if words is None else get_config(words)
-  except (ValueError, TypeError) as error:
-    raise _errors.ConfigError(str(error)) from error
-  if type(config) is not kind:
-    raise _errors.ConfigError(
-      f'--config={source} is of {_name(type(config))}; this program takes '
-      f'{_name(kind)}.'
-    )
-  return config
+  with _naming_the_flag(source):
+    return recipes_lib.load(source, words, recipes, kind)
+
+
+def check_source(source: str, recipes: Any) -> None:
+  """Refuses what is neither a recipe nor a configuration file.
+
+  Args:
+    source: Its name or path.
+    recipes: The package of recipes.
+
+  Raises:
+    ConfigError: There is none.
+  """
+  with _naming_the_flag(source):
+    recipes_lib.find(source, recipes)
 
 
 def define(
@@ -161,7 +171,12 @@ def _unknown(arguments: Sequence[str], config: Any, error: KeyError) -> str:
   return str(error)
 
 
-def _name(kind: type) -> str:
-  """``imbsam_jax.experiment.Config``, without its private module."""
-  module = kind.__module__.partition('._')[0]
-  return f'{module}.{kind.__name__}'
+@contextlib.contextmanager
+def _naming_the_flag(source: str) -> Iterator[None]:
+  """Names the flag in errors that do not begin with the file."""
+  try:
+    yield
+  except _errors.ConfigError as error:
+    if str(error).startswith(source):
+      raise
+    raise _errors.ConfigError(f'--config={source}: {error}') from error

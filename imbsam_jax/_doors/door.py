@@ -4,8 +4,8 @@
 
 A program is a module of this package with a docstring, ``define(values)`` for
 its flags and ``main(call)``; `RECIPES` names the package of its recipes, if it
-takes a configuration, and `POSITIONAL` says that it takes arguments that are no
-flags.
+takes a configuration, `EXAMPLE` one of these as it is typed, and `POSITIONAL`
+says that it takes arguments that are no flags.
 
 Exit codes: 0 done, 2 usage, 3 data, 4 diverged, 5 checkpoint, 143 stopped by
 SIGTERM or SIGINT with everything saved; 1, or 134 from JAX, where another
@@ -153,10 +153,11 @@ def _main(
   source, words, config, overrides = '', None, None, {}
   rest = list(arguments)
   if hasattr(program, 'RECIPES'):
-    source, words, rest = configs.take(rest)
+    source, words, rest = configs.take(rest, program.EXAMPLE)
     recipes = importlib.import_module(program.RECIPES)
     study = importlib.import_module(program.RECIPES.rpartition('.')[0])
     if words == 'help':
+      configs.check_source(source, recipes)
       _print(study.words())
       return 0
     config = configs.load(source, words, recipes, study.Config)

@@ -5,6 +5,8 @@
 python -m imbsam_jax evaluate --workdir=runs/imbsam --split=test
 """
 
+import pathlib
+
 from absl import flags
 
 from imbsam_jax._doors import calls
@@ -34,6 +36,12 @@ def define_checkpoint(values: flags.FlagValues) -> None:
     "'last', 'best' on validation, or a number of steps.",
     flag_values=values,
   )
+  flags.register_validator(
+    'checkpoint',
+    lambda value: value in ('last', 'best') or value.isdecimal(),
+    "it must be 'last', 'best' or a number of steps.",
+    values,
+  )
   flags.DEFINE_string(
     'data_dir',
     None,
@@ -45,11 +53,17 @@ def define_checkpoint(values: flags.FlagValues) -> None:
 def main(call: calls.Call) -> None:
   """Restores, predicts, prints."""
   from imbsam_jax import experiment as experiment_lib
+  from imbsam_jax._runs import compilation
+  from imbsam_jax._runs import fields
 
   if not call.flags.workdir:
     raise experiment_lib.ConfigError(
       'pass --workdir=FOLDER, the folder of a run.'
     )
+  path = pathlib.Path(call.flags.workdir).expanduser() / 'config.json'
+  config = fields.from_json(path, experiment_lib.Config)
+  # Processes that join begin with JAX.
+  compilation.ask_for_same_bits(config.deterministic)
   processes.join(call.flags)
   experiment_lib.cache_compilations(shared=not door.is_one_of_several())
   experiment, state = experiment_lib.restore(

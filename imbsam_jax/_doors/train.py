@@ -19,6 +19,7 @@ from imbsam_jax._doors import door
 from imbsam_jax._doors import processes
 
 RECIPES = 'imbsam_jax.experiment.recipes'
+EXAMPLE = 'digits_lt:imbsam'
 CONFIG_HELP = 'Recipe, or configuration file, and method words: NAME:WORDS.'
 
 
@@ -38,8 +39,10 @@ def main(call: calls.Call) -> None:
   """Builds, trains, prints."""
   from imbsam_jax import experiment as experiment_lib
   from imbsam_jax import training
+  from imbsam_jax._runs import compilation
 
-  experiment_lib.set_xla_flags(call.config)
+  # Processes that join begin with JAX.
+  compilation.ask_for_same_bits(call.config.deterministic)
   workdir = pathlib.Path(call.flags.workdir or '').expanduser()
   if not call.flags.workdir and not call.flags.dry_run:
     raise experiment_lib.ConfigError(
@@ -55,19 +58,11 @@ def main(call: calls.Call) -> None:
   if call.flags.dry_run:
     print(experiment_lib.dry_run(experiment))
     return
-  experiment_lib.compile_ahead([experiment])
-  progress = None
-  if training.is_first_process():
-    progress = experiment_lib.Progress(
-      experiment.num_steps, experiment_lib.describe(call.config)
-    )
-  result = experiment_lib.run(experiment, workdir=workdir, progress=progress)
-  if progress is None:
+  compilation.compile_ahead([experiment])
+  result = experiment_lib.run(experiment, workdir=workdir, progress=True)
+  if not training.is_first_process():
     return
-  progress.close()
-  experiment_lib.plot(
-    experiment, result.per_class, workdir / 'accuracy_by_frequency.png'
-  )
+  experiment_lib.plot(experiment, result, workdir / 'accuracy_by_frequency.png')
   print(f'\n{result.table()}\n')
   print(_closing(result.summary))
   if result.summary['reporting'] != 'last step':

@@ -2,11 +2,21 @@
 # SPDX-License-Identifier: Apache-2.0
 """What is printed: fields, tables, progress."""
 
+from collections.abc import Callable
+from collections.abc import Iterator
 from collections.abc import Mapping
 from collections.abc import Sequence
+import contextlib
+import sys
 from typing import Any
 
 import tqdm
+
+from imbsam_jax import _errors
+from imbsam_jax import training
+
+# Called with the records of new steps.
+Report = Callable[[list[dict[str, Any]]], None]
 
 
 def fields(entries: Mapping[str, str]) -> str:
@@ -39,10 +49,19 @@ def percent(value: float | None) -> str:
 
 
 class Progress:
-  """One line over the steps with the time left; silent if no terminal."""
+  """One line over the steps with the time left.
+
+  Silent where it is neither in a terminal nor in a notebook.
+
+  Args:
+    total: Number of steps.
+    title: What the line begins with.
+  """
 
   def __init__(self, total: int, title: str):
-    self._bar = tqdm.tqdm(total=total, desc=title, unit='step', disable=None)
+    # A notebook shows it, and is no terminal.
+    disable = False if 'ipykernel' in sys.modules else None
+    self._bar = tqdm.tqdm(total=total, desc=title, unit='step', disable=disable)
 
   def __call__(self, records: list[dict[str, Any]]) -> None:
     """Moves on by the records of new steps."""
@@ -62,3 +81,51 @@ class Progress:
   def close(self) -> None:
     """Ends the line."""
     self._bar.close()
+
+
+def check_progress(progress: Any) -> None:
+  """Refuses what `shown` does not take.
+
+  Raises:
+    ConfigError: It is none of True, False, None and a function.
+  """
+  # A class would be called for its instances.
+  if isinstance(progress, bool | None):
+    return
+  if not callable(progress) or isinstance(progress, type):
+    raise _errors.ConfigError(
+      '`progress` must be True for a line on the screen, or a function that is '
+      f'called with the records of new steps, got {progress!r}.'
+    )
+
+
+@contextlib.contextmanager
+def shown(
+  progress: bool | Report | None, total: int, title: str, **origin: Any
+) -> Iterator[Report | None]:
+  """What is told of the records of a run while it goes on.
+
+  Args:
+    progress: True is a line on the screen, for the first of several processes;
+      a function is called; False and None are nothing.
+    total: Number of steps.
+    title: What the line begins with.
+    **origin: What a function finds in the records besides.
+
+  Yields:
+    A function of records, or None.
+  """
+  if progress is True:
+    if not training.is_first_process():
+      yield None
+      return
+    line = Progress(total, title)
+    with contextlib.closing(line):
+      yield line
+  elif not progress:
+    yield None
+  elif not origin:
+    yield progress
+  else:
+    report = progress
+    yield lambda records: report([{**record, **origin} for record in records])

@@ -95,15 +95,19 @@ def from_json(path: pathlib.Path, kind: type[Kind]) -> Kind:
     kind: Class of the configuration.
 
   Raises:
-    ConfigError: The file cannot be read, or has unknown fields.
+    ConfigError: The file cannot be read, or has unknown fields or values of
+      other types.
   """
+  if not path.is_file():
+    what = 'it is a folder' if path.is_dir() else 'there is no such file'
+    raise _errors.ConfigError(f'{path} is not a readable config.json: {what}.')
   try:
     nested = json.loads(path.read_text())
   except (OSError, ValueError, RecursionError) as error:
     raise _errors.ConfigError(
       f'{path} is not a readable config.json: {error}'
     ) from error
-  if not isinstance(nested, dict):
+  if not isinstance(nested, dict) or not nested:
     raise _errors.ConfigError(
       f'{path} is not a config.json: it holds no fields.'
     )
@@ -113,7 +117,14 @@ def from_json(path: pathlib.Path, kind: type[Kind]) -> Kind:
       changes |= {f'{name}.{k}': v for k, v in value.items()}
     else:
       changes[name] = value
-  return replace(kind(), changes)
+  try:
+    config = replace(kind(), changes)
+    check_types(config)
+  except _errors.ConfigError as error:
+    raise _errors.ConfigError(
+      f'{path} is not the config.json of such a run: {error}'
+    ) from error
+  return config
 
 
 def check_types(config: Any) -> None:

@@ -2,18 +2,62 @@
 # SPDX-License-Identifier: Apache-2.0
 """Recipes by name or by file."""
 
+from collections.abc import Callable
 import difflib
 import importlib
+import inspect
 import os
 import pkgutil
 import runpy
+import traceback
 from typing import Any
+from typing import TypeVar
 
 from imbsam_jax import _errors
 
+Kind = TypeVar('Kind')
 
-def get_config(recipe: str | os.PathLike[str], package: Any) -> Any:
-  """The function ``get_config(words)`` of a recipe.
+
+def load(
+  recipe: str | os.PathLike[str],
+  words: str | None,
+  package: Any,
+  kind: type[Kind],
+) -> Kind:
+  """The configuration of a recipe or file.
+
+  Args:
+    recipe: Name of a module of `package`, or path of a Python file.
+    words: Method words, or None to call ``get_config()`` without any.
+    package: Package of installed recipes.
+    kind: What the configuration has to be.
+
+  Raises:
+    ConfigError: There is no such recipe or file, or it gives no such
+      configuration; of what goes wrong in a file its line is told.
+  """
+  get_config = find(recipe, package)
+  arguments = () if words is None else (words,)
+  place = _definition(get_config, os.fspath(recipe))
+  try:
+    inspect.signature(get_config).bind(*arguments)
+  except TypeError as error:
+    raise _errors.ConfigError(
+      f'{place}: get_config is called with '
+      f'{"no words" if words is None else f"the words {words!r}"}: {error}. '
+      "Write it as def get_config(words='sgd')."
+    ) from error
+  config = _told(recipe, lambda: get_config(*arguments))
+  if not isinstance(config, kind):
+    found = 'None' if config is None else _name(type(config))
+    raise _errors.ConfigError(
+      f'{place}: get_config gives {found}; here it must give {_name(kind)}.'
+    )
+  return config
+
+
+def find(recipe: str | os.PathLike[str], package: Any) -> Callable[..., Any]:
+  """The function ``get_config(words)`` of a recipe or file.
 
   Args:
     recipe: Name of a module of `package`, or path of a Python file.
@@ -24,12 +68,12 @@ def get_config(recipe: str | os.PathLike[str], package: Any) -> Any:
   """
   path = os.path.expanduser(os.fspath(recipe))
   if path.endswith('.py'):
-    try:
-      module = runpy.run_path(path)
-    except OSError as error:
+    if not os.path.isfile(path):
       raise _errors.ConfigError(
-        f'the configuration file {path} cannot be read: {error.strerror}.'
-      ) from error
+        f'the configuration file {path} cannot be read: '
+        f'{"it is a folder" if os.path.isdir(path) else "there is none"}.'
+      )
+    module = _told(recipe, lambda: runpy.run_path(path))
   else:
     known = names(package)
     if path not in known:
@@ -40,7 +84,7 @@ def get_config(recipe: str | os.PathLike[str], package: Any) -> Any:
         'or a file of your own whose name ends in .py.'
       )
     module = vars(importlib.import_module(f'{package.__name__}.{path}'))
-  if 'get_config' not in module:
+  if not callable(module.get('get_config')):
     raise _errors.ConfigError(
       f'{path} has no function get_config(words) that returns a configuration.'
     )
@@ -51,3 +95,55 @@ def names(package: Any) -> list[str]:
   """Names of the recipes of a package."""
   found = [module.name for module in pkgutil.iter_modules(package.__path__)]
   return [name for name in found if not name.startswith('_')]
+
+
+def _told(recipe: str | os.PathLike[str], call: Callable[[], Any]) -> Any:
+  """Calls; errors are told with the line of the file that they come from."""
+  path = os.path.expanduser(os.fspath(recipe))
+  try:
+    return call()
+  except Exception as error:  # Whatever the code of a user raises.
+    ours = isinstance(error, _errors.ConfigError)
+    if not path.endswith('.py'):
+      if ours or not isinstance(error, ValueError | TypeError):
+        raise
+      raise _errors.ConfigError(str(error)) from error
+    line = _line(error, path)
+    if line is None and ours:  # It goes on in a recipe of the library.
+      raise
+    place = path if line is None else f'{path}:{line}'
+    text = error.msg if isinstance(error, SyntaxError) else str(error)
+    if not ours:
+      text = f'{type(error).__name__}: {text}'.removesuffix(': ')
+    raise _errors.ConfigError(f'{place}: {text}') from error
+
+
+def _line(error: Exception, path: str) -> int | None:
+  """The last line of a file that an error has gone through."""
+  if isinstance(error, SyntaxError) and _same(error.filename or '', path):
+    return error.lineno
+  lines = [
+    frame.lineno
+    for frame in traceback.extract_tb(error.__traceback__)
+    if _same(frame.filename, path)
+  ]
+  return lines[-1] if lines else None
+
+
+def _definition(get_config: Callable[..., Any], path: str) -> str:
+  """Where a function is defined, if that is known."""
+  code = getattr(get_config, '__code__', None)
+  path = os.path.expanduser(path)
+  if code is None or not _same(code.co_filename, path):
+    return path
+  return f'{path}:{code.co_firstlineno}'
+
+
+def _same(one: str, other: str) -> bool:
+  return os.path.abspath(one) == os.path.abspath(other)
+
+
+def _name(kind: type) -> str:
+  """``imbsam_jax.experiment.Config``, without its private module."""
+  module = kind.__module__.partition('._')[0]
+  return kind.__name__ if module == 'builtins' else f'{module}.{kind.__name__}'

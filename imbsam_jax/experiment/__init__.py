@@ -16,24 +16,23 @@ prints. What one has beside the words, a network, data or a loss, goes into
 """
 
 from imbsam_jax._errors import ConfigError
+from imbsam_jax._runs.compilation import cache_compilations
 from imbsam_jax._runs.console import Progress
 from imbsam_jax._runs.fields import flatten
 from imbsam_jax._runs.fields import replace
 from imbsam_jax.experiment._build import build
 from imbsam_jax.experiment._build import check
 from imbsam_jax.experiment._calibrate import calibrate
+from imbsam_jax.experiment._calibrate import calibrate_runs
 from imbsam_jax.experiment._calibrate import Calibration
 from imbsam_jax.experiment._calibrate import calibration_table
-from imbsam_jax.experiment._calibrate import check_names
+from imbsam_jax.experiment._calibrate import Calibrations
 from imbsam_jax.experiment._choices import describe
 from imbsam_jax.experiment._compare import compare
 from imbsam_jax.experiment._compare import Comparison
 from imbsam_jax.experiment._comparison_tables import comparison_table
 from imbsam_jax.experiment._comparison_tables import comparison_table_by_link
 from imbsam_jax.experiment._comparison_tables import finding
-from imbsam_jax.experiment._compilation import cache_compilations
-from imbsam_jax.experiment._compilation import compile_ahead
-from imbsam_jax.experiment._compilation import set_xla_flags
 from imbsam_jax.experiment._config import Config
 from imbsam_jax.experiment._config import Data
 from imbsam_jax.experiment._config import Model
@@ -56,6 +55,7 @@ from imbsam_jax.methods import help_text as words
 
 __all__ = [
   'Calibration',
+  'Calibrations',
   'Comparison',
   'Config',
   'ConfigError',
@@ -71,13 +71,12 @@ __all__ = [
   'build',
   'cache_compilations',
   'calibrate',
+  'calibrate_runs',
   'calibration_table',
   'check',
-  'check_names',
   'compare',
   'comparison_table',
   'comparison_table_by_link',
-  'compile_ahead',
   'config',
   'describe',
   'dry_run',
@@ -90,7 +89,6 @@ __all__ = [
   'replace',
   'restore',
   'run',
-  'set_xla_flags',
   'with_words',
   'words',
 ]

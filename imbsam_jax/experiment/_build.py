@@ -19,6 +19,7 @@ from imbsam_jax import methods
 from imbsam_jax import models
 from imbsam_jax import schedules
 from imbsam_jax import training
+from imbsam_jax._runs import compilation
 from imbsam_jax._runs import fields
 from imbsam_jax.experiment import _batches
 from imbsam_jax.experiment import _choices
@@ -67,7 +68,7 @@ def build(
       called as ``model(images, train=...)`` or ``model(images)``, or
       `models.from_nnx` of an NNX one. It gives logits ``[B, C]``; that it gives
       cosines is declared by the field ``model.head='cosine'``. Where it has
-      BatchNorm, rows are not split.
+      BatchNorm, rows are not split. It decides its own dtype.
     data: Examples of one's own: `Sources`, cut as `config.data` says; or a
       `data.LongTailedData`, taken as it is. None reads the data set that
       `config.data` names.
@@ -81,7 +82,8 @@ def build(
     The experiment.
 
   Raises:
-    ConfigError: A value of the configuration does not fit.
+    ConfigError: A value of the configuration does not fit; on GPUs also the
+      field `deterministic` where JAX has begun without it.
     DataError: The data are missing or do not give what is asked for.
   """
   if not isinstance(config, _config.Config):
@@ -92,6 +94,7 @@ def build(
   fields.check_types(config)
   config = _own.name_in(config, model=model, data=data, loss=loss)
   check(config)
+  compilation.ask_for_same_bits(config.deterministic)
   try:
     if not isinstance(data, data_lib.LongTailedData):
       data = _data_sets.load(config.data, data)
@@ -115,6 +118,7 @@ def build_on(
     ConfigError: A value of the configuration does not fit.
   """
   check(config)
+  compilation.ask_for_same_bits(config.deterministic)
   try:
     return _build(config, data, None, None, None)
   except data_lib.DataError:

@@ -2,15 +2,19 @@
 # SPDX-License-Identifier: Apache-2.0
 """Methods of calibration on the features of a trained network."""
 
+from collections.abc import Callable
 from collections.abc import Mapping
 from collections.abc import Sequence
 import dataclasses
+import os
+import pathlib
 from typing import Any
 
 import jax
 import jax.numpy as jnp
 import numpy as np
 
+from imbsam_jax import _checks
 from imbsam_jax import _errors
 from imbsam_jax import data as data_lib
 from imbsam_jax import metrics
@@ -19,6 +23,7 @@ from imbsam_jax._runs import console
 from imbsam_jax._runs import statistics
 from imbsam_jax.experiment import _calibration_methods
 from imbsam_jax.experiment import _experiment
+from imbsam_jax.experiment import _restore
 from imbsam_jax.experiment import _scores
 
 METHODS = _calibration_methods.METHODS
@@ -37,10 +42,12 @@ class Calibration:
     step: Number of steps of the checkpoint.
     methods: For each method ``{'chosen': hyper-parameters, 'validation':
       metrics, 'test': metrics}``; None for one that the network does not admit.
+    needs: What those that are None would need.
   """
 
   step: int
   methods: Mapping[str, Any]
+  needs: Mapping[str, str] = dataclasses.field(default_factory=dict)
 
   @property
   def content(self) -> dict[str, Any]:
@@ -50,6 +57,27 @@ class Calibration:
   def table(self) -> str:
     """One line per method, as a Markdown table."""
     return calibration_table([self])
+
+  def __repr__(self) -> str:
+    return self.table()
+
+  def _repr_markdown_(self) -> str:
+    return self.table()
+
+
+@dataclasses.dataclass(frozen=True, repr=False)
+class Calibrations:
+  """What `calibrate_runs` finds; at a prompt and in a notebook its table.
+
+  Attributes:
+    runs: The `Calibration` of each run, by its folder.
+  """
+
+  runs: Mapping[pathlib.Path, Calibration]
+
+  def table(self) -> str:
+    """One line per method: of several runs mean +- standard deviation."""
+    return calibration_table(list(self.runs.values()))
 
   def __repr__(self) -> str:
     return self.table()
@@ -72,6 +100,9 @@ def calibrate(
     state: The state of a checkpoint.
     names: Of 'none' (the state itself), 'logit_adjustment',
       'tau_normalization', 'ncm', 'lws', 'marc', 'crt'; these are all.
+      'tau_normalization' needs a linear head, and it, 'ncm', 'marc' and 'crt'
+      need features, which a network of one's own tells if it is a
+      `models.Classifier`.
     seed: Of the fits.
 
   Returns:
@@ -81,7 +112,7 @@ def calibrate(
   Raises:
     ConfigError: An unknown method, or a run without validation images.
   """
-  check_names(names)
+  _check_arguments(names, seed)
   data = experiment.data
   if data.validation is None:
     raise _errors.ConfigError(
@@ -100,22 +131,85 @@ def calibrate(
     'validation': _views(experiment, state, data.validation),
     'test': _views(experiment, state, data.test),
   }
+  methods = {
+    name: _choose(experiment, METHODS[name](trained), sets) for name in names
+  }
   return Calibration(
     int(state.step),
-    {name: _choose(experiment, METHODS[name](trained), sets) for name in names},
+    methods,
+    {
+      name: 'needs a linear head'
+      if experiment.feature_step
+      else 'needs features, such as those of a models.Classifier'
+      for name, result in methods.items()
+      if result is None
+    },
   )
 
 
-def check_names(names: Sequence[str]) -> None:
-  """Refuses unknown methods, and none."""
+def calibrate_runs(
+  workdir: str | os.PathLike[str],
+  names: Sequence[str] = tuple(METHODS),
+  *,
+  checkpoint: str | int = 'last',
+  seed: int = 0,
+  model: Any = None,
+  data: Any = None,
+  loss: Any = None,
+  data_dir: str | None = None,
+  say: Callable[[str], Any] | None = None,
+) -> Calibrations:
+  """Restores a run, or the runs of several seeds, and calibrates each.
+
+  Every run gets a ``calibration.json`` in its folder.
+
+  Args:
+    workdir: Folder of a run, or of its seeds, as `compare` leaves it.
+    names: As for `calibrate`.
+    checkpoint: As for `restore`.
+    seed: Of the fits.
+    model: As it was passed to `build`, as are `data` and `loss`.
+    data: Likewise.
+    loss: Likewise.
+    data_dir: Folder of prepared data sets, if not that of the runs.
+    say: Called with a line for each run, such as ``print``.
+
+  Returns:
+    What was found for each run, and a table of all.
+
+  Raises:
+    ConfigError: An unknown method, a run without validation images, a folder
+      without runs, or there is no such checkpoint.
+    CheckpointError: A checkpoint cannot be read.
+  """
+  _check_arguments(names, seed)
+  _restore.check_checkpoint(checkpoint)
+  workdir = pathlib.Path(workdir).expanduser()
+  # By number: 2 before 10.
+  seeds = sorted(workdir.glob('seed_*'), key=lambda p: (len(p.name), p.name))
+  one = not seeds or (workdir / 'config.json').exists()
+  runs = {}
+  for folder in [workdir] if one else seeds:
+    experiment, state = _restore.restore(
+      folder, checkpoint, model=model, data=data, loss=loss, data_dir=data_dir
+    )
+    runs[folder] = calibrate(experiment, state, names, seed=seed)
+    training.write_json(folder / 'calibration.json', runs[folder].content)
+    if say:
+      say(f'{folder}: step {runs[folder].step} of {experiment.num_steps}')
+  return Calibrations(runs)
+
+
+def _check_arguments(names: Sequence[str], seed: int) -> None:
+  """Refuses unknown methods, and none, and what is no seed."""
   for name in names or ['']:
     if name not in METHODS:
       raise _errors.ConfigError(
         f'unknown method {name!r}; there are {", ".join(METHODS)}.'
       )
-
-
-_NEEDS = {'tau_normalization': 'needs a linear head'}
+  _checks.integer(
+    'seed', seed, low=0, high=2**32 - 1, error=_errors.ConfigError
+  )
 
 
 def calibration_table(found: Sequence[Calibration]) -> str:
@@ -134,7 +228,7 @@ def calibration_table(found: Sequence[Calibration]) -> str:
     results = [one.methods[name] for one in found]
     if results[0] is None:
       rows.append(
-        [name, _NEEDS.get(name, 'needs features'), *['n/a'] * (len(_SHOWN) + 1)]
+        [name, found[0].needs.get(name, ''), *['n/a'] * (len(_SHOWN) + 1)]
       )
       continue
     test = [result['test'] for result in results]

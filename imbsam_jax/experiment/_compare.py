@@ -19,6 +19,7 @@ from imbsam_jax import _checks
 from imbsam_jax import _errors
 from imbsam_jax import metrics
 from imbsam_jax import training
+from imbsam_jax._runs import compilation
 from imbsam_jax._runs import console
 from imbsam_jax._runs import fields
 from imbsam_jax._runs import folder as folder_lib
@@ -26,7 +27,6 @@ from imbsam_jax._runs import origin
 from imbsam_jax._runs import statistics
 from imbsam_jax.experiment import _build
 from imbsam_jax.experiment import _comparison_tables
-from imbsam_jax.experiment import _compilation
 from imbsam_jax.experiment import _config
 from imbsam_jax.experiment import _data_sets
 from imbsam_jax.experiment import _experiment
@@ -154,7 +154,7 @@ def compare(
   stacked: bool | None = None,
   command: str = 'imbsam_jax.experiment.compare',
   say: Say | None = None,
-  progress: Callable[[int, str], Any] | None = None,
+  progress: bool | console.Report | None = None,
 ) -> Comparison:
   """Trains every method on every seed and compares them.
 
@@ -172,8 +172,10 @@ def compare(
       there.
     command: What is told as the origin of the numbers.
     say: Called with the header and a line for each run, such as ``print``.
-    progress: ``progress(num_steps, title)`` shows the steps of a run, as
-      `Progress` does.
+    progress: As for `run`: True shows a line over the steps of each run; a
+      function is called with the records of new steps, which have the 'method'
+      and the 'seed' of the run besides. Of runs that go through one program
+      together, these are the records of the first.
 
   Returns:
     The comparison: ``.table()``, ``.finding()``, ``.plot()``.
@@ -193,6 +195,7 @@ def compare(
         f'a method is named by the folder of its runs, got {name!r}. Leave out '
         'slashes; words are joined by plus signs.'
       )
+  console.check_progress(progress)
   _comparison_tables.check_links(list(configs), links)
   if workdir is None:
     with tempfile.TemporaryDirectory() as temporary:
@@ -206,7 +209,7 @@ def compare(
         progress=progress,
       )
   folder = pathlib.Path(workdir).expanduser()
-  compared = _Compared(folder, seeds, say or _silent, progress or _NoProgress)
+  compared = _Compared(folder, seeds, say or _silent, progress)
   found = compared.run(configs, stacked)
   first = next(iter(configs.values()))
   comparison = Comparison(
@@ -230,7 +233,7 @@ class _Compared:
     workdir: pathlib.Path,
     num_seeds: int,
     say: Say,
-    progress: Callable[[int, str], Any],
+    progress: bool | console.Report | None,
   ):
     self._workdir = workdir
     self._num_seeds = num_seeds
@@ -274,12 +277,18 @@ class _Compared:
   ) -> dict[str, list[pathlib.Path]]:
     if stacked:
       for group in self._groups(experiments):
-        steps = group[0].experiment.num_steps
-        progress = self._progress(steps, f'{len(group)} stacked runs')
-        _stacked_runs.run_stacked(group, progress=progress)
-        progress.close()
+        first = group[0]
+        with console.shown(
+          self._progress,
+          first.experiment.num_steps,
+          f'{len(group)} stacked runs',
+          # Folders are <word>/seed_<n>.
+          method=first.workdir.parent.name,
+          seed=first.seed,
+        ) as report:
+          _stacked_runs.run_stacked(group, progress=report)
     # Before the first run, whose time would otherwise be mostly this.
-    _compilation.compile_ahead(
+    compilation.compile_ahead(
       [
         experiment
         for word, experiment in experiments.items()
@@ -330,11 +339,16 @@ class _Compared:
     summary = folder_lib.read_summary(workdir, config, experiment.fingerprint)
     done = ' (complete before)' if summary else ''
     if summary is None:
-      progress = self._progress(experiment.num_steps, f'{title} seed {seed}')
-      summary = _run.run(
-        experiment, seed=seed, workdir=workdir, progress=progress
-      ).summary
-      progress.close()
+      with console.shown(
+        self._progress,
+        experiment.num_steps,
+        f'{title} seed {seed}',
+        method=title.strip(),
+        seed=seed,
+      ) as report:
+        summary = _run.run(
+          experiment, seed=seed, workdir=workdir, progress=report
+        ).summary
     self._say(
       f'{title} seed {seed}  top-1 {console.percent(summary["top1"])}  '
       f'tail {console.percent(summary["tail"])}  '
@@ -363,16 +377,3 @@ def _read_summary(folder: pathlib.Path) -> dict[str, Any]:
 
 def _silent(text: str) -> None:
   del text
-
-
-class _NoProgress:
-  """Shows nothing."""
-
-  def __init__(self, total: int, title: str):
-    del total, title
-
-  def __call__(self, records: list[dict[str, Any]]) -> None:
-    del records
-
-  def close(self) -> None:
-    """Ends nothing."""

@@ -68,7 +68,8 @@ class Model:
     head: 'auto' is what the loss needs, 'linear' or 'cosine'; or fixed class
       vectors: 'etf', 'prototypes'.
     dtype: 'float32' or 'bfloat16', of the computation up to the features.
-      Parameters, perturbations and logits are float32.
+      Parameters, perturbations and logits are float32. A network of one's own
+      decides for itself.
   """
 
   name: str = 'small_conv_net'
@@ -182,8 +183,9 @@ class Config:
     many_above: Classes with more training images are 'many'.
     few_below: Classes with fewer training images are 'few'.
     deterministic: On GPUs, only operations that give the same bits every time
-      (XLA_FLAGS=--xla_gpu_deterministic_ops=true), which are slower. CPUs and
-      TPUs always do.
+      (XLA_FLAGS=--xla_gpu_deterministic_ops=true), which are slower. XLA looks
+      once, when JAX begins: `build` sets the flag, or refuses where that is too
+      late. CPUs and TPUs always give the same bits.
   """
 
   data: Data = dataclasses.field(default_factory=Data)

@@ -39,17 +39,13 @@ def config(
 
   Raises:
     ConfigError: There is no such recipe, word or field; the nearest one is
-      named.
+      named. Or the file has a mistake; its line is named.
   """
   if not isinstance(words, str):
     raise _errors.ConfigError(
       f"`words` must be text such as 'imbsam,ldam_drw', got {words!r}."
     )
-  found = recipes_lib.get_config(recipe, recipes)(words)
-  if not isinstance(found, _config.Config):
-    raise _errors.ConfigError(
-      f'{recipe} must give an experiment.Config, got {type(found)}.'
-    )
+  found = recipes_lib.load(recipe, words, recipes, _config.Config)
   return fields_lib.replace(found, fields or {})
 
 

@@ -21,10 +21,12 @@ class Evaluation(NamedTuple):
   Attributes:
     scores: Metrics of the set, by the names of ``summary.json``.
     per_class: A row for each class, as in ``per_class.csv``.
+    split: 'test' or 'validation'.
   """
 
   scores: dict[str, float | None]
   per_class: list[dict[str, Any]]
+  split: str = 'test'
 
   def table(self) -> str:
     """The metrics in per cent, as a Markdown table."""
@@ -82,7 +84,7 @@ def evaluate(
   classes = metrics.per_class_metrics(
     *found, class_counts=data.class_counts, class_names=data.class_names
   )
-  return Evaluation(scores, classes)
+  return Evaluation(scores, classes, split)
 
 
 class Chooser(NamedTuple):

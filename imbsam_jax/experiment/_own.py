@@ -61,6 +61,12 @@ def name_in(
       config, objective=dataclasses.replace(config.objective, loss=OWN)
     )
   if model is not None:
+    if config.model.dtype != _config.Model().dtype:
+      raise _errors.ConfigError(
+        f'`model.dtype={config.model.dtype}` is for networks of this library; '
+        'a network of your own decides its own dtype. Leave '
+        f'`model.dtype={_config.Model().dtype}`.'
+      )
     # Whether it gives cosines cannot be seen; that it does is to be said.
     head = 'linear' if config.model.head == 'auto' else config.model.head
     config = dataclasses.replace(

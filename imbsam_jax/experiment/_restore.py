@@ -42,6 +42,7 @@ def restore(
     ConfigError: The folder holds no run, or there is no such checkpoint.
     CheckpointError: The checkpoint cannot be read.
   """
+  wanted = check_checkpoint(checkpoint)
   workdir = pathlib.Path(workdir).expanduser()
   config = fields.from_json(workdir / 'config.json', _config.Config)
   if data_dir:
@@ -56,22 +57,26 @@ def restore(
     best_metric=chooser.metric if chooser else None,
     read_only=True,
   ) as checkpoints:
-    match str(checkpoint):
-      case 'last':
-        step = None
-      case 'best':
-        step = checkpoints.best_step
-        if step is None:
-          raise _errors.ConfigError(
-            'this run was not validated, so none of its checkpoints is the '
-            'best; pass `checkpoint=last`.'
-          )
-      case number if number.isdecimal():
-        step = int(number)
-      case _:
+    step = wanted if isinstance(wanted, int) else None
+    if wanted == 'best':
+      step = checkpoints.best_step
+      if step is None:
         raise _errors.ConfigError(
-          "`checkpoint` must be 'last', 'best' or a number of steps, got "
-          f'{checkpoint!r}.'
+          'this run was not validated, so none of its checkpoints is the '
+          'best; pass `checkpoint=last`.'
         )
     state, _ = checkpoints.restore(experiment.init(config.seed), step)
   return experiment, state
+
+
+def check_checkpoint(checkpoint: str | int) -> str | int:
+  """'last', 'best' or a whole number; all else is refused."""
+  text = str(checkpoint)
+  if text in ('last', 'best'):
+    return text
+  if not text.isdecimal():
+    raise _errors.ConfigError(
+      "`checkpoint` must be 'last', 'best' or a number of steps, got "
+      f'{checkpoint!r}.'
+    )
+  return int(text)

@@ -8,15 +8,16 @@ import dataclasses
 import os
 import pathlib
 import tempfile
-from typing import Any
 
 import jax
 
 from imbsam_jax import _checks
 from imbsam_jax import _errors
 from imbsam_jax import training
+from imbsam_jax._runs import console
 from imbsam_jax._runs import folder
 from imbsam_jax._runs import signals
+from imbsam_jax.experiment import _choices
 from imbsam_jax.experiment import _evaluate
 from imbsam_jax.experiment import _experiment
 from imbsam_jax.experiment import _summary
@@ -30,7 +31,7 @@ def run(
   *,
   seed: int | None = None,
   workdir: str | os.PathLike[str] | None = None,
-  progress: Callable[[list[dict[str, Any]]], None] | None = None,
+  progress: bool | console.Report | None = None,
 ) -> _summary.Result:
   """Trains to the end, from the newest checkpoint if there is one.
 
@@ -39,7 +40,9 @@ def run(
     seed: Of parameters, order and noise; None is that of the configuration.
     workdir: Folder of the run; the same call goes on where it stopped. None
       leaves no files.
-    progress: Called with the records of new steps.
+    progress: True shows a line over the steps in a terminal or a notebook; a
+      function is called with the records of new steps, as `metrics.jsonl` has
+      them: ``[{'step': 1, 'loss': .., 'train_accuracy': .., ..}, ..]``.
 
   Returns:
     The final state, its metrics, and how training went.
@@ -55,27 +58,30 @@ def run(
   _checks.integer(
     'seed', seed, low=0, high=2**32 - 1, error=_errors.ConfigError
   )
-  if workdir is None:
-    # What is interrupted is lost, and so is not held back.
-    with tempfile.TemporaryDirectory() as temporary:
-      result = _run(
-        experiment,
-        int(seed),
-        pathlib.Path(temporary),
-        progress,
-        contextlib.nullcontext(lambda: False),
-      )
-    return result._replace(workdir=None)
-  path = pathlib.Path(workdir).expanduser()
-  with training.WorkdirLock(path):
-    return _run(experiment, int(seed), path, progress, signals.deferred())
+  console.check_progress(progress)
+  title = _choices.describe(experiment.config)
+  with console.shown(progress, experiment.num_steps, title) as report:
+    if workdir is None:
+      # What is interrupted is lost, and so is not held back.
+      with tempfile.TemporaryDirectory() as temporary:
+        result = _run(
+          experiment,
+          int(seed),
+          pathlib.Path(temporary),
+          report,
+          contextlib.nullcontext(lambda: False),
+        )
+      return result._replace(workdir=None)
+    path = pathlib.Path(workdir).expanduser()
+    with training.WorkdirLock(path):
+      return _run(experiment, int(seed), path, report, signals.deferred())
 
 
 def _run(
   experiment: _experiment.Experiment,
   seed: int,
   workdir: pathlib.Path,
-  progress: Callable[[list[dict[str, Any]]], None] | None,
+  report: console.Report | None,
   interruption: contextlib.AbstractContextManager[Callable[[], bool]],
 ) -> _summary.Result:
   config = dataclasses.replace(experiment.config, seed=seed)
@@ -119,7 +125,7 @@ def _run(
       checkpoints=checkpoints,
       checkpoint_at=marks,
       history=history,
-      on_progress=progress,
+      on_progress=report,
       stop=training.in_any_process(stop),
       seconds=seconds,
     )

@@ -2,17 +2,16 @@
 # SPDX-License-Identifier: Apache-2.0
 """Runs that differ in seed and radius, stacked in one program."""
 
-from collections.abc import Callable
 from collections.abc import Sequence
 import contextlib
 import dataclasses
 import pathlib
-from typing import Any
 from typing import NamedTuple
 
 import jax.numpy as jnp
 
 from imbsam_jax import training
+from imbsam_jax._runs import console
 from imbsam_jax._runs import folder
 from imbsam_jax.experiment import _evaluate
 from imbsam_jax.experiment import _experiment
@@ -53,7 +52,7 @@ def fits(one: _experiment.Experiment, other: _experiment.Experiment) -> bool:
 def run_stacked(
   members: Sequence[Member],
   *,
-  progress: Callable[[list[dict[str, Any]]], None] | None = None,
+  progress: console.Report | None = None,
 ) -> list[_summary.Result]:
   """Trains runs from their beginning, and leaves their folders.
 
@@ -72,7 +71,7 @@ def run_stacked(
 
 def _run_stacked(
   members: Sequence[Member],
-  progress: Callable[[list[dict[str, Any]]], None] | None,
+  progress: console.Report | None,
 ) -> list[_summary.Result]:
   first = members[0].experiment
   chooser = _evaluate.choose_by(first)

@@ -73,7 +73,7 @@ def finish(
     seconds: That training took.
     extra: Further entries of the summary.
   """
-  scores, classes = _evaluate.evaluate(
+  scores, classes, _ = _evaluate.evaluate(
     experiment, state, experiment.config.final_split
   )
 
@@ -91,20 +91,27 @@ def finish(
 
 def plot(
   experiment: _experiment.Experiment,
-  per_class: list[dict[str, Any]],
+  found: Result | _evaluate.Evaluation | list[dict[str, Any]],
   path: str | os.PathLike[str] | None = None,
 ) -> Any:
   """Draws per-class accuracy against class frequency.
 
   Args:
     experiment: The experiment of the run.
-    per_class: Of a `Result` or an `Evaluation`.
+    found: What `run` or `evaluate` gave; or only its `per_class`, which does
+      not tell the title which examples it is about.
     path: File of the picture, a PNG; None writes none.
 
   Returns:
     The Matplotlib figure.
   """
   config = experiment.config
+  if isinstance(found, Result):
+    rows, about = found.per_class, f'on the {found.summary["split"]} set'
+  elif isinstance(found, _evaluate.Evaluation):
+    rows, about = found.per_class, f'on the {found.split} set'
+  else:
+    rows, about = found, 'by class'
   if path is not None:
     path = pathlib.Path(path).expanduser()
   return metrics.plot_accuracy_by_frequency(
@@ -112,10 +119,10 @@ def plot(
     experiment.data.class_counts,
     {
       # None, where there are no test examples, is left out; 0 is not.
-      _choices.describe(config): [row['accuracy'] for row in per_class]
+      _choices.describe(config): [row['accuracy'] for row in rows]
     },
     tail_below=config.optimizer.threshold,
-    title=f'{config.data.name}: accuracy on the {config.final_split} set',
+    title=f'{config.data.name}: accuracy {about}',
   )
 
 

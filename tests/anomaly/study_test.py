@@ -156,7 +156,7 @@ def test_a_configuration_of_classifiers_is_refused(tmp_path):
     f'--workdir={tmp_path}',
   )
   assert result.returncode == 2
-  assert 'this program takes imbsam_jax.anomaly.study.Config' in result.stderr
+  assert 'must give imbsam_jax.anomaly.study.Config' in result.stderr
 
 
 def test_data_and_settings_that_do_not_go_together(folder):

@@ -84,13 +84,34 @@ def test_recipe_is_a_file_too(name):
   ],
 )
 def test_takes_the_configuration_out_of_a_command_line(arguments, expected):
-  assert configs.take(arguments) == expected
+  assert configs.take(arguments, 'digits_lt') == expected
 
 
 @pytest.mark.parametrize('arguments', [[], ['--config'], ['--config=']])
 def test_command_line_without_a_configuration(arguments):
   with pytest.raises(experiment.ConfigError, match='--config=digits_lt'):
-    configs.take(arguments)
+    configs.take(arguments, 'digits_lt:imbsam')
+
+
+@pytest.mark.parametrize(
+  ('program', 'expected'),
+  [
+    ('train', '--config=digits_lt:imbsam or --config=FILE.py:imbsam.'),
+    ('compare', '--config=digits_lt or --config=FILE.py; method words go into'),
+    ('anomaly', '--config=anomaly:imbsam or --config=FILE.py:imbsam.'),
+    ('compare_anomaly', '--config=anomaly or --config=FILE.py; method words'),
+  ],
+)
+def test_example_of_a_configuration_is_one_of_the_program(program, expected):
+  done = programs.call(program, '--workdir=x')
+  assert done.returncode == 2
+  assert f'Pass a configuration, such as {expected}' in done.stderr
+  module = sys.modules[f'imbsam_jax._doors.{program}']
+  recipe, _, word = module.EXAMPLE.partition(':')
+  package = importlib.import_module(module.RECIPES)
+  importlib.import_module(f'{package.__name__}.{recipe}').get_config(
+    word or 'sgd'
+  )
 
 
 def _config_of(*arguments):
@@ -102,6 +123,7 @@ def _config_of(*arguments):
 
     __doc__ = 'Keeps.'
     RECIPES = 'imbsam_jax.experiment.recipes'
+    EXAMPLE = 'digits_lt'
     CONFIG_HELP = ''
     define = staticmethod(lambda values: None)
     main = staticmethod(seen.append)

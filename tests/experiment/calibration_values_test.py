@@ -2,6 +2,9 @@
 # SPDX-License-Identifier: Apache-2.0
 """What calibration fits, chooses and reports, on made-up outputs."""
 
+import json
+import pathlib
+import tempfile
 import types
 from unittest import mock
 
@@ -17,6 +20,8 @@ from imbsam_jax import metrics
 from imbsam_jax import training
 from imbsam_jax.experiment import _calibrate
 from imbsam_jax.experiment import _calibration_methods
+from imbsam_jax.experiment import _restore
+from tests import programs
 
 _COUNTS = np.array([60, 25, 10])
 _SCALE = 3.0
@@ -281,8 +286,29 @@ class CalibrateTest(parameterized.TestCase):
     with self.assertRaisesRegex(experiment_lib.ConfigError, "'x'; there are"):
       experiment_lib.calibrate(_experiment(), _state(), ['none', 'x'])
     with self.assertRaisesRegex(experiment_lib.ConfigError, 'there are none,'):
-      experiment_lib.check_names([])
-    experiment_lib.check_names(list(_calibrate.METHODS))
+      experiment_lib.calibrate(_experiment(), _state(), [])
+    with self.assertRaisesRegex(experiment_lib.ConfigError, 'seed.*got -1'):
+      experiment_lib.calibrate(_experiment(), _state(), ['none'], seed=-1)
+
+  def test_what_is_missing_is_what_is_needed(self):
+    def none_of_it(trained):
+      del trained
+      return iter(())
+
+    names = ['tau_normalization', 'ncm']
+    needs = {}
+    with mock.patch.dict(_calibrate.METHODS, dict.fromkeys(names, none_of_it)):
+      for step in (_features, None):
+        experiment = _experiment()
+        experiment.feature_step = step
+        found = experiment_lib.calibrate(experiment, _state(), names)
+        self.assertEqual(list(found.needs), names)
+        needs[step] = found.needs['tau_normalization']
+        self.assertEqual(found.needs['ncm'], needs[step])
+        self.assertIn(needs[step], found.table())
+    self.assertEqual(needs[_features], 'needs a linear head')
+    self.assertIn('features', needs[None])
+    self.assertIn('models.Classifier', needs[None])
 
   def test_without_validation_images(self):
     experiment = _experiment()
@@ -504,7 +530,8 @@ class MethodsTest(parameterized.TestCase):
 
 
 def _found(step=1, **methods):
-  return experiment_lib.Calibration(step, methods)
+  needs = {name: f'what {name} is' for name, one in methods.items() if not one}
+  return experiment_lib.Calibration(step, methods, needs)
 
 
 def _result(chosen, validation, test):
@@ -531,6 +558,83 @@ _COLUMNS = [
 ]  # fmt: skip
 
 
+class RunsTest(parameterized.TestCase):
+  """`calibrate_runs`, on folders whose runs are made up."""
+
+  def setUp(self):
+    super().setUp()
+    self.folder = pathlib.Path(
+      self.enter_context(tempfile.TemporaryDirectory())
+    )
+    self.restored = []
+    self.enter_context(
+      mock.patch.object(_restore, 'restore', side_effect=self._restore)
+    )
+
+  def _restore(self, folder, checkpoint, **options):
+    self.restored.append((folder.name, checkpoint, options))
+    experiment = _experiment()
+    experiment.num_steps = 30
+    return experiment, _state()
+
+  def test_seeds(self):
+    for seed in (10, 0, 2):
+      (self.folder / f'seed_{seed}').mkdir()
+    said = []
+    found = experiment_lib.calibrate_runs(
+      str(self.folder), ['none'], checkpoint=17, data_dir='there', model='net',
+      data='arrays', loss='function', say=said.append,
+    )  # fmt: skip
+    options = {
+      'model': 'net', 'data': 'arrays', 'loss': 'function', 'data_dir': 'there',
+    }  # fmt: skip
+    names = ['seed_0', 'seed_2', 'seed_10']
+    self.assertEqual(self.restored, [(name, 17, options) for name in names])
+    self.assertEqual(
+      said, [f'{self.folder / name}: step 17 of 30' for name in names]
+    )
+    for folder, one in found.runs.items():
+      written = json.loads((folder / 'calibration.json').read_text())
+      self.assertEqual(written, json.loads(json.dumps(one.content)))
+    self.assertEqual(
+      found.table(),
+      experiment_lib.calibration_table(list(found.runs.values())),
+    )
+    self.assertIn('+-', repr(found))
+    self.assertEqual(found._repr_markdown_(), found.table())
+
+  def test_one_run(self):
+    # A run may have folders of such names.
+    (self.folder / 'seed_0').mkdir()
+    (self.folder / 'config.json').touch()
+    found = experiment_lib.calibrate_runs(self.folder, ['none'], seed=5)
+    self.assertEqual(list(found.runs), [self.folder])
+    self.assertTrue((self.folder / 'calibration.json').exists())
+    self.assertEqual(
+      repr(found),
+      experiment_lib.calibrate(_experiment(), _state(), ['none']).table(),
+    )
+
+  def test_the_program_does_no_more(self):
+    (self.folder / 'seed_3').mkdir()
+    done = programs.call(
+      'calibrate', f'--workdir={self.folder}', '--methods=none,lws'
+    )
+    self.assertEqual(done.returncode, 0, done.stderr)
+    found = experiment_lib.calibrate_runs(self.folder, ['none', 'lws'])
+    self.assertIn(f'\naccuracy in %\n{found.table()}\n', done.stdout)
+
+  def test_mistakes_before_any_work(self):
+    for options, message in (
+      ({'names': ['x']}, "unknown method 'x'"),
+      ({'checkpoint': 'banana'}, "'last', 'best' or a number"),
+      ({'seed': -1}, 'got -1'),
+    ):
+      with self.assertRaisesRegex(experiment_lib.ConfigError, message):
+        experiment_lib.calibrate_runs(self.folder, **options)
+    self.assertEmpty(self.restored)
+
+
 class TableTest(parameterized.TestCase):
   def test_of_one_run(self):
     found = _found(
@@ -545,8 +649,8 @@ class TableTest(parameterized.TestCase):
         _COLUMNS,
         ['none', '', '50.0', '10.0', '11.0', '12.0', 'n/a', '14.0', '15.0',
          '16.0'],
-        ['tau_normalization', 'needs a linear head', *['n/a'] * 8],
-        ['crt', 'needs features', *['n/a'] * 8],
+        ['tau_normalization', 'what tau_normalization is', *['n/a'] * 8],
+        ['crt', 'what crt is', *['n/a'] * 8],
         ['lws', 'learning_rate 0.05', '60.0', '20.0', '21.0', '22.0', 'n/a',
          '24.0', '25.0', '26.0'],
       ],
@@ -570,7 +674,7 @@ class TableTest(parameterized.TestCase):
         ['a', 'tau 0.8, 1.0 m 1', '70.0 +- 20.0', '30.0 +- 20.0',
          '31.0 +- 20.0', '32.0 +- 20.0', 'n/a', '34.0 +- 20.0',
          '35.0 +- 20.0', '36.0 +- 20.0'],
-        ['b', 'needs features', *['n/a'] * 8],
+        ['b', 'what b is', *['n/a'] * 8],
       ],
     )  # fmt: skip
 

@@ -14,11 +14,12 @@ import numpy as np
 from imbsam_jax import experiment as experiment_lib
 from imbsam_jax import metrics
 from imbsam_jax import training
+from imbsam_jax._runs import compilation
+from imbsam_jax._runs import console
 from imbsam_jax._runs import fields
 from imbsam_jax.experiment import _build
 from imbsam_jax.experiment import _compare
 from imbsam_jax.experiment import _comparison_tables
-from imbsam_jax.experiment import _compilation
 from imbsam_jax.experiment import _run
 from imbsam_jax.experiment import _stacked_runs
 from tests.training import tiny_training as tiny
@@ -360,7 +361,8 @@ class CompareTest(parameterized.TestCase):
       (_build, 'build_on', lambda c, data: self._build(c, data=data)),
       (_run, 'run', self._run),
       (_stacked_runs, 'run_stacked', self._run_stacked),
-      (_compilation, 'compile_ahead', self._compile_ahead),
+      (compilation, 'compile_ahead', self._compile_ahead),
+      (console, 'Progress', self._progress),
       # Takes most of the time.
       (metrics, 'plot_accuracy_by_frequency', mock.Mock()),
     ):
@@ -396,7 +398,8 @@ class CompareTest(parameterized.TestCase):
 
   def _run(self, experiment, *, seed, workdir, progress):
     summary = self._leave(experiment, seed, workdir)
-    progress([{'step': experiment.num_steps, 'loss': 0.0}])
+    if progress:
+      progress([{'step': experiment.num_steps, 'loss': 0.0}])
     return types.SimpleNamespace(summary=summary)
 
   def _run_stacked(self, members, *, progress):
@@ -420,8 +423,7 @@ class CompareTest(parameterized.TestCase):
       configs,
       workdir=self.folder,
       say=self.said.append,
-      progress=self._progress,
-      **options,
+      **{'progress': True} | options,
     )
 
   def test_every_method_on_every_seed(self):
@@ -471,6 +473,25 @@ class CompareTest(parameterized.TestCase):
     )
     self.assertIn('mine', (self.folder / 'comparison.md').read_text())
     self.assertEqual(found.links, ())
+
+  def test_a_function_is_told_of_which_run_records_are(self):
+    found = []
+    record = {'step': 20, 'loss': 0.0}
+    configs = {'sgd': _config('sgd', epochs=2.0), 'a+b': _config('sam')}
+    self._compare(configs, seeds=2, progress=found.append)
+    self.assertEqual(
+      found[:2],
+      [[record | {'method': 'sgd', 'seed': seed}] for seed in (0, 1)],
+    )
+    self.assertEqual(found[2][0]['method'], 'a+b')
+    self.assertLen(found, 4)
+    self.assertEmpty(self.shown)
+
+  @parameterized.parameters(False, None)
+  def test_nothing_is_shown_unless_asked_for(self, progress):
+    self._compare({'sgd': _config('sgd')}, seeds=1, progress=progress)
+    self.assertLen(self.ran, 1)
+    self.assertEmpty(self.shown)
 
   def test_complete_runs_are_not_repeated(self):
     configs = {'sgd': _config('sgd'), 'rsam': _config('rsam')}
@@ -609,7 +630,7 @@ class CompareTest(parameterized.TestCase):
       stacked=True,
       links=['sgd'],
       say=self.said.append,
-      progress=self._progress,
+      progress=True,
     )
     self.assertLen(found.summaries['sgd+vs'], 3)
     self.assertEqual(found.links, ('sgd',))

@@ -22,10 +22,10 @@ import pytest
 from imbsam_jax import data
 from imbsam_jax import experiment as experiment_lib
 from imbsam_jax import training
+from imbsam_jax._runs import compilation
 from imbsam_jax._runs import fields
 from imbsam_jax._runs import folder as folder_lib
 from imbsam_jax.experiment import _build
-from imbsam_jax.experiment import _compilation
 from imbsam_jax.experiment.recipes import npz_lt
 from imbsam_jax.experiment.recipes import places_lt
 from tests import programs
@@ -155,7 +155,7 @@ def test_f17_more_seeds_leave_those_before(experiment, tmp_path):
   with (
     # Compiled once, to save time.
     mock.patch.object(_build, 'build', return_value=experiment),
-    mock.patch.object(_compilation, 'compile_ahead'),
+    mock.patch.object(compilation, 'compile_ahead'),
     mock.patch.object(jax, 'clear_caches'),
   ):
     experiment_lib.compare(configs, seeds=1, workdir=tmp_path / 'runs')

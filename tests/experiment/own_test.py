@@ -73,8 +73,6 @@ def _config(words='imbsam', **changes):
     'model.name': 'mlp',
     'model.norm': 'none',
     'few_below': 10,
-    # Batches of one size: one program to compile.
-    'data.stratify': True,
   }
   changes = {name.replace('__', '.'): value for name, value in changes.items()}
   return experiment.config('own', words, small | changes)
@@ -342,6 +340,33 @@ def test_what_cannot_be_used(arguments, expected, sources):
   arguments = {'data': sources} | arguments if arguments else {}
   with pytest.raises(experiment.ConfigError, match=expected):
     experiment.build(_config(), **arguments)
+
+
+def test_own_network_decides_its_dtype(sources):
+  config = _config(model__dtype='bfloat16')
+  with pytest.raises(
+    experiment.ConfigError, match='network of your own decides its own dtype'
+  ):
+    experiment.build(config, data=sources, model=_Net())
+  exp = experiment.build(config, data=sources)
+  assert exp.config.model.dtype == 'bfloat16'
+
+
+def test_own_data_have_one_step_to_compile():
+  sources = experiment.Sources(
+    train=_arrays((300, 100, 15), 0), test=_arrays((20, 20, 20), 1)
+  )
+  small = {'model.name': 'mlp', 'model.norm': 'none'}
+
+  def number(**fields):
+    config = experiment.config('own', 'imbsam', small | fields)
+    return len(experiment.build(config, data=sources).programs())
+
+  assert number() == 1
+  assert number(**{'data.stratify': False}) > 1
+  # Which decides itself how many tail rows a batch has.
+  config = experiment.config('own', 'class_aware_sampling', small)
+  experiment.build(config, data=sources)
 
 
 def test_losses_on_cosines_need_a_network_that_says_so(sources):

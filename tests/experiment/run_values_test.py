@@ -7,6 +7,7 @@ import importlib.metadata
 import json
 import pathlib
 import platform
+import sys
 import types
 from unittest import mock
 
@@ -18,8 +19,10 @@ import pytest
 
 from imbsam_jax import data as data_lib
 from imbsam_jax import experiment as experiment_lib
+from imbsam_jax import methods
 from imbsam_jax import metrics
 from imbsam_jax import training
+from imbsam_jax._runs import console
 from imbsam_jax._runs import fields
 from imbsam_jax.experiment import _evaluate
 from imbsam_jax.experiment import _programs
@@ -90,7 +93,7 @@ def _state(factor=1.0):
 
 class EvaluateTest(parameterized.TestCase):
   def test_scores_of_the_test_set(self):
-    scores, rows = experiment_lib.evaluate(_Experiment(), _state(2.0))
+    scores, rows, _ = experiment_lib.evaluate(_Experiment(), _state(2.0))
     # Recalls 1, 3/4 and 1/4; 6 of 10 are right at confidence 1/2.
     self.assertAlmostEqual(scores['top1'], 0.6)
     self.assertAlmostEqual(scores['balanced'], 2 / 3)
@@ -217,7 +220,7 @@ class SummaryTest(parameterized.TestCase):
         config=_config(optimizer__method='imbsam', objective__weights='drw')
       )
     )
-    scores, rows = experiment_lib.evaluate(_Experiment(), _state())
+    scores, rows, _ = experiment_lib.evaluate(_Experiment(), _state())
     packages = ('imbsam_jax', 'jax', 'jaxlib', 'flax', 'optax', 'numpy')
     self.assertEqual(
       result.summary,
@@ -306,9 +309,25 @@ class SummaryTest(parameterized.TestCase):
       options,
       {
         'tail_below': 30,
-        'title': 'birds: accuracy on the validation set',
+        # The rows alone do not tell of which examples they are.
+        'title': 'birds: accuracy by class',
       },
     )
+
+  @parameterized.parameters('test', 'validation')
+  @mock.patch.object(metrics, 'plot_accuracy_by_frequency')
+  def test_title_of_a_picture_names_the_examples(self, split, plot):
+    experiment = _Experiment(config=_config(final_split='validation'))
+    rows = [{'accuracy': 0.25}] * 3
+    result = self._finish(experiment)._replace(per_class=rows)
+    for found in (
+      experiment_lib.Evaluation({}, rows, split),
+      result._replace(summary=result.summary | {'split': split}),
+    ):
+      experiment_lib.plot(experiment, found)
+      (_, _, accuracies), options = plot.call_args
+      self.assertEqual(accuracies, {'sgd': [0.25] * 3})
+      self.assertEndsWith(options['title'], f': accuracy on the {split} set')
 
   def test_picture_of_a_network_that_is_never_right(self):
     rows = [{'accuracy': 0.0}] * 3
@@ -765,6 +784,62 @@ def test_without_a_folder_and_with_the_seed_of_the_configuration(tiny):
   # Of steps 5 to 11, the first after an epoch: not the 6th and the 9th.
   assert found.summary['step_programs'] == 11
   assert found.summary['step_programs_after_first_epoch'] == 5
+
+
+@pytest.mark.parametrize('progress', [False, None])
+def test_progress_of_a_run(progress, tiny, monkeypatch):
+  lines, given = [], []
+
+  def line(total, title):
+    lines.append([total, title])
+    shown = mock.Mock(side_effect=lambda records: lines[-1].append(records))
+    shown.close = lambda: lines[-1].append('closed')
+    return shown
+
+  def trained(*arguments):
+    given.append(arguments[3])
+    if given[-1]:
+      given[-1](['records'])
+    raise KeyboardInterrupt
+
+  monkeypatch.setattr(console, 'Progress', line)
+  monkeypatch.setattr(_run, '_run', trained)
+  for one in (progress, True, print):
+    with pytest.raises(KeyboardInterrupt):
+      experiment_lib.run(tiny, progress=one)
+  assert given[0] is None and given[2] is print
+  title = methods.describe(tiny.config)
+  assert lines == [[tiny.num_steps, title, ['records'], 'closed']]
+  monkeypatch.setattr(training, 'is_first_process', lambda: False)
+  with pytest.raises(KeyboardInterrupt):
+    experiment_lib.run(tiny, progress=True)
+  assert given[3] is None and len(lines) == 1
+
+
+@pytest.mark.parametrize('progress', [console.Progress, 5, 'yes'])
+def test_what_is_no_progress(progress, tiny):
+  message = '`progress` must be True for a line on the screen, or a function'
+  with pytest.raises(experiment_lib.ConfigError, match=message):
+    experiment_lib.run(tiny, progress=progress)
+  with pytest.raises(experiment_lib.ConfigError, match=message):
+    experiment_lib.compare({'a': tiny}, progress=progress)
+
+
+def test_progress_in_a_notebook(capsys, monkeypatch):
+  monkeypatch.delitem(sys.modules, 'ipykernel', raising=False)
+  for notebook in (False, True):
+    if notebook:
+      monkeypatch.setitem(sys.modules, 'ipykernel', types.ModuleType('it'))
+    line = console.Progress(3, 'sgd')
+    line([{'step': 3, 'loss': 0.5, 'train_accuracy': 1.0}])
+    line.close()
+    assert ('3/3' in capsys.readouterr().err) == notebook
+
+
+@pytest.mark.parametrize('checkpoint', ['banana', -1, 1.5, None, True, ''])
+def test_no_checkpoint_is_seen_before_the_folder(checkpoint, tmp_path):
+  with pytest.raises(experiment_lib.ConfigError, match="'last', 'best' or"):
+    experiment_lib.restore(tmp_path, checkpoint)
 
 
 def test_best_on_test_is_reported_from_its_checkpoint(tiny, trained, tmp_path):

@@ -8,10 +8,16 @@ python -m imbsam_jax train --workdir=runs/again \
 
 import pathlib
 
+from imbsam_jax import _errors
 from imbsam_jax._runs import fields
 from imbsam_jax.experiment import _config
 
 
-def get_config(path: str) -> _config.Config:
+def get_config(path: str = '') -> _config.Config:
   """The configuration in the file at `path`."""
+  if not path:
+    raise _errors.ConfigError(
+      'from_json takes the path of the config.json of a run in the place of '
+      'words, such as from_json:runs/imbsam/config.json.'
+    )
   return fields.from_json(pathlib.Path(path).expanduser(), _config.Config)

@@ -6,15 +6,17 @@ from collections.abc import Sequence
 from concurrent import futures
 import os
 import pathlib
+from typing import Any
 
 import jax
 
-from imbsam_jax.experiment import _config
-from imbsam_jax.experiment import _experiment
+from imbsam_jax import _errors
+
+_DETERMINISTIC = '--xla_gpu_deterministic_ops=true'
 
 
-def compile_ahead(experiments: Sequence[_experiment.Experiment]) -> None:
-  """Compiles the programs of runs into the compilation cache.
+def compile_ahead(experiments: Sequence[Any]) -> None:
+  """Compiles the programs of experiments into the compilation cache.
 
   XLA compiles a program on one core, so several at once.
   """
@@ -56,10 +58,37 @@ def cache_compilations(*, shared: bool = True) -> None:
   jax.config.update('jax_persistent_cache_min_entry_size_bytes', 0)
 
 
-def set_xla_flags(config: _config.Config) -> None:
-  """Hands a configuration's wishes to XLA; call it before JAX is used."""
-  if config.deterministic:
-    flags_before = os.environ.get('XLA_FLAGS', '')
-    os.environ['XLA_FLAGS'] = (
-      f'{flags_before} --xla_gpu_deterministic_ops=true'.strip()
+def ask_for_same_bits(deterministic: bool) -> None:
+  """Hands the field `deterministic` to XLA, which reads it when JAX begins.
+
+  Args:
+    deterministic: The field.
+
+  Raises:
+    ConfigError: It is set and JAX has begun without it, on GPUs; other devices
+      give the same bits anyway.
+  """
+  flags = os.environ.get('XLA_FLAGS', '')
+  if not deterministic or _DETERMINISTIC in flags.split():
+    return
+  if not _has_begun():
+    os.environ['XLA_FLAGS'] = f'{flags} {_DETERMINISTIC}'.strip()
+  elif jax.default_backend() == 'gpu':
+    raise _errors.ConfigError(
+      '`deterministic=True` comes too late for XLA, because JAX has used its '
+      'GPUs already. Start Python with the environment variable '
+      f'XLA_FLAGS={_DETERMINISTIC}, or build the experiment before anything '
+      'else is computed.'
     )
+
+
+def _has_begun() -> bool:
+  """Whether JAX has made its devices, and XLA has read its flags."""
+  config: Any = jax.config
+  number = config.jax_num_cpu_devices
+  try:
+    config.update('jax_num_cpu_devices', number + 1)
+  except RuntimeError:  # From then on it does not change.
+    return True
+  config.update('jax_num_cpu_devices', number)
+  return False
