@@ -15,6 +15,7 @@ from imbsam_jax.methods import _registry
 
 
 class _Chosen(NamedTuple):
+  axis: str
   word: str
   name: str
   traits: _part.Traits
@@ -67,6 +68,7 @@ def _chosen(axis: str, text: str) -> _Chosen:
   name, parameters = _specs.parse(text)
   corrects: Any = traits.corrects_prior
   return _Chosen(
+    axis,
     _registry.typed(axis, text),
     name,
     traits,
@@ -112,16 +114,12 @@ def _check_prior(chosen: list[_Chosen]) -> None:
     if one.name in other.traits.published_with:
       continue
     # The histogram of a batch is that of the sampler's stream.
-    if one.traits.counts_batch and _resamples(other):
+    if one.traits.counts_batch and other.axis == 'sampler':
       continue
     raise _errors.ConfigError(
       f'`{one.word}` and `{other.word}` both correct for the class counts: '
       'rare classes would be favoured twice. Leave one of them out.'
     )
-
-
-def _resamples(one: _Chosen) -> bool:
-  return one.name in _registry.AXES['sampler'].choices
 
 
 def _check_streams(chosen: Mapping[str, _Chosen]) -> None:

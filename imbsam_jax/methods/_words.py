@@ -82,7 +82,8 @@ def combinations(words: str, links: str) -> list[str]:
     ConfigError: An unknown word.
   """
   rules = sorted(_registry.AXES[_UPDATE_RULE].words)
-  known = [word for word in _registry.words() if word not in rules]
+  # What the others are compared with comes first.
+  known = ['ce', *(w for w in _registry.words() if w not in (*rules, 'ce'))]
   for link in links.split(',') if links else ():
     if link not in rules:
       raise _errors.ConfigError(

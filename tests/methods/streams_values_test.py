@@ -6,7 +6,6 @@ from absl.testing import absltest
 from absl.testing import parameterized
 import numpy as np
 
-from imbsam_jax import _specs
 from imbsam_jax import data
 from imbsam_jax import methods
 from imbsam_jax import schedules
@@ -14,6 +13,7 @@ from imbsam_jax import schedules
 _COUNTS = np.array([100, 36, 16, 8])
 # 20 epochs of 10 steps.
 _TIME = schedules.Timeline(_COUNTS, 20.0, 16)
+_SETUP = methods.Setup(_TIME)
 _LABELS = np.random.RandomState(0).permutation(np.repeat(range(4), _COUNTS))
 _NATURAL = _COUNTS / 160
 
@@ -42,7 +42,7 @@ class ProbabilitiesTest(parameterized.TestCase):
     ('effective_number(beta=0.9)', _COUNTS / _effective(0.9)),
   )
   def test_throughout(self, text, shares):
-    found = _specs.bind('data.sampler', text, methods.SAMPLERS)(_TIME)
+    found = methods.make_part('sampler', text, _SETUP).probabilities
     for step in (0, 199):
       np.testing.assert_allclose(found(step), _shares(shares), rtol=1e-5)
 
@@ -56,7 +56,7 @@ class ProbabilitiesTest(parameterized.TestCase):
     ),
   )
   def test_from_natural_to_balanced(self, text, share):
-    found = _specs.bind('data.sampler', text, methods.SAMPLERS)(_TIME)
+    found = methods.make_part('sampler', text, _SETUP).probabilities
     for epoch in (0, 4, 7, 9, 10, 13, 15, 16, 18, 19):
       e = share(epoch)
       np.testing.assert_allclose(
@@ -64,7 +64,18 @@ class ProbabilitiesTest(parameterized.TestCase):
       )
 
   def test_which_stream_is_natural(self):
-    self.assertEqual(methods.NATURAL_SAMPLERS, ('shuffle', 'instance'))
+    choices = methods.AXES['sampler'].choices
+    natural = {
+      name
+      for name, choice in choices.items()
+      if choice.traits.corrects_prior is False
+    }
+    self.assertEqual(natural, {'shuffle', 'instance'})
+    corrects = choices['power'].traits.corrects_prior
+    self.assertEqual(
+      [corrects(p) for p in ({}, {'power': 1.0}, {'power': 0.5})],
+      [False, False, True],
+    )
 
 
 class OrderTest(parameterized.TestCase):
@@ -99,7 +110,9 @@ class OrderTest(parameterized.TestCase):
         data.sampled_order(_LABELS, balanced, is_tail=is_tail, **options),
       ),
     ):
-      found = methods.make_order(text, _TIME, _LABELS, is_tail=tail, seed=seed)
+      found = methods.combine({'sampler': text}, _SETUP).order(
+        _LABELS, tail, seed
+      )
       for step in (0, 13):
         np.testing.assert_array_equal(
           found[step].indices, expected[step].indices
@@ -108,7 +121,7 @@ class OrderTest(parameterized.TestCase):
 
 class ReweightingTest(parameterized.TestCase):
   def _check(self, text, weights, reduction):
-    found = methods.make_reweighting(text, _TIME)
+    found = methods.make_part('weights', text, _SETUP).reweighting
     self.assertEqual(found.reduction, reduction)
     for epoch in (0, 7, 9, 13, 15, 16, 19):
       np.testing.assert_allclose(
@@ -152,7 +165,7 @@ class ReweightingTest(parameterized.TestCase):
     self._check(text, lambda epoch: _COUNTS ** -phase(epoch), 'weighted_mean')
 
   def test_none(self):
-    self.assertIsNone(methods.make_reweighting('none', _TIME))
+    self.assertIsNone(methods.make_part('weights', 'none', _SETUP).reweighting)
 
 
 if __name__ == '__main__':

@@ -15,7 +15,7 @@ from imbsam_jax import _specs
 from imbsam_jax import experiment as experiment_lib
 from imbsam_jax import methods
 from imbsam_jax import schedules
-from imbsam_jax.experiment import _compatibility
+from imbsam_jax.experiment import _choices
 from imbsam_jax.experiment import _update_rule
 from imbsam_jax.experiment.recipes import _published
 from imbsam_jax.experiment.recipes import cifar10_lt
@@ -38,29 +38,22 @@ def _differences(words):
 
 
 class WordsTest(parameterized.TestCase):
-  @parameterized.parameters(*methods.WORDS)
+  @parameterized.parameters(*methods.words())
   def test_every_word_is_known_to_the_builders(self, word):
     """Names, parameters and combinations of each word are accepted."""
     config = _config(word)
     experiment_lib.check(config)
-    _compatibility.check(config)
     time = schedules.Timeline(_COUNTS, config.epochs, 16)
-    methods.make_objective(
-      config.objective.loss,
-      time,
-      weights=config.objective.weights,
-      penalty=config.objective.penalty,
+    combined = methods.combine(
+      _choices.choices_of(config), methods.Setup(time, (8, 8, 1))
     )
-    methods.make_reweighting(config.objective.weights, time)
-    methods.make_mixing(config.objective.mixing, time, image_shape=(8, 8, 1))
     labels = np.repeat(np.arange(4), _COUNTS)
     is_tail = (_COUNTS < 20) if config.data.stratify else None
-    order = methods.make_order(
-      config.data.sampler, time, labels, is_tail=is_tail, seed=0
-    )
-    self.assertLen(order[3].indices, 16)
+    self.assertLen(combined.order(labels, is_tail, 0)[3].indices, 16)
     _update_rule.make_method(
-      config.optimizer, _COUNTS, 10, 100, jax.random.key(0)
+      config.optimizer,
+      methods.RuleSetup(_COUNTS, 10, jax.random.key(0)),
+      100,
     )
 
   @parameterized.parameters(
@@ -143,7 +136,7 @@ class WordsTest(parameterized.TestCase):
     everything = methods.combinations('all', 'sgd,sam')
     self.assertLen(everything, len(set(everything)))
     # All but the update rules, twice.
-    num_words = len(methods.WORDS) - len(methods.AXES['update rule'])
+    num_words = len(methods.words()) - len(methods.AXES['update rule'].words)
     self.assertLen(everything, 2 * num_words)
     self.assertEqual(everything[:2], ['sgd', 'sam'])
     with self.assertRaisesRegex(ValueError, 'unknown method word'):
@@ -153,38 +146,38 @@ class WordsTest(parameterized.TestCase):
 
   def test_help_explains_every_word(self):
     text = methods.help_text()
-    for word, meaning in methods.WORDS.items():
+    for word, meaning in methods.words().items():
       self.assertRegex(text, rf'(?m)^  {word} .*{re.escape(meaning.about)}')
 
   def test_describe(self):
-    self.assertEqual(methods.describe(_config('sgd')), 'sgd')
+    self.assertEqual(_choices.describe(_config('sgd')), 'sgd')
     self.assertEqual(
-      methods.describe(_config('imbsam,ldam_drs,mixup')),
+      _choices.describe(_config('imbsam,ldam_drs,mixup')),
       'imbsam ldam drs mixup',
     )
 
 
 class CompatibilityTest(parameterized.TestCase):
   @parameterized.parameters(
-    ('balanced_softmax,drw', 'would correct it again'),
-    ('logit_adjustment,cb', 'would correct it again'),
-    ('vs,class_balanced_sampling', 'would correct it again'),
-    ('cdt,drs', 'would correct it again'),
-    ('arb,inverse_frequency', 'would correct it again'),
-    ('drw,drs', 'both favour rare classes'),
-    ('ldam_drw,class_aware_sampling', 'both favour rare classes'),
+    ('balanced_softmax,drw', '`balanced_softmax` and `drw` both correct for'),
+    ('logit_adjustment,cb', '`logit_adjustment` and `cb` both correct for'),
+    ('vs,class_balanced_sampling', '`vs` and `class_balanced_sampling` both'),
+    ('cdt,drs', '`cdt` and `drs` both correct for'),
+    ('arb,inverse_frequency', '`arb` and `inverse_frequency` both correct'),
+    ('drw,drs', '`drw` and `drs` both correct for'),
+    ('ldam_drw,class_aware_sampling', '`drw` and `class_aware_sampling` both'),
     ('arb,cmo', 'another stream. Use balanced_softmax'),
     ('pal,vs', 'cannot be fitted to the cosines of the prototypes head'),
     ('etf,zero_centroid', 'learned class vectors, which the etf head'),
     ('vs,margin_penalty', 'made for cosines'),
-    ('vs,absgd', 'would correct it again'),
+    ('vs,absgd', '`vs` and `absgd` both correct for'),
     ('cmo,drs', 'would re-balance both'),
-    ('dbn_mix,drw', 'dbn_mix re-balances the labels, and drw'),
-    ('dbn_mix,balanced_softmax', 'and balanced_softmax would do it again'),
+    ('dbn_mix,drw', '`drw` and `dbn_mix` both correct for'),
+    ('dbn_mix,balanced_softmax', '`balanced_softmax` and `dbn_mix` both'),
   )
   def test_pairs_of_words_that_cannot_work(self, words, message):
     with self.assertRaisesRegex(ValueError, message):
-      _compatibility.check(_config(words))
+      _choices.check(_config(words))
 
   @parameterized.parameters(
     ({'objective__loss': 'ldam', 'model__head': 'linear'}, 'made for cosines'),
@@ -195,13 +188,12 @@ class CompatibilityTest(parameterized.TestCase):
     ({'model__head': 'cosine'}, 'word normface'),
     (
       {'objective__mixing': 'mixup', 'optimizer__rows': 'split'},
-      'passes of their own',
+      '`mixup` looks at the whole batch, which `optimizer.rows=split`',
     ),
     (
       {'objective__mixing': 'mixup', 'optimizer__num_microbatches': 2},
       'num_microbatches=1',
     ),
-    ({'data__sampler': 'class_aware'}, 'stratify=False'),
     (
       {'objective__weights': 'dwr', 'objective__loss': 'vs'},
       "`objective.weights` must be one of .*Did you mean 'drw'",
@@ -209,7 +201,7 @@ class CompatibilityTest(parameterized.TestCase):
   )
   def test_fields_that_cannot_work(self, changes, message):
     with self.assertRaisesRegex(ValueError, message):
-      _compatibility.check(_config(**changes))
+      _choices.check(_config(**changes))
 
   @parameterized.parameters(
     'ppl_cri', 'arb,class_balanced_sampling', 'arb,mixup', 'imbsam,absgd,ldam',
@@ -218,20 +210,34 @@ class CompatibilityTest(parameterized.TestCase):
     'sam,ldam_drw', 'vs,instance_sampling', 'sse_sam,ldam_drw,cmo',
   )  # fmt: skip
   def test_pairs_that_are_published_are_accepted(self, words):
-    _compatibility.check(_config(words))
+    _choices.check(_config(words))
 
   def test_absgd_without_class_weights_goes_with_a_corrected_prior(self):
-    _compatibility.check(_config('vs', objective__weights='absgd(beta=0)'))
+    _choices.check(_config('vs', objective__weights='absgd(beta=0)'))
 
   def test_every_pair_of_axes_combines_or_says_why(self):
     words = [
-      next(iter(found)) for axis, found in methods.AXES.items()
+      next(iter(axis.words)) for axis in methods.AXES.values() if axis.words
     ]  # One of each axis.
     for pair in itertools.combinations(words, 2):
       try:
-        _compatibility.check(_config(','.join(pair)))
+        _choices.check(_config(','.join(pair)))
       except ValueError as error:
         self.assertRegex(str(error), r'(Use|Leave|Pass|both choose)')
+
+  def test_class_aware_rows_are_not_stratified_too(self):
+    time = schedules.Timeline(_COUNTS, 10, 16)
+    order = methods.combine(
+      {'sampler': 'class_aware'}, methods.Setup(time)
+    ).order
+    labels = np.repeat(np.arange(4), _COUNTS)
+    with self.assertRaisesRegex(ValueError, 'stratify=False'):
+      order(labels, _COUNTS < 20, 0)
+
+
+def _combine(time=None, image_shape=(8, 8, 1), **choices):
+  time = time or schedules.Timeline(_COUNTS, 10, 16)
+  return methods.combine(choices, methods.Setup(time, image_shape))
 
 
 class ParametersTest(parameterized.TestCase):
@@ -271,7 +277,7 @@ class ParametersTest(parameterized.TestCase):
   )
   def test_refuses_losses(self, text, message):
     with self.assertRaisesRegex(ValueError, message):
-      methods.make_objective(text, schedules.Timeline(_COUNTS, 10, 16))
+      _combine(loss=text)
 
   @parameterized.parameters(
     ({'weights': 'drw(beta=2.0)'}, 'beta'),
@@ -281,7 +287,7 @@ class ParametersTest(parameterized.TestCase):
   def test_refuses_weights(self, fields, message):
     time = schedules.Timeline(_COUNTS, 10, 16)
     with self.assertRaisesRegex(ValueError, message):
-      found = methods.make_reweighting(fields['weights'], time)
+      found = _combine(time, **fields).reweighting
       found.weights(100)
 
   @parameterized.parameters(
@@ -292,9 +298,7 @@ class ParametersTest(parameterized.TestCase):
   )
   def test_refuses_mixing(self, text, image_shape, message):
     with self.assertRaisesRegex(ValueError, message):
-      methods.make_mixing(
-        text, schedules.Timeline(_COUNTS, 10, 16), image_shape=image_shape
-      )
+      _combine(mixing=text, image_shape=image_shape)
 
   @parameterized.parameters(
     'absgd(lam=0.0)', 'absgd(gamma=2.0)', 'absgd(start=160)',
@@ -303,14 +307,13 @@ class ParametersTest(parameterized.TestCase):
   def test_refuses_absgd(self, text):
     time = schedules.Timeline(_COUNTS, 10, 16)
     with self.assertRaisesRegex(ValueError, 'lam|gamma|shares of the run'):
-      methods.make_reweighting(text, time)
-      methods.make_objective('cross_entropy', time, weights=text)
+      _combine(time, weights=text)
 
   @parameterized.parameters('drw(start=160)', 'drw(start=-0.1)', 'ppw(end=2.0)')
   def test_starts_are_shares(self, text):
     time = schedules.Timeline(_COUNTS, 200, 16)
     with self.assertRaisesRegex(ValueError, '160 of 200 epochs is 0.8'):
-      methods.make_reweighting(text, time).weights(0)
+      _combine(time, weights=text).reweighting.weights(0)
 
   @parameterized.parameters((7, True), (8, False))
   def test_cmo_without_an_epoch_to_mix_in(self, num_epochs, refused):
@@ -318,26 +321,22 @@ class ParametersTest(parameterized.TestCase):
     with contextlib.ExitStack() as stack:
       if refused:
         stack.enter_context(self.assertRaisesRegex(ValueError, 'idle_epochs=0'))
-      methods.make_mixing('cmo', time, image_shape=(8, 8, 1))
+      _combine(time, mixing='cmo')
 
   def test_label_smoothing_of_cross_entropy(self):
-    built = methods.make_objective(
-      'cross_entropy(label_smoothing=0.2)',
-      schedules.Timeline(_COUNTS, 10, 16),
-    )
+    built = _combine(loss='cross_entropy(label_smoothing=0.2)').objective
     logits = np.array([[2.0, -1.0, 0.5, 0.0]])
     log_p = logits - np.log(np.exp(logits).sum())
     target = 0.05 + 0.8 * np.eye(4)[[1]]
     np.testing.assert_allclose(
-      built.example_loss(logits.astype(np.float32), np.array([1])),
+      built.loss(logits.astype(np.float32), np.array([1])),
       -(target * log_p).sum(axis=1),
       rtol=1e-6,
     )
 
   def test_scale_of_probabilities_is_that_of_the_loss(self):
-    time = schedules.Timeline(_COUNTS, 10, 16)
     scales = {
-      text: methods.make_objective(text, time).logit_scale
+      text: _combine(loss=text).objective.logit_scale
       for text in ('ldam', 'ldam(scale=20.0)', 'mm', 'vs', 'sample_margin')
     }
     self.assertEqual(
@@ -381,9 +380,10 @@ class RadiusTest(parameterized.TestCase):
     for place in (0, steps_per_epoch - 1):
       found = [float(rho(e * steps_per_epoch + place)) for e in epochs]
       np.testing.assert_allclose(found, np.repeat(radii, 2), rtol=1e-5)
-    weights = methods.make_reweighting(
-      config.objective.weights, schedules.Timeline(np.array([70, 14]), 90, 12)
-    ).weights
+    time = schedules.Timeline(np.array([70, 14]), 90, 12)
+    weights = _combine(
+      time, weights=config.objective.weights
+    ).reweighting.weights
     self.assertEqual(weights(60 * 7 - 1).tolist(), [1, 1])
     self.assertGreater(weights(60 * 7)[1], 1.1)
 

@@ -8,7 +8,6 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 
-from imbsam_jax import _specs
 from imbsam_jax import augment
 from imbsam_jax import methods
 from imbsam_jax import schedules
@@ -113,7 +112,16 @@ class ByEpochTest(absltest.TestCase):
 
 
 def _order(text, *, is_tail=None, seed=0):
-  return methods.make_order(text, _TIME, _LABELS, is_tail=is_tail, seed=seed)
+  order = methods.combine({'sampler': text}, _setup()).order
+  return order(_LABELS, is_tail, seed)
+
+
+def _setup(image_shape=()):
+  return methods.Setup(_TIME, image_shape)
+
+
+def _mixing(text, image_shape=(2, 2, 1)):
+  return methods.make_part('mixing', text, _setup(image_shape))
 
 
 def _share_of_rarest(order, steps):
@@ -133,7 +141,7 @@ class StreamsTest(parameterized.TestCase):
     ),
   )
   def test_class_weights(self, text, schedule, parameters):
-    found = methods.make_reweighting(text, _TIME)
+    found = methods.make_part('weights', text, _setup()).reweighting
     self.assertEqual(found.reduction, 'weighted_mean')
     for step in (0, 31, 62, 63, 64, 93, 94, 124):
       expected = schedule(step * 16 // 100, _COUNTS, **parameters)
@@ -155,7 +163,7 @@ class StreamsTest(parameterized.TestCase):
     ),
   )
   def test_probabilities(self, text, schedule, parameters):
-    found = _specs.bind('sampler', text, methods.SAMPLERS)(_TIME)
+    found = methods.make_part('sampler', text, _setup()).probabilities
     for step in (0, 31, 62, 63, 93, 94, 124):
       expected = schedule(step * 16 // 100, _COUNTS, **parameters)
       np.testing.assert_array_equal(found(step), expected)
@@ -178,8 +186,8 @@ class StreamsTest(parameterized.TestCase):
 
   def test_partners_of_mixup_are_the_rows_of_the_batch(self):
     order = _order('class_balanced')
-    mixing = methods.make_mixing('mixup', _TIME, image_shape=(2, 2, 1))
-    partners = methods.make_partner_order(mixing, order, _TIME, _LABELS, seed=0)
+    mixing = _mixing('mixup')
+    partners = mixing.partners(order, _LABELS, 0)
     for step in (0, 63):
       one, two = order[step].indices, partners[step].indices
       np.testing.assert_array_equal(np.sort(one), np.sort(two))
@@ -189,12 +197,10 @@ class StreamsTest(parameterized.TestCase):
     ('cmo', 0.0), ('cmo(power=-1.0)', -1.0), ('dbn_mix', -1.0)
   )
   def test_partners_of_their_own(self, text, power):
-    mixing = methods.make_mixing(text, _TIME, image_shape=(2, 2, 1))
+    mixing = _mixing(text)
     for sampler in ('instance', 'class_balanced', 'reversed'):
       order = _order(sampler)
-      partners = methods.make_partner_order(
-        mixing, order, _TIME, _LABELS, seed=0
-      )
+      partners = mixing.partners(order, _LABELS, 0)
       self._assert_drawn_by_power(partners, power)
       # Of the same seed and the same probabilities, but not the same draws.
       self.assertFalse(
@@ -209,9 +215,7 @@ class StreamsTest(parameterized.TestCase):
     self.assertLess(abs(found - expected), 4 * sigma)
 
   def test_cmo_is_idle_at_both_ends(self):
-    mixing = methods.make_mixing(
-      'cmo(probability=1.0, idle_epochs=3.0)', _TIME, image_shape=(8, 8, 1)
-    )
+    mixing = _mixing('cmo(probability=1.0, idle_epochs=3.0)', (8, 8, 1))
     rows = (jnp.zeros((2, 8, 8, 1)), jnp.array([0, 1]))
 
     @jax.jit
@@ -227,11 +231,7 @@ class StreamsTest(parameterized.TestCase):
     np.testing.assert_array_equal(found, (epochs > 3) & (epochs < 17))
 
   def test_ppmix_is_remix_by_progress(self):
-    mixing = methods.make_mixing(
-      'ppmix(start=0.25, end=0.75, power=2.0, tau=0.9)',
-      _TIME,
-      image_shape=(2,),
-    )
+    mixing = _mixing('ppmix(start=0.25, end=0.75, power=2.0, tau=0.9)', (2,))
     images = jnp.arange(8.0).reshape(4, 2)
     batch = (images, jnp.array([0, 3, 0, 1]))
     partner = (images[::-1], jnp.array([3, 0, 0, 2]))
