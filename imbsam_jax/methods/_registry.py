@@ -205,7 +205,8 @@ def bind(axis: str, text: str) -> Choice:
     ConfigError: An unknown name or parameter; what there is is listed.
   """
   found = AXES[axis]
-  table = {name: choice.function for name, choice in found.choices.items()}
+  names = sorted(found.choices, key=lambda name: (name != found.plain, name))
+  table = {name: found.choices[name].function for name in names}
   _specs.bind(found.field, text, table)
   return found.choices[_specs.name(text)]
 

@@ -409,11 +409,11 @@ def test_calibrate_needs_validation_images(tfds_dir):
     (['--config.optimizer.clip_norm=-1'], 'clip_norm must be from'),
     (['--config.many_above=10'], 'many_above must be at least'),
     ([f'--config={_DIGITS}:ldam,vs'], 'cannot be combined'),
-    ([f'--config={_DIGITS}:vs,drw'], 'would correct it again'),
+    ([f'--config={_DIGITS}:vs,drw'], '`vs` and `drw` both correct'),
     (['--config.objective.loss=ldam', '--config.model.head=linear'], 'cosines'),
     (['--config.objective.loss=ldam(margin=1)'], 'no parameter .margin'),
     (['--config.objective.loss=ldam)'], 'cannot be read'),
-    (['--config.data.sampler=balanced'], 'must be one of shuffle, instance'),
+    (['--config.data.sampler=balanced'], 'must be one of shuffle, class_aware'),
     (['--config.optimizer.threshold=5'], 'leaves no tail class'),
     (['--config.data.batch_size=33'], 'batch_size must be a multiple of'),
     (
@@ -511,7 +511,7 @@ _COMBINATIONS = (
 
 def test_every_word_is_in_a_combination():
   used = {w for words in _COMBINATIONS for w in methods.split(words)}
-  single = {w for w, meaning in methods.WORDS.items() if not meaning.means}
+  single = {w for w, meaning in methods.words().items() if not meaning.means}
   assert used == single
 
 
