@@ -171,9 +171,13 @@ class Experiment:
 
   def cost(self, step: int, batch: data_lib.TrainBatch) -> float:
     """Cost of one step in SGD steps."""
-    return training.step_cost(
+    objective = self.objective
+    cost = training.step_cost(
       self.method.stage(step), batch, batch_size=self.config.data.batch_size
     )
+    cost = objective.pass_cost * cost + objective.prepare_cost
+    outer = objective.outer
+    return cost + (outer.cost if outer is not None and outer.at(step) else 0)
 
   def expected_cost(self) -> float:
     """Mean cost of a step of the run, from batches spread over it."""

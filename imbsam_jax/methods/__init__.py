@@ -66,6 +66,8 @@ from imbsam_jax.methods._compatibility import needs_batch
 from imbsam_jax.methods._part import Part
 from imbsam_jax.methods._part import Setup
 from imbsam_jax.methods._part import Traits
+from imbsam_jax.methods._partners import batch_partners
+from imbsam_jax.methods._partners import sampled_partners
 from imbsam_jax.methods._registry import alias
 from imbsam_jax.methods._registry import AXES
 from imbsam_jax.methods._registry import bind
@@ -97,6 +99,7 @@ __all__ = [
   'Traits',
   'Word',
   'alias',
+  'batch_partners',
   'bind',
   'check',
   'choice',
@@ -110,6 +113,7 @@ __all__ = [
   'make_augmentation',
   'make_part',
   'needs_batch',
+  'sampled_partners',
   'scaled',
   'split',
   'word',

@@ -51,4 +51,4 @@ def cmo(
       probability=jnp.where(active, probability, 0.0),
     )
 
-  return _part.Part(mix=mix, partners=_partners.by_power(setup, power))
+  return _part.Part(mix=mix, partners=_partners.sampled_partners(setup, power))

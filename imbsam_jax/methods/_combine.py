@@ -95,8 +95,11 @@ def combine(
   )
   _try(supervised, setup, first.of('mix'))
   wrap = first.of('objective')
+  objective = supervised if wrap is None else wrap(supervised)
+  if objective.coupled and not supervised.coupled:
+    _check_trait(chosen['scheme'])
   return Combined(
-    objective=supervised if wrap is None else wrap(supervised),
+    objective=objective,
     order=first.of('order') or _sampled(setup, first.of('probabilities')),
     partners=first.of('partners'),
     reweighting=first.of('reweighting'),
@@ -123,6 +126,15 @@ def _sampled(
     )
 
   return order
+
+
+def _check_trait(scheme: str) -> None:
+  """Refuses a scheme that does not say what its objective needs."""
+  if not _registry.bind('scheme', scheme).traits.needs_batch:
+    raise ValueError(
+      f'the objective of {scheme} is `coupled`, so register the word with '
+      'needs_batch=True.'
+    )
 
 
 class _First:

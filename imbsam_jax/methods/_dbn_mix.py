@@ -25,5 +25,5 @@ def dbn_mix(
     mix=lambda key, step, batch, partner: augment.dbn_mix(
       key, batch, partner, alpha=alpha
     ),
-    partners=_partners.by_power(setup, power),
+    partners=_partners.sampled_partners(setup, power),
   )

@@ -21,5 +21,5 @@ def mixup(setup: _part.Setup, *, alpha: float = 1.0) -> _part.Part:
     mix=lambda key, step, batch, partner: augment.mixup(
       key, batch, partner, alpha=alpha
     ),
-    partners=_partners.of_the_batch,
+    partners=_partners.batch_partners,
   )

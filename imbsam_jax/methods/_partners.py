@@ -12,14 +12,20 @@ from imbsam_jax.methods import _part
 from imbsam_jax.methods import _probabilities
 
 
-def of_the_batch(order: grain.MapDataset, labels: np.ndarray, seed: int) -> Any:
-  """The rows of the batch itself in another order."""
+def batch_partners(
+  order: grain.MapDataset, labels: np.ndarray, seed: int
+) -> Any:
+  """The rows of the batch itself in another order: a `Part.partners`."""
   del labels
   return data.permuted_order(order, seed=(seed, 1))
 
 
-def by_power(setup: _part.Setup, power: float) -> Any:
-  """Rows of a stream of their own, with class probabilities n^power."""
+def sampled_partners(setup: _part.Setup, power: float) -> Any:
+  """Rows of a stream of their own, with class probabilities n^power.
+
+  Returns:
+    `Part.partners`.
+  """
 
   def partners(order, labels, seed):
     del order

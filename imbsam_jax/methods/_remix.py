@@ -47,4 +47,4 @@ def remixing(
       **parameters,
     )
 
-  return _part.Part(mix=mix, partners=_partners.of_the_batch)
+  return _part.Part(mix=mix, partners=_partners.batch_partners)

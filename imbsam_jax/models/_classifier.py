@@ -150,6 +150,21 @@ class Classifier(nn.Module):
     """
     raise NotImplementedError(type(self).__name__)
 
+  def features_and_logits(
+    self, x: ArrayLike, *, train: bool
+  ) -> tuple[jax.Array, jax.Array]:
+    """Both: ``apply(..., method='features_and_logits')``.
+
+    Args:
+      x: as for `features`.
+      train: as for `features`.
+
+    Returns:
+      Float32 arrays, shapes ``[batch, dim]`` and ``[batch, num_classes]``.
+    """
+    features = self.features(x, train=train)
+    return features, self.classifier(features)
+
   def __call__(self, x: ArrayLike, *, train: bool) -> jax.Array:
     """Logits of a batch.
 

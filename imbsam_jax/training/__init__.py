@@ -25,6 +25,7 @@ from imbsam_jax.training._objective import Context
 from imbsam_jax.training._objective import Objective
 from imbsam_jax.training._objective import Outcome
 from imbsam_jax.training._objective import Outer
+from imbsam_jax.training._objective import WrappedObjective
 from imbsam_jax.training._optimizer import learning_rate_schedule
 from imbsam_jax.training._optimizer import make_optimizer
 from imbsam_jax.training._param_plan import ParamPlan
@@ -85,6 +86,7 @@ __all__ = [
   'Supervised',
   'TrainState',
   'WorkdirLock',
+  'WrappedObjective',
   'best_checkpoints',
   'create_train_state',
   'data_mesh',

@@ -132,12 +132,14 @@ class Outer(NamedTuple):
     every: Steps between two of them.
     stream: Name of the stream that these steps, and no others, have.
     start: The first such step.
+    cost: What it costs, in SGD steps.
   """
 
   update: Callable[..., Any]
   every: int
   stream: str
   start: int = 0
+  cost: float = 0.0
 
   def at(self, step: int) -> bool:
     """Whether a step has an outer step before it."""
@@ -155,12 +157,17 @@ class Objective:
     num_views: How many times each image is augmented; ``rows['views']`` is the
       tuple of them, and ``rows['image']`` the first.
     outer: The outer step, or None.
+    pass_cost: What a pass costs, in passes that see each row of the batch once:
+      2 for two views of every row.
+    prepare_cost: What `prepare` costs, in SGD steps.
   """
 
   coupled: bool = False
   logit_scale: float = 1.0
   num_views: int = 1
   outer: Outer | None = None
+  pass_cost: float = 1.0
+  prepare_cost: float = 0.0
 
   def init(self, key: jax.Array, variables: Mapping[str, Any]) -> Any:
     """What is remembered at first, a tree of arrays.
@@ -210,3 +217,44 @@ class Objective:
   def predict(self, apply: Callable[..., Any], images: Any) -> jax.Array:
     """Logits ``[B, C]`` at test; `apply` does not train."""
     return apply(images)
+
+
+class WrappedObjective(Objective):
+  """An objective that changes another one; methods override what they change.
+
+  Args:
+    base: The other one, ``self.base``, to which all else is left.
+  """
+
+  def __init__(self, base: Objective):
+    self.base = base
+    self.coupled = base.coupled
+    self.logit_scale = base.logit_scale
+    self.num_views = base.num_views
+    self.outer = base.outer
+    self.pass_cost = base.pass_cost
+    self.prepare_cost = base.prepare_cost
+
+  def init(self, key, variables):
+    """That of the base."""
+    return self.base.init(key, variables)
+
+  def prepare(self, ctx, rows):
+    """That of the base."""
+    return self.base.prepare(ctx, rows)
+
+  def __call__(self, ctx, apply, rows):
+    """That of the base."""
+    return self.base(ctx, apply, rows)
+
+  def weigh(self, ctx, losses):
+    """That of the base."""
+    return self.base.weigh(ctx, losses)
+
+  def after(self, ctx, record):
+    """That of the base."""
+    return self.base.after(ctx, record)
+
+  def predict(self, apply, images):
+    """That of the base."""
+    return self.base.predict(apply, images)

@@ -85,12 +85,10 @@ def make_feature_step(
     The step, not yet jitted, with statistics as in evaluation.
   """
 
-  def both(module, images):
-    features = module.features(images, train=False)
-    return features, module.classifier(features)
-
   def feature_step(variables, images):
-    found: Any = model.apply(variables, preprocess(images), method=both)
+    found: Any = model.apply(
+      variables, preprocess(images), train=False, method='features_and_logits'
+    )
     return found
 
   return feature_step

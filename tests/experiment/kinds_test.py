@@ -1,0 +1,275 @@
+# Copyright 2026 The imbsam_jax Authors.
+# SPDX-License-Identifier: Apache-2.0
+"""Each kind of method goes through `build` and `run`: see kinds.py."""
+
+import importlib.util
+import pathlib
+import signal
+from unittest import mock
+
+import chex
+import jax
+import numpy as np
+import pytest
+
+from imbsam_jax import experiment
+from imbsam_jax import methods
+from imbsam_jax import training
+from tests.experiment import kinds
+
+_COUNTS = (30, 12, 6)
+# By word the cost of a step in SGD steps, of both kinds of step if two.
+_COSTS = {
+  'class_queue': [1.0],
+  'second_look': [2.0],
+  'two_views': [2.0],
+  'adversaries': [1 + 2 / 3],
+  'outer_offsets': [1.0, 4.0],
+  'frozen_trunk': [1.0],
+}
+
+
+def _my_methods():
+  """The example of CONTRIBUTING, as a file of one's own."""
+  path = pathlib.Path(__file__).parents[2] / 'docs/examples/my_methods.py'
+  spec = importlib.util.spec_from_file_location('my_methods', path)
+  module = importlib.util.module_from_spec(spec)
+  spec.loader.exec_module(module)
+  return module
+
+
+_EXAMPLES = _my_methods()
+
+
+def _images(counts, seed):
+  rng = np.random.RandomState(seed)
+  labels = np.repeat(np.arange(3), counts)
+  images = rng.randint(0, 120, (len(labels), 6, 6, 1))
+  for label in range(3):
+    images[labels == label, 2 * label : 2 * label + 2] += 100
+  return images.astype(np.uint8), labels
+
+
+_SOURCES = experiment.Sources(
+  train=_images(_COUNTS, 0),
+  validation=_images((8, 8, 8), 1),
+  test=_images((10, 10, 10), 2),
+)
+
+
+def _build(words, num_devices, **fields):
+  config = experiment.config(
+    'own',
+    words,
+    {
+      'epochs': 2,
+      'save_every': 1.0,
+      'data.batch_size': 16,
+      'data.augment': 'pad_crop(padding=1)',
+      'model.name': 'mlp',
+      'model.norm': 'none',
+      'optimizer.momentum': 0.5,
+      **fields,
+    },
+  )
+  mesh = training.data_mesh(jax.devices()[:num_devices])
+  with mock.patch.object(training, 'data_mesh', lambda: mesh):
+    return experiment.build(config, data=_SOURCES)
+
+
+def _what_is_trained(state):
+  return state.params, state.opt_state, state.loss_state
+
+
+@pytest.fixture(scope='module', params=_COSTS)
+def kind(request, tmp_path_factory):
+  """A word, its experiment on two devices, and a run of it."""
+  exp = _build(request.param, 2)
+  folder = tmp_path_factory.mktemp(request.param)
+  return request.param, exp, experiment.run(exp, workdir=folder)
+
+
+def test_trains_and_learns(kind):
+  _, exp, result = kind
+  losses = [r['loss'] for r in result.history if 'loss' in r]
+  assert len(losses) == exp.num_steps == 6
+  assert losses[-1] < losses[0]
+  begin = exp.init(0)
+  changed = [
+    not np.array_equal(one, other)
+    for one, other in zip(
+      *(jax.tree.leaves(s.params) for s in (begin, result.state)), strict=True
+    )
+  ]
+  assert all(changed)
+
+
+def test_header_and_cost(kind):
+  word, exp, result = kind
+  assert f'method  sgd {word}, all rows joint' in str(exp)
+  assert exp.mesh.size == 2
+  costs = [r['cost'] for r in result.history if 'cost' in r]
+  assert sorted(set(costs)) == pytest.approx(_COSTS[word])
+  assert f'expected cost {np.mean(costs):.2f} SGD steps' in str(exp)
+
+
+def test_goes_on_where_it_stopped(kind, tmp_path):
+  _, exp, whole = kind
+
+  def stop(records):
+    if any(r['step'] >= 3 for r in records):
+      signal.raise_signal(signal.SIGINT)
+
+  with pytest.raises(training.PreemptedError, match='after step'):
+    experiment.run(exp, workdir=tmp_path, progress=stop)
+  again = experiment.run(exp, workdir=tmp_path)
+  chex.assert_trees_all_equal(
+    *(_what_is_trained(r.state) for r in (whole, again))
+  )
+  assert whole.summary['params_sha256'] == again.summary['params_sha256']
+  assert [r['loss'] for r in whole.history if 'loss' in r] == [
+    r['loss'] for r in again.history if 'loss' in r
+  ]
+
+
+def test_two_devices_are_one(kind):
+  word, _, two = kind
+  one = experiment.run(_build(word, 1))
+  chex.assert_trees_all_close(
+    *(_what_is_trained(r.state) for r in (one, two)), rtol=1e-5, atol=1e-6
+  )
+
+
+def test_several_steps_in_a_call(kind):
+  """Only where no outer step comes between them."""
+  word, exp, whole = kind
+  several = _with_several_steps(word)
+  assert several.steps_per_call == 2
+  found = experiment.run(several)
+  chex.assert_trees_all_close(
+    *(_what_is_trained(r.state) for r in (whole, found)),
+    rtol=1e-5,
+    atol=1e-6,
+  )
+
+
+def _with_several_steps(word):
+  with mock.patch(
+    'imbsam_jax.experiment._build._steps_per_call', lambda *unused: 2
+  ):
+    return _build(word, 2)
+
+
+def test_programs_are_known_before(kind):
+  word, exp, result = kind
+  assert len(exp.programs()) == len(_COSTS[word])
+  assert result.summary['step_programs'] == len(_COSTS[word])
+  assert result.summary['step_programs_after_first_epoch'] == 0
+
+
+def test_cost_is_that_of_the_compiled_step(kind):
+  """In FLOPs, to a tenth of an SGD step and what a net of this size adds."""
+  word, exp, _ = kind
+  if word == 'frozen_trunk':
+    pytest.skip('compared with a step of all parameters below')
+  sgd = _flops(_build('sgd', 2))[0]
+  found = [flops / sgd for flops in _flops(exp)]
+  np.testing.assert_allclose(found, _COSTS[word], atol=0.25)
+
+
+def _flops(exp):
+  found = []
+  for program, step in exp.programs().items():
+    batch = exp.put(exp.batches(0)[step])
+    lowered = exp.train_steps[program.kind].lower(exp.abstract_state, batch)
+    found.append(lowered.compile().cost_analysis()['flops'])
+  return sorted(found)
+
+
+def test_queue_holds_the_last_features_of_each_class():
+  exp = _build('class_queue', 1)
+  state, step = exp.init(0), 0
+  queue = np.zeros(state.loss_state.shape, np.float32)
+  for step in range(2):
+    batch = exp.batches(0)[step]
+    images = np.asarray(exp.data.train.images)[batch.rows['image']]
+    features = exp.feature_step(state.variables, images)
+    new, _ = exp.train_steps[exp.kind(step)](
+      jax.tree.map(lambda x: x.copy(), state), exp.put(batch)
+    )
+    # Without augmentation the features would be these: labels tell the order.
+    for label in np.asarray(batch.rows['label']):
+      queue[label] = np.roll(queue[label], 1, axis=0)
+    changed = np.any(np.asarray(new.loss_state) != queue, axis=(1, 2))
+    seen = np.isin(np.arange(3), batch.rows['label'])
+    np.testing.assert_array_equal(changed, seen)
+    assert features[0].shape[1] == queue.shape[2]
+    queue, state = np.array(new.loss_state), new
+
+
+def test_frozen_parameters_are_loaded_and_not_in_a_checkpoint(tmp_path):
+  exp = _build('frozen_trunk', 1)
+  result = experiment.run(exp, workdir=tmp_path)
+  assert set(result.state.params) == {'classifier'}
+  frozen = result.state.frozen
+  assert 'classifier' not in frozen and frozen
+  names = sorted([*frozen, 'classifier'])
+  for number, name in enumerate(names):
+    for leaf in jax.tree.leaves(frozen.get(name, {})):
+      np.testing.assert_array_equal(leaf, kinds.trunk_leaf(number, leaf.shape))
+  saved = sum(
+    path.stat().st_size
+    for path in (tmp_path / 'checkpoints').rglob('*')
+    if path.is_file()
+  )
+  size = sum(leaf.nbytes for leaf in jax.tree.leaves(frozen))
+  # Two checkpoints with momentum would be four times that.
+  assert saved < 2 * size
+  with mock.patch.object(training, 'data_mesh', lambda: exp.mesh):
+    again, state = experiment.restore(tmp_path, data=_SOURCES)
+  chex.assert_trees_all_equal(state.variables, result.state.variables)
+  assert 'of them trained' in str(again)
+
+
+def test_no_gradient_of_a_frozen_trunk_is_computed():
+  batch, dims = 16, (36, 256, 128, 3)
+  frozen, full = (
+    _flops(_build(word, 1))[0] for word in ('frozen_trunk', 'sgd')
+  )
+  forward = 2 * batch * sum(np.multiply(dims[:-1], dims[1:]))
+  # Forward, and the weight gradient of the classifier alone.
+  head = 2 * batch * dims[-2] * dims[-1]
+  assert frozen < 1.2 * (forward + head)
+  # All weight gradients, and gradients of all inputs but the first.
+  assert full > forward + forward + forward - 2 * batch * dims[0] * dims[1]
+
+
+@pytest.mark.parametrize('words', ['rarity_loss', 'halves', 'second_look'])
+def test_words_of_a_file_of_ones_own_train(words):
+  exp = _build(f'imbsam,{words}', 1)
+  assert words in str(exp)
+  losses = [r['loss'] for r in experiment.run(exp).history if 'loss' in r]
+  assert np.isfinite(losses).all() and losses[-1] < losses[0]
+
+
+def test_words_of_ones_own_are_like_the_others():
+  assert 'second_look  adds the loss of a balanced stream' in (
+    methods.help_text()
+  )
+  with pytest.raises(ValueError, match='`rarity_loss` and `drw` both correct'):
+    _build('rarity_loss,drw', 1)
+  with pytest.raises(ValueError, match='It has power=0.5'):
+    _build('sgd', 1, **{'objective.loss': 'rarity_loss(pwer=1)'})
+  with pytest.raises(ValueError, match="Did you mean 'second_look'"):
+    _build('second_lok', 1)
+  with pytest.raises(ValueError, match='`second_look` looks at the whole'):
+    _build('imbsam,second_look', 1, **{'optimizer.rows': 'split'})
+
+
+def test_a_name_that_is_taken_is_refused():
+  with pytest.raises(ValueError, match='there is a choice .ldam. already'):
+    methods.word('ldam', axis='loss', about='another')(lambda z, y: z)
+  with pytest.raises(ValueError, match='there is a word .drw. already'):
+    methods.alias('drw', 'cosface(margin=0.1)', axis='loss', about='another')
+  # The same file again, as notebooks do.
+  assert _my_methods().rarity_loss is not _EXAMPLES.rarity_loss
