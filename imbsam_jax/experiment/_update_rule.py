@@ -38,44 +38,34 @@ def make_method(
   Raises:
     ConfigError: An unknown rule or schedule, or a value out of range.
   """
-  if config.method in ('imbsam', 'sse_sam'):
-    _check_tail(config, class_counts)
   rules = training.update_rules
+  name: Any = config.method
+  if name not in rules.NAMES:
+    raise _errors.ConfigError(f'unknown `optimizer.method` {name!r}.')
+  if name in ('imbsam', 'sse_sam'):
+    _check_tail(config, class_counts)
   rho = make_radius(config.rho, config.rho_schedule, num_steps)
-  head_tail = {
-    'threshold': config.threshold,
-    'tail_weight': config.tail_weight,
-    'adaptive': config.adaptive,
-  }
-  match config.method:
-    case 'sgd':
-      return rules.sgd(class_counts)
-    case 'sam':
-      return rules.sam(class_counts, rho, adaptive=config.adaptive)
-    case 'imbsam':
-      return rules.imbsam(class_counts, rho, **head_tail)
-    case 'sse_sam':
-      return rules.sse_sam(
-        class_counts,
-        config.head_rho,
-        rho,
-        switch_step=switch_step,
-        **head_tail,
-      )
-    case 'focal_sam':
-      return rules.focal_sam(
-        class_counts,
-        rho,
-        gamma=config.focal_gamma,
-        lam=config.focal_lam,
-        adaptive=config.adaptive,
-      )
-    case 'rsam':
-      halved = scaled(
-        rho, transforms.stage_switch(1.0, 0.5, boundary=switch_step)
-      )
-      return rules.rsam(class_counts, halved, key=key)
-  raise _errors.ConfigError(f'unknown `optimizer.method` {config.method!r}.')
+  if name == 'rsam':
+    halves = transforms.stage_switch(1.0, 0.5, boundary=switch_step)
+    rho = scaled(rho, halves)
+  return training.Method(
+    rules.class_weights(
+      name,
+      class_counts,
+      threshold=config.threshold,
+      tail_weight=config.tail_weight,
+      gamma=config.focal_gamma,
+      lam=config.focal_lam,
+    ),
+    rules.stages(
+      name,
+      rho=rho,
+      head_rho=config.head_rho,
+      switch_step=switch_step,
+      adaptive=config.adaptive,
+      key=key,
+    ),
+  )
 
 
 def make_chain(
