@@ -12,7 +12,7 @@ import jax
 import jax.numpy as jnp
 import optax
 
-from imbsam_jax import transforms
+from imbsam_jax import training
 from imbsam_jax.anomaly import _networks
 from imbsam_jax.anomaly import _weights
 
@@ -21,9 +21,6 @@ OptimizerName = Literal['sgd', 'adam']
 
 METHODS: tuple[MethodName, ...] = typing.get_args(MethodName)
 OPTIMIZERS: tuple[OptimizerName, ...] = typing.get_args(OptimizerName)
-
-# SGD steps: 1 forward and 2 backward make 3; see `training.step_cost`.
-_COSTS = {'sgd': 3, 'sam': 6, 'imbsam': 8, 'sse_sam': 11, 'rsam': 3}
 
 
 @dataclasses.dataclass(frozen=True, kw_only=True)
@@ -43,69 +40,63 @@ class Recipe:
   clip_norm: float | None
 
   @property
-  def num_groups(self) -> int:
-    """Groups of the oracle: 2 are other rows and labelled anomalies."""
-    return 2 if self.method in ('imbsam', 'sse_sam') else 1
-
-  @property
   def cost(self) -> float:
     """Passes over all rows, averaged over the run, in SGD steps."""
-    units = _COSTS[self.method]
-    if self.method == 'sse_sam':
-      units = self.switch * units + (1 - self.switch) * _COSTS['imbsam']
-    return units / 3
+    stages = self._stages(self.head_rho, jax.random.key(0))
+    first, last = [
+      training.update_rules.joint_cost(stage.perturbed)
+      for stage in (stages[0], stages[-1])
+    ]
+    return first + (1 - self.switch) * (last - first)
 
-  def chain(
-    self, num_steps: jax.Array, key: jax.Array
-  ) -> optax.GradientTransformationExtraArgs:
-    """The optimiser with its link.
+  def stage(self, num_steps: jax.Array, key: jax.Array) -> training.Stage:
+    """The update rule as one stage: other rows, then labelled anomalies.
+
+    The second stage of 'sse_sam' is a radius of 0 here.
 
     Args:
       num_steps: Steps of the run, may be traced: one program serves all tables
         of a width.
       key: For the noise of 'rsam'.
     """
-    return transforms.skip_nonfinite(
-      optax.chain(
-        self._link(num_steps, key),
-        optax.identity()
-        if self.clip_norm is None
-        else optax.clip_by_global_norm(self.clip_norm),
-        base_optimizer(
-          self.optimizer, self.learning_rate, self.weight_decay, num_steps
-        ),
-      )
+    boundary = jnp.round(self.switch * jnp.asarray(num_steps, jnp.float32))
+
+    def head_rho(count):
+      before = jnp.asarray(count, jnp.float32) < boundary
+      return jnp.where(before, self.head_rho, 0.0)
+
+    return self._stages(head_rho, key)[0]
+
+  def chain(
+    self, stage: training.Stage, num_steps: jax.Array
+  ) -> optax.GradientTransformationExtraArgs:
+    """The optimiser, whose first link is that of the stage."""
+    return training.make_optimizer(
+      stage.link,
+      cosine(self.learning_rate, num_steps),
+      optimizer=self.optimizer,
+      weight_decay=self.weight_decay,
+      clip_norm=self.clip_norm,
     )
 
-  def _link(
-    self, num_steps: jax.Array, key: jax.Array
-  ) -> optax.GradientTransformationExtraArgs:
-    match self.method:
-      case 'sgd':
-        return transforms.group_sam((None,))
-      case 'sam':
-        return transforms.sam(self.rho)
-      case 'imbsam':
-        return transforms.imbsam(self.rho)
-      case 'sse_sam':
-        boundary = jnp.round(self.switch * jnp.asarray(num_steps, jnp.float32))
-        return transforms.sse_sam(
-          lambda count: jnp.where(
-            jnp.asarray(count, jnp.float32) < boundary, self.head_rho, 0.0
-          ),
-          self.rho,
-        )
-      case 'rsam':
-        return transforms.rsam(self.rho, key=key)
+  def _stages(
+    self, head_rho: float | optax.Schedule, key: jax.Array
+  ) -> tuple[training.Stage, ...]:
+    return training.update_rules.stages(
+      self.method,
+      rho=self.rho,
+      head_rho=head_rho,
+      switch_step=1,  # There are two; what asks knows better when.
+      key=key,
+    )
 
 
-def base_optimizer(
-  name: OptimizerName,
-  learning_rate: float,
-  weight_decay: float,
-  num_steps: jax.Array,
-) -> optax.GradientTransformation:
-  """Coupled weight decay, then SGD (momentum 0.9) or Adam, cosine to 0."""
+def cosine(learning_rate: float, num_steps: jax.Array) -> optax.Schedule:
+  """A rate that falls to 0 at `num_steps`.
+
+  Not `training.learning_rate_schedule`: optax compares the length of a cosine
+  with 0, and so takes none that is traced.
+  """
 
   def schedule(count):
     share = jnp.asarray(count, jnp.float32) / jnp.asarray(
@@ -113,26 +104,7 @@ def base_optimizer(
     )
     return learning_rate * 0.5 * (1 + jnp.cos(jnp.pi * jnp.minimum(share, 1)))
 
-  return optax.chain(
-    optax.add_decayed_weights(weight_decay)
-    if weight_decay
-    else optax.identity(),
-    optax.sgd(schedule, momentum=0.9)
-    if name == 'sgd'
-    else _with_promotion(optax.adam(schedule)),
-  )
-
-
-def _with_promotion(
-  tx: optax.GradientTransformation,
-) -> optax.GradientTransformation:
-  """Adam of optax mixes count and floats, which strict promotion refuses."""
-
-  def update(updates, state, params=None):
-    with jax.numpy_dtype_promotion('standard'):
-      return tx.update(updates, state, params)
-
-  return optax.GradientTransformation(tx.init, update)
+  return schedule
 
 
 def recipe_of(parameters: Mapping[str, Any], num_features: int) -> Recipe:

@@ -17,6 +17,7 @@ import numpy as np
 import optax
 
 from imbsam_jax import oracles
+from imbsam_jax import training
 from imbsam_jax.anomaly import _deep_sad
 from imbsam_jax.anomaly import _networks
 from imbsam_jax.anomaly import _recipe
@@ -124,7 +125,7 @@ def _init_autoencoders(recipe, seeds, num_steps):
   def init(seed):
     found = autoencoder.init(jax.random.key(seed), row, train=False)
     variables = Variables(found['params'], found.get('batch_stats', {}))
-    tx = _recipe.base_optimizer('adam', learning_rate, weight_decay, num_steps)
+    tx = _adam(learning_rate, weight_decay, num_steps)
     return _State(variables, tx.init(variables.params))
 
   return jax.vmap(init)(seeds)
@@ -133,7 +134,7 @@ def _init_autoencoders(recipe, seeds, num_steps):
 @functools.partial(jax.jit, static_argnums=0, donate_argnums=1)
 def _pretrain_some(recipe, state, batches, num_steps):
   autoencoder, learning_rate, weight_decay = recipe
-  tx = _recipe.base_optimizer('adam', learning_rate, weight_decay, num_steps)
+  tx = _adam(learning_rate, weight_decay, num_steps)
 
   def loss_fn(params, batch_stats, rows):
     rebuilt, changed = autoencoder.apply(
@@ -154,6 +155,17 @@ def _pretrain_some(recipe, state, batches, num_steps):
     return _State(Variables(params, stats), opt_state), {'loss': loss}
 
   return _scan_side_by_side(step, state, batches)
+
+
+def _adam(learning_rate, weight_decay, num_steps):
+  return training.make_optimizer(
+    optax.identity(),
+    _recipe.cosine(learning_rate, num_steps),
+    optimizer='adam',
+    weight_decay=weight_decay,
+    # What diverges shows in the embeddings.
+    max_skipped=None,
+  )
 
 
 @functools.partial(jax.jit, static_argnums=0)
@@ -207,7 +219,7 @@ def train(
 def _init_chains(recipe, variables, seeds, num_steps):
   def init(variables, seed):
     key = jax.random.fold_in(jax.random.key(seed), 1)
-    tx = recipe.chain(num_steps, key)
+    tx = recipe.chain(recipe.stage(num_steps, key), num_steps)
     return _State(variables, tx.init(variables.params))
 
   return jax.vmap(init)(variables, seeds)
@@ -216,14 +228,15 @@ def _init_chains(recipe, variables, seeds, num_steps):
 @functools.partial(jax.jit, static_argnums=0, donate_argnums=2)
 def _train_some(recipe, centers, state, batches, num_steps):
   # The key of the noise travels in the optimiser's state.
-  tx = recipe.chain(num_steps, jax.random.key(0))
+  stage = recipe.stage(num_steps, jax.random.key(0))
+  tx = recipe.chain(stage, num_steps)
 
   def step(state, batch, center):
     variables, opt_state = state
     weights = _weights.anomaly_weights(
       batch.labels, normalization=recipe.normalization
     )
-    if recipe.num_groups == 1:
+    if len(stage.perturbed) == 1:
       weights = jnp.sum(weights, axis=0, keepdims=True)
     _, grads, grad_fn = oracles.gradient_oracle(
       _deep_sad.deep_sad_loss_fn(

@@ -24,7 +24,11 @@ def header(experiment: Any) -> str:
     counts, many_above=config.many_above, few_below=config.few_below
   )
   tail = counts < config.optimizer.threshold
-  num_params = sum(x.size for x in jax.tree.leaves(params))
+  num_params, num_frozen = (
+    sum(x.size for x in jax.tree.leaves(tree))
+    for tree in (params, experiment.abstract_state.frozen)
+  )
+  trained = f', {num_params:,} of them trained' if num_frozen else ''
   validation = experiment.data.validation
   return console.fields(
     {
@@ -40,7 +44,8 @@ def header(experiment: Any) -> str:
       f'tail (< {config.optimizer.threshold}): {tail.sum()} classes, '
       f'{counts[tail].sum() / counts.sum():.1%} of the images',
       'model': f'{config.model.name}, {config.model.norm} norm, '
-      f'{experiment.head} head, {num_params:,} parameters',
+      f'{experiment.head} head, {num_params + num_frozen:,} '
+      f'parameters{trained}',
       'method': f'{_choices.describe(config)}, '
       f'{training.LAYOUTS[experiment.layout].about}, expected cost '
       f'{experiment.expected_cost():.2f} SGD steps',

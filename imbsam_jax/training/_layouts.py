@@ -11,6 +11,7 @@ import jax.numpy as jnp
 
 from imbsam_jax import oracles
 from imbsam_jax.data import TrainBatch
+from imbsam_jax.training import _stages
 
 LossFn = Callable[..., tuple[jax.Array, Any]]
 
@@ -62,16 +63,9 @@ class _Joint:
     return jnp.sum(batch.weights)
 
   def cost(self, perturbed, batch, batch_size):
-    """A forward pass counts 1 and a backward pass 2.
-
-    One of both at w, a backward pass for the clean gradient of each group that
-    is taken apart, and one of both for each perturbed group.
-    """
+    """See `update_rules.joint_cost`."""
     del batch, batch_size
-    apart = perturbed[1:]
-    if perturbed[0]:  # Group 0 is what the others leave.
-      apart = (True,) * len(apart)
-    return (3 + 2 * sum(apart) + 3 * sum(perturbed)) / 3
+    return _stages.joint_cost(perturbed)
 
 
 class _Split:
@@ -135,3 +129,15 @@ LAYOUTS: dict[str, Layout] = {
 def layout_of(batch: TrainBatch) -> Layout:
   """The layout that a batch was made for."""
   return LAYOUTS[batch.layout]
+
+
+def step_cost(
+  stage: _stages.Stage, batch: TrainBatch, *, batch_size: int
+) -> float:
+  """Cost of a step in SGD steps, rows of padding included.
+
+  Rows of a group of their own count once, or twice if the group is perturbed;
+  with the layout 'tail_only' in addition to all rows. Joint rows cost what
+  `update_rules.joint_cost` says.
+  """
+  return layout_of(batch).cost(stage.perturbed, batch, batch_size)

@@ -10,13 +10,13 @@ from typing import Any
 from typing import NamedTuple
 
 import jax
-import numpy as np
 
 from imbsam_jax import _errors
 from imbsam_jax.data import prefetch
 from imbsam_jax.data import stack_batches
 from imbsam_jax.data import TrainBatch
 from imbsam_jax.training import _checkpoint
+from imbsam_jax.training import _recorder
 from imbsam_jax.training import _state
 from imbsam_jax.training import _writers
 
@@ -24,12 +24,6 @@ TrainStep = Callable[
   [_state.TrainState, TrainBatch],
   tuple[_state.TrainState, dict[str, Any]],
 ]
-
-# Calls whose metrics may wait on the device before they are read.
-FLUSH_EVERY = 50
-
-# First step of a call, what was noted of each of its steps, metrics.
-Waiting = list[tuple[int, list[Mapping[str, float]], dict[str, Any]]]
 
 
 class SeveralSteps(NamedTuple):
@@ -71,7 +65,9 @@ def fit(
   Args:
     state: Where to start; a restored state goes on where it stopped.
     train_step: ``train_step(step)`` is the jitted step of that moment: methods
-      with stages have one for each.
+      with stages have one for each. It gives a state, and metrics: scalars that
+      are noted by their names, but for the 'skipped' and 'exhausted' of
+      `skip_nonfinite`.
     batches: ``batches[step]`` is the `TrainBatch` of a step.
     num_steps: Steps of the whole run.
     put_batch: Moves a batch to the devices.
@@ -99,25 +95,34 @@ def fit(
       saved; close `checkpoints` to wait for it.
   """
   begin = time.perf_counter() - seconds
-  waiting: Waiting = []
+  recorder = _recorder.Recorder(
+    num_steps=num_steps,
+    elapsed=lambda: time.perf_counter() - begin,
+    evaluate=evaluate,
+    evaluate_at=evaluate_at,
+    checkpoints=checkpoints,
+    checkpoint_at=checkpoint_at,
+    history=history,
+    on_progress=on_progress,
+  )
   done = int(state.step)
-  before = history.records if history else []
-  skipped = [record['step'] for record in before if record.get('skipped')]
   stream = prefetch(
     batches, start=done, stop=num_steps, num_threads=num_threads
   )
-  stops = sorted({*evaluate_at, *checkpoint_at, num_steps})
   while done < num_steps:
     # One step, or several if nothing comes between them.
     step = done
     number = several.number if several is not None else 1
     if (
       several is not None
-      and next(stop for stop in stops if stop > step) - step >= number
-      and train_step(step) is train_step(step + number - 1)
+      and step + number <= recorder.next_mark(step)
+      and all(
+        train_step(other) is train_step(step)
+        for other in range(step + 1, step + number)
+      )
     ):
       chunk = stack_batches([next(stream) for _ in range(number)])
-      made = [entry(chunk, k) for k in range(number)]
+      made = [_recorder.entry(chunk, k) for k in range(number)]
       state, metrics = several.steps(step)(state, several.put_batches(chunk))
     else:
       made = [next(stream)]
@@ -127,98 +132,10 @@ def fit(
       describe(step + k, batch) if describe else {}
       for k, batch in enumerate(made)
     ]
-    waiting.append((step, notes, metrics))
-
-    # Read the metrics, seldom enough that the device never waits for it.
-    last = done == num_steps
-    evaluating = evaluate is not None and (last or done in evaluate_at)
-    saving = checkpoints is not None and (last or done in checkpoint_at)
-    stopping = stop is not None and stop() and not last
-    if len(waiting) >= FLUSH_EVERY or evaluating or saving or last or stopping:
-      flush(waiting, skipped, history=history, on_progress=on_progress)
-
-    # Validate, then save with what was found.
-    scores = evaluate(state) if evaluate is not None and evaluating else None
-    if scores is not None and history:
-      history.append([{'step': done, 'validation': dict(scores)}])
-    if checkpoints is not None and (saving or stopping):
-      elapsed = time.perf_counter() - begin
-      checkpoints.save(state, metrics=numbers(scores), seconds=elapsed)
+    recorder.note(step, notes, metrics)
+    stopping = stop is not None and stop() and done < num_steps
+    recorder.after(done, state, stopping=stopping)
     if stopping:
       raise _errors.PreemptedError(f'stopped after step {done} of {num_steps}.')
   jax.block_until_ready(state)
   return state, time.perf_counter() - begin
-
-
-def flush(
-  waiting: Waiting,
-  skipped: list[int],
-  *,
-  history: _writers.History | None,
-  on_progress: Callable[[list[dict[str, Any]]], None] | None,
-) -> None:
-  """Reads the metrics that wait, notes them, and empties `waiting`.
-
-  Args:
-    waiting: Calls whose metrics are still on the device.
-    skipped: Steps that were skipped before; new ones are added.
-    history: Where to note every step.
-    on_progress: Called with the new records.
-
-  Raises:
-    DivergedError: The chain gave up.
-  """
-  records, given_up = _read(waiting)
-  waiting.clear()
-  skipped += [r['step'] for r in records if r.get('skipped')]
-  if history:
-    history.append(records)
-  if on_progress:
-    on_progress(records)
-  if given_up is not None:
-    raise _errors.DivergedError(_divergence(skipped, given_up))
-
-
-def entry(tree: Any, index: int) -> Any:
-  """One of the things that were stacked."""
-  return jax.tree.map(lambda x: x[index], tree)
-
-
-def _read(
-  waiting: Waiting,
-) -> tuple[list[dict[str, Any]], int | None]:
-  """Records of the waiting steps, and the step at which the chain gave up."""
-  fetched = jax.device_get([metrics for _, _, metrics in waiting])
-  records, given_up = [], None
-  for (step, notes, _), metrics in zip(waiting, fetched, strict=True):
-    columns = {name: np.atleast_1d(value) for name, value in metrics.items()}
-    for k, note in enumerate(notes):
-      record: dict[str, Any] = {'step': step + k + 1, **note}
-      record['loss'] = float(columns['loss'][k])
-      record['train_accuracy'] = float(columns['train_accuracy'][k])
-      if columns['skipped'][k]:
-        record |= {'loss': None, 'skipped': True}
-      if columns['exhausted'][k] and given_up is None:
-        given_up = record['step']
-      records.append(record)
-  return records, given_up
-
-
-def _divergence(skipped: list[int], last: int) -> str:
-  first = last
-  while first - 1 in skipped:
-    first -= 1
-  return (
-    f'too many updates in a row were not finite: those of steps {first} to '
-    f'{last}. None was applied. Lower the learning rate or the radius, clip '
-    'the gradient (`clip_norm=1.0`), or look at the data of these steps.'
-  )
-
-
-def numbers(
-  scores: Mapping[str, float | None] | None,
-) -> dict[str, float] | None:
-  """The metrics that are defined."""
-  if scores is None:
-    return None
-  return {name: value for name, value in scores.items() if value is not None}

@@ -68,41 +68,69 @@ def make_optimizer(
   link: optax.GradientTransformation,
   learning_rate: optax.ScalarOrSchedule,
   *,
+  optimizer: Literal['sgd', 'adam'] = 'sgd',
   momentum: float = 0.9,
   weight_decay: float = 0.0,
   decay: Literal['kernels', 'all'] = 'kernels',
   clip_norm: float | None = None,
-  max_skipped: int = 5,
+  max_skipped: int | None = 5,
 ) -> optax.GradientTransformationExtraArgs:
-  """``skip_nonfinite(chain(link, clipping, weight decay, SGD))``.
+  """``skip_nonfinite(chain(link, clipping, weight decay, SGD or Adam))``.
 
   Args:
     link: The sharpness-aware link, the first of the chain.
     learning_rate: Float or schedule.
-    momentum: Heavy-ball momentum; 0 keeps no buffer.
+    optimizer: 'sgd', or 'adam' as `optax.adam` has it.
+    momentum: Heavy-ball momentum of SGD; 0 keeps no buffer. Adam has its own.
     weight_decay: Coupled decay, added to the gradient at the unperturbed w.
     decay: 'kernels' decays leaves of two or more axes, 'all' every leaf, as
       most of the published codes do.
     clip_norm: Clips the link's gradient, not the ascent direction.
-    max_skipped: Non-finite updates in a row that are accepted.
+    max_skipped: Non-finite updates in a row that are accepted; None is the
+      chain alone, without `skip_nonfinite`.
 
   Returns:
     The transformation; pass it ``grad_fn``.
+
+  Raises:
+    ValueError: An unknown `optimizer`, a negative `max_skipped`.
   """
+  match optimizer:
+    case 'sgd':
+      descent = optax.sgd(learning_rate, momentum=momentum or None)
+    case 'adam':
+      descent = _adam(learning_rate)
+    case _:
+      raise ValueError(
+        f"`optimizer` must be 'sgd' or 'adam', got {optimizer!r}."
+      )
   mask: Any = _is_kernel if decay == 'kernels' else None
-  return transforms.skip_nonfinite(
-    optax.chain(
-      link,
-      optax.identity()
-      if clip_norm is None
-      else optax.clip_by_global_norm(clip_norm),
-      optax.add_decayed_weights(weight_decay, mask)
-      if weight_decay
-      else optax.identity(),
-      optax.sgd(learning_rate, momentum=momentum or None),
-    ),
-    max_consecutive=max_skipped,
+  chain = optax.chain(
+    link,
+    optax.identity()
+    if clip_norm is None
+    else optax.clip_by_global_norm(clip_norm),
+    optax.add_decayed_weights(weight_decay, mask)
+    if weight_decay
+    else optax.identity(),
+    descent,
   )
+  if max_skipped is None:
+    return chain
+  return transforms.skip_nonfinite(chain, max_consecutive=max_skipped)
+
+
+def _adam(
+  learning_rate: optax.ScalarOrSchedule,
+) -> optax.GradientTransformation:
+  tx = optax.adam(learning_rate)
+
+  # It mixes the count with floats, which strict promotion refuses.
+  def update(updates, state, params=None):
+    with jax.numpy_dtype_promotion('standard'):
+      return tx.update(updates, state, params)
+
+  return optax.GradientTransformation(tx.init, update)
 
 
 def _is_kernel(params: optax.Params) -> Any:

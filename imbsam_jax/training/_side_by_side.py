@@ -16,7 +16,7 @@ from imbsam_jax.data import prefetch
 from imbsam_jax.data import stack_batches
 from imbsam_jax.data import TrainBatch
 from imbsam_jax.training import _checkpoint
-from imbsam_jax.training import _loop
+from imbsam_jax.training import _recorder
 from imbsam_jax.training import _state
 from imbsam_jax.training import _writers
 
@@ -71,45 +71,30 @@ def fit_side_by_side(
   num_runs = len(states)
   stacked: Any = jax.tree.map(lambda *leaves: jnp.stack(leaves), *states)
   streams = [prefetch(b, start=0, stop=num_steps) for b in batches]
-  waiting: list[_loop.Waiting] = [[] for _ in states]
-  skipped: list[list[int]] = [[] for _ in states]
+  recorders = [
+    _recorder.Recorder(
+      num_steps=num_steps,
+      elapsed=lambda: (time.perf_counter() - begin) / num_runs,
+      evaluate=evaluate,
+      evaluate_at=evaluate_at,
+      checkpoints=checkpoints[run] if checkpoints else None,
+      checkpoint_at=checkpoint_at,
+      history=histories[run] if histories else None,
+      on_progress=on_progress if run == 0 else None,
+      run=run,
+    )
+    for run in range(num_runs)
+  ]
   for step in range(num_steps):
     chunk = stack_batches([next(stream) for stream in streams])
     stacked, metrics = train_step(step)(
       stacked, put_batches(chunk), *parameters
     )
-    for run in range(num_runs):
-      own = _loop.entry(chunk, run)
-      note = describe(step, own) if describe else {}
-      waiting[run].append((step, [note], _loop.entry(metrics, run)))
-
-    done = step + 1
-    last = done == num_steps
-    evaluating = evaluate is not None and (last or done in evaluate_at)
-    saving = checkpoints is not None and (last or done in checkpoint_at)
-    if len(waiting[0]) < _loop.FLUSH_EVERY and not (
-      evaluating or saving or last
-    ):
-      continue
-    for run in range(num_runs):
-      _loop.flush(
-        waiting[run],
-        skipped[run],
-        history=histories[run] if histories else None,
-        on_progress=on_progress if run == 0 else None,
-      )
-      if not (evaluating or saving):
-        continue
-      state = _loop.entry(stacked, run)
-      scores = evaluate(state) if evaluate and evaluating else None
-      if scores is not None and histories:
-        histories[run].append([{'step': done, 'validation': dict(scores)}])
-      if checkpoints is not None and saving:
-        checkpoints[run].save(
-          state,
-          metrics=_loop.numbers(scores),
-          seconds=(time.perf_counter() - begin) / num_runs,
-        )
+    for run, recorder in enumerate(recorders):
+      own = _recorder.entry(chunk, run)
+      recorder.note(step, [describe(step, own) if describe else {}], metrics)
+    for recorder in recorders:
+      recorder.after(step + 1, stacked)
   jax.block_until_ready(stacked)
   seconds = time.perf_counter() - begin
-  return [_loop.entry(stacked, run) for run in range(num_runs)], seconds
+  return [_recorder.entry(stacked, run) for run in range(num_runs)], seconds

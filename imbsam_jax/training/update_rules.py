@@ -37,39 +37,49 @@ What a step costs is counted in SGD steps, by `training.step_cost` for a batch
 as it is. Below, N is the number of all rows, and N_head and N_tail are those of
 the two groups; "joint" is the layout of models whose rows depend on one another
 (BatchNorm), "split" that of `data.split_batches`.
+
+A program that reads the name of a rule from a configuration asks `stages` for
+the links of that name, and `class_weights` for the groups where these are made
+of classes. A trainer with groups of its own takes `stages` alone.
 """
 
 from collections.abc import Callable
 from collections.abc import Sequence
-import numbers
 from typing import Any
 from typing import NamedTuple
 
 import jax
 import numpy as np
-import optax
 
 from imbsam_jax import _checks
 from imbsam_jax import oracles
-from imbsam_jax import transforms
-from imbsam_jax.data import TrainBatch
+from imbsam_jax.training import _stages
+from imbsam_jax.training._layouts import step_cost
+from imbsam_jax.training._stages import joint_cost
+from imbsam_jax.training._stages import Name
+from imbsam_jax.training._stages import NAMES
+from imbsam_jax.training._stages import Stage
+from imbsam_jax.training._stages import stages
+
+__all__ = [
+  'Method',
+  'NAMES',
+  'Name',
+  'Stage',
+  'class_weights',
+  'focal_sam',
+  'imbsam',
+  'joint_cost',
+  'rsam',
+  'sam',
+  'sgd',
+  'sse_sam',
+  'stages',
+  'step_cost',
+]
 
 ClassCounts = Sequence[int] | np.ndarray
-Radius = jax.typing.ArrayLike | optax.Schedule
-
-
-class Stage(NamedTuple):
-  """A part of the training with one update rule.
-
-  Attributes:
-    start: First step of the stage.
-    link: First link of the chain. All stages of a method have states alike.
-    perturbed: Which groups have a second pass.
-  """
-
-  start: int
-  link: optax.GradientTransformationExtraArgs
-  perturbed: tuple[bool, ...]
+Radius = _stages.Radius
 
 
 class Method(NamedTuple):
@@ -108,8 +118,7 @@ def sgd(class_counts: ClassCounts) -> Method:
     TypeError: Counts that are not numbers.
     ValueError: No counts, negative ones, or nothing but zeros.
   """
-  link = transforms.group_sam((None,))
-  return Method(_one_group(class_counts), (Stage(0, link, (False,)),))
+  return Method(class_weights('sgd', class_counts), stages('sgd'))
 
 
 def sam(
@@ -139,8 +148,10 @@ def sam(
     Generalization <https://arxiv.org/abs/2010.01412>`_, ICLR 2021; the link is
     `imbsam_jax.sam`.
   """
-  link = transforms.sam(rho, adaptive=adaptive)
-  return Method(_one_group(class_counts), (Stage(0, link, (_moves(rho),)),))
+  return Method(
+    class_weights('sam', class_counts),
+    stages('sam', rho=rho, adaptive=adaptive),
+  )
 
 
 def rsam(class_counts: ClassCounts, rho: Radius, *, key: jax.Array) -> Method:
@@ -168,8 +179,9 @@ def rsam(class_counts: ClassCounts, rho: Radius, *, key: jax.Array) -> Method:
     Long-Tailed Visual Recognition <https://arxiv.org/abs/2410.21042>`_, NeurIPS
     2024; the link is `imbsam_jax.rsam`.
   """
-  link = transforms.rsam(rho, key=key)
-  return Method(_one_group(class_counts), (Stage(0, link, (False,)),))
+  return Method(
+    class_weights('rsam', class_counts), stages('rsam', rho=rho, key=key)
+  )
 
 
 def imbsam(
@@ -209,9 +221,12 @@ def imbsam(
     Class-Imbalanced Recognition <https://arxiv.org/abs/2308.07815>`_, ICCV
     2023; the link is `imbsam_jax.imbsam`.
   """
-  weights = _head_tail(class_counts, threshold, tail_weight)
-  link = transforms.imbsam(rho, adaptive=adaptive)
-  return Method(weights, (Stage(0, link, (False, _moves(rho))),))
+  return Method(
+    class_weights(
+      'imbsam', class_counts, threshold=threshold, tail_weight=tail_weight
+    ),
+    stages('imbsam', rho=rho, adaptive=adaptive),
+  )
 
 
 def sse_sam(
@@ -258,20 +273,18 @@ def sse_sam(
     <https://arxiv.org/abs/2412.13715>`_, AAAI 2025; the link is
     `imbsam_jax.sse_sam`.
   """
-  switch_step = _checks.integer(
-    'switch_step',
-    switch_step,
-    low=0,
-    hint='It is a number of steps: multiply epochs by the steps per epoch.',
+  return Method(
+    class_weights(
+      'sse_sam', class_counts, threshold=threshold, tail_weight=tail_weight
+    ),
+    stages(
+      'sse_sam',
+      rho=tail_rho,
+      head_rho=head_rho,
+      switch_step=switch_step,
+      adaptive=adaptive,
+    ),
   )
-  weights = _head_tail(class_counts, threshold, tail_weight)
-  first = transforms.sse_sam(head_rho, tail_rho, adaptive=adaptive)
-  second = transforms.imbsam(tail_rho, adaptive=adaptive)
-  stages = (
-    Stage(0, first, (_moves(head_rho), _moves(tail_rho))),
-    Stage(switch_step, second, (False, _moves(tail_rho))),
-  )
-  return Method(weights, stages if switch_step else stages[1:])
 
 
 def focal_sam(
@@ -314,56 +327,62 @@ def focal_sam(
     Classification <https://arxiv.org/abs/2505.01660>`_, ICML 2025; the link is
     `imbsam_jax.focal_sam`.
   """
-  weights = _per_class(
-    oracles.focal_weights, class_counts, gamma=gamma, lam=lam
-  )
-  link = transforms.focal_sam(rho, adaptive=adaptive)
-  return Method(weights, (Stage(0, link, (False, _moves(rho))),))
-
-
-def step_cost(stage: Stage, batch: TrainBatch, *, batch_size: int) -> float:
-  """Cost of a step in SGD steps, rows of padding included.
-
-  Rows of a group of their own count once, or twice if the group is perturbed;
-  with the layout 'tail_only' in addition to all rows.
-  For joint rows a forward pass counts 1 and a backward pass 2: one of both at
-  w, a backward pass for the clean gradient of each group that is taken apart,
-  and one of both for each perturbed group.
-  """
-  if batch.layout == 'tail_only':
-    head_twice, tail_twice = stage.perturbed
-    num_tail = len(batch.weights[1]) * (tail_twice * 2 or head_twice)
-    return 1 + head_twice + num_tail / batch_size
-  if batch.layout == 'split':
-    rows = [len(weights) for weights in batch.weights]
-    twice = sum(n for n, p in zip(rows, stage.perturbed, strict=True) if p)
-    return (sum(rows) + twice) / batch_size
-  apart = stage.perturbed[1:]
-  if stage.perturbed[0]:  # Group 0 is what the others leave.
-    apart = (True,) * len(apart)
-  return (3 + 2 * sum(apart) + 3 * sum(stage.perturbed)) / 3
-
-
-def _moves(rho: Radius) -> bool:
-  """Whether a radius costs a pass: the links leave a constant 0 out."""
-  return not (isinstance(rho, numbers.Real) and rho == 0)
-
-
-def _one_group(class_counts: ClassCounts) -> np.ndarray:
-  return np.ones(
-    (1, len(_checks.count_array(class_counts, zeros=True))), np.float32
+  return Method(
+    class_weights('focal_sam', class_counts, gamma=gamma, lam=lam),
+    stages('focal_sam', rho=rho, adaptive=adaptive),
   )
 
 
-def _head_tail(
-  class_counts: ClassCounts, threshold: int, tail_weight: float
+def class_weights(
+  name: Name,
+  class_counts: ClassCounts,
+  *,
+  threshold: int | None = None,
+  tail_weight: float = 1.0,
+  gamma: float | None = None,
+  lam: float | None = None,
 ) -> np.ndarray:
-  return _per_class(
-    oracles.head_tail_weights,
-    class_counts,
-    threshold=threshold,
-    tail_weight=tail_weight,
-  )
+  """The groups of an update rule, made of classes.
+
+  >>> class_weights('imbsam', [90, 30, 5], threshold=20)
+  array([[1., 1., 0.],
+         [0., 0., 1.]], dtype=float32)
+
+  Args:
+    name: One of `NAMES`. What follows the counts is not read where the rule has
+      none of it.
+    class_counts: Training images of each class, ``[C]``.
+    threshold: Classes with strictly fewer training images are tail ('imbsam',
+      'sse_sam').
+    tail_weight: Factor of the loss of the tail (the same).
+    gamma: Exponent >= 0 of the rarity ('focal_sam').
+    lam: Share >= 0 of the perturbed group ('focal_sam').
+
+  Returns:
+    float32 ``[num_groups, C]``, as `Method.class_weights`.
+
+  Raises:
+    TypeError: Arguments that are not numbers or are left out.
+    ValueError: An unknown name, no counts, counts that are not positive (for
+      one group: negative ones, or nothing but zeros), a negative `tail_weight`,
+      `gamma` or `lam`.
+  """
+  match name:
+    case 'sgd' | 'sam' | 'rsam':
+      counts = _checks.count_array(class_counts, zeros=True)
+      return np.ones((1, len(counts)), np.float32)
+    case 'imbsam' | 'sse_sam':
+      return _per_class(
+        oracles.head_tail_weights,
+        class_counts,
+        threshold=threshold,
+        tail_weight=tail_weight,
+      )
+    case 'focal_sam':
+      return _per_class(
+        oracles.focal_weights, class_counts, gamma=gamma, lam=lam
+      )
+  raise ValueError(_stages.unknown(name))
 
 
 def _per_class(

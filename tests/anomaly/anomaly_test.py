@@ -1229,6 +1229,11 @@ def test_cost():
   assert costs['sgd'] == 1 and costs['rsam'] == 1 and costs['sam'] == 2
   np.testing.assert_allclose(costs['imbsam'], 8 / 3)
   np.testing.assert_allclose(costs['sse_sam'], (8 + 11) / 6)
+  most = _detector('sse_sam', switch=0.75)
+  np.testing.assert_allclose(most.cost, (8 + 3 * 11) / 12)
+  # What the links leave out costs nothing.
+  assert _detector('sam', rho=0.0).cost == 1
+  np.testing.assert_allclose(_detector('sse_sam', head_rho=0).cost, 8 / 3)
 
 
 # Edge cases.
@@ -1513,9 +1518,17 @@ def test_divergence_in_a_short_run_is_an_error_too(table):
   assert not hasattr(detector, 'fitted_')
 
 
-def test_divergence_of_the_pretraining_is_an_error(table):
+@pytest.mark.parametrize(
+  'changes',
+  [
+    {'pretrain_learning_rate': 1e30},
+    # Weights that a guard would keep are finite, and so are their embeddings.
+    {'pretrain_learning_rate': 1e10, 'norm': 'none'},
+  ],
+)
+def test_divergence_of_the_pretraining_is_an_error(changes, table):
   rows, labels = table
-  detector = _detector(pretrain_learning_rate=1e30, epochs=1)
+  detector = _detector(epochs=1, **changes)
   with pytest.raises(training.DivergedError, match='`pretrain_learning_rate`'):
     detector.fit(rows[:40], labels[:40])
   assert not hasattr(detector, 'fitted_')

@@ -122,7 +122,7 @@ class OuterOffsets(training.WrappedObjective):
   def __call__(self, ctx, apply, rows):
     offsets, _ = ctx.state
     logits = apply(rows['image'])
-    found = losses.cross_entropy(logits + offsets, rows['label'])
+    found = losses.cross_entropy(logits + offsets[None], rows['label'])
     return training.Outcome(found, logits, rows['label'])
 
   def update(self, ctx, apply_at, params, rows):

@@ -3,6 +3,7 @@
 """Method words: what they set, what they refuse, what combines."""
 
 import contextlib
+import dataclasses
 import itertools
 import re
 
@@ -11,6 +12,7 @@ from absl.testing import parameterized
 import jax
 import numpy as np
 
+import imbsam_jax
 from imbsam_jax import _specs
 from imbsam_jax import experiment as experiment_lib
 from imbsam_jax import methods
@@ -21,6 +23,7 @@ from imbsam_jax.experiment.recipes import _published
 from imbsam_jax.experiment.recipes import cifar10_lt
 from imbsam_jax.experiment.recipes import cifar100_lt
 from imbsam_jax.experiment.recipes import digits_lt
+from tests import problems
 
 _COUNTS = np.array([100, 40, 16, 5])
 
@@ -400,6 +403,95 @@ class RadiusTest(parameterized.TestCase):
     np.testing.assert_allclose(
       [float(rho(c)) for c in (0, 5, 10, 20)], [0.2, 0.3, 0.4, 0.4], rtol=1e-6
     )
+
+  @parameterized.parameters(
+    ('sgd', [(0, (False,))]),
+    ('sam', [(0, (True,))]),
+    ('imbsam', [(0, (False, True))]),
+    ('sse_sam', [(0, (True, True)), (10, (False, True))]),
+    ('focal_sam', [(0, (False, True))]),
+    ('rsam', [(0, (False,))]),
+  )
+  def test_stages_of_a_configuration(self, name, expected):
+    config = _config(
+      **{'optimizer.method': name, 'optimizer.threshold': 20,
+         'optimizer.rho': 0.3}
+    ).optimizer  # fmt: skip
+    method = _update_rule.make_method(
+      config, _COUNTS, 10, 100, jax.random.key(0)
+    )
+    self.assertEqual([(s.start, s.perturbed) for s in method.stages], expected)
+    still = dataclasses.replace(config, rho=0.0, head_rho=0.0)
+    method = _update_rule.make_method(
+      still, _COUNTS, 10, 100, jax.random.key(0)
+    )
+    self.assertFalse(any(any(s.perturbed) for s in method.stages))
+
+  @parameterized.parameters('sam', 'imbsam', 'sse_sam', 'focal_sam')
+  def test_links_of_a_configuration(self, name):
+    for adaptive in (False, True):
+      config = _config(
+        **{'optimizer.method': name, 'optimizer.threshold': 20,
+           'optimizer.rho': 0.3, 'optimizer.head_rho': 0.1,
+           'optimizer.adaptive': adaptive}
+      ).optimizer  # fmt: skip
+      found = _update_rule.make_method(
+        config, _COUNTS, 10, 100, jax.random.key(0)
+      )
+      links = {
+        'sam': [imbsam_jax.sam(0.3, adaptive=adaptive)],
+        'imbsam': [imbsam_jax.imbsam(0.3, adaptive=adaptive)],
+        'sse_sam': [
+          imbsam_jax.sse_sam(0.1, 0.3, adaptive=adaptive),
+          imbsam_jax.imbsam(0.3, adaptive=adaptive),
+        ],
+        'focal_sam': [imbsam_jax.focal_sam(0.3, adaptive=adaptive)],
+      }[name]
+      for stage, link in zip(found.stages, links, strict=True):
+        groups = len(stage.perturbed)
+        np.testing.assert_array_equal(
+          problems.quartic_gradient(stage.link, groups),
+          problems.quartic_gradient(link, groups),
+        )
+
+  def test_the_noise_of_rsam_is_halved_at_the_switch(self):
+    config = _config(
+      **{'optimizer.method': 'rsam', 'optimizer.rho': 0.3}
+    ).optimizer
+    key = jax.random.key(4)
+    method = _update_rule.make_method(config, _COUNTS, 10, 100, key)
+    for count, rho in ((9, 0.3), (10, 0.15)):
+      np.testing.assert_allclose(
+        problems.quartic_gradient(method.stages[0].link, 1, count),
+        problems.quartic_gradient(imbsam_jax.rsam(rho, key=key), 1, count),
+        rtol=1e-5,
+      )
+
+  def test_groups_of_a_configuration(self):
+    changes = {
+      'optimizer.threshold': 20,
+      'optimizer.tail_weight': 2.0,
+      'optimizer.focal_gamma': 2.0,
+      'optimizer.focal_lam': 0.5,
+    }
+    rare = 0.5 * (1 - _COUNTS / 161) ** 2
+    for name, expected in (
+      ('sgd', [[1, 1, 1, 1]]),
+      ('imbsam', [[1, 1, 0, 0], [0, 0, 2, 2]]),
+      ('focal_sam', [1 - rare, rare]),
+    ):
+      config = _config(**{'optimizer.method': name, **changes}).optimizer
+      method = _update_rule.make_method(
+        config, _COUNTS, 10, 100, jax.random.key(0)
+      )
+      np.testing.assert_allclose(method.class_weights, expected, rtol=1e-5)
+
+  def test_unknown_rule(self):
+    config = dataclasses.replace(_config().optimizer, method='samm')
+    with self.assertRaisesRegex(
+      experiment_lib.ConfigError, "unknown `optimizer.method` 'samm'"
+    ):
+      _update_rule.make_method(config, _COUNTS, 10, 100, jax.random.key(0))
 
   def test_constant_stays_a_number(self):
     # The links leave a constant 0 out.

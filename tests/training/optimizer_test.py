@@ -112,6 +112,7 @@ class MakeOptimizerTest(parameterized.TestCase):
       {
         'link': inspect.Parameter.empty,
         'learning_rate': inspect.Parameter.empty,
+        'optimizer': 'sgd',
         'momentum': 0.9,
         'weight_decay': 0.0,
         'decay': 'kernels',
@@ -172,6 +173,74 @@ class MakeOptimizerTest(parameterized.TestCase):
     self.assertFalse(state.exhausted)
     _, state = _updates(tx, params, [nan] * (accepted + 1))
     self.assertTrue(state.exhausted)
+
+  def test_without_the_guard(self):
+    params = jnp.ones(2)
+    tx = training.make_optimizer(optax.identity(), 1.0, max_skipped=None)
+    (found,), state = _updates(tx, params, [jnp.array([jnp.nan, 2.0])])
+    np.testing.assert_array_equal(found, [np.nan, -2.0])
+    self.assertLen(state, 4)
+    # It takes what the guarded chain takes.
+    tx.update(params, tx.init(params), params, grad_fn=None)
+
+  @parameterized.parameters(0.0, 0.5)
+  def test_the_state_of_sgd_is_that_of_old_checkpoints(self, decay):
+    params = {'kernel': jnp.ones((2, 3)), 'bias': jnp.ones(3)}
+    tx = training.make_optimizer(
+      optax.identity(), 0.1, weight_decay=decay, clip_norm=1.0
+    )
+    state = tx.init(params)
+    _, _, _, descent = state.inner_state
+    momentum, _ = descent
+    self.assertEqual(
+      jax.tree.structure(momentum.trace), jax.tree.structure(params)
+    )
+    # Skipped, consecutive, exhausted, and the momentum.
+    self.assertLen(jax.tree.leaves(state), 3 + 2)
+
+  @parameterized.parameters(('kernels', 0.0), ('all', 0.5))
+  def test_adam(self, decay, decay_of_bias):
+    # By hand: Kingma & Ba with 0.9, 0.999 and 1e-8, the decay in the gradient.
+    params = {'kernel': jnp.full((1, 2), 2.0), 'bias': jnp.full(2, -3.0)}
+    gradients = [
+      {'kernel': jnp.array([[0.3, -4.0]]), 'bias': jnp.array([1.0, 0.02])},
+      {'kernel': jnp.array([[-2.0, 0.1]]), 'bias': jnp.array([0.5, -0.7])},
+      {'kernel': jnp.array([[0.7, 5.0]]), 'bias': jnp.array([-6.0, 0.1])},
+    ]
+    rates = (0.1, 0.2, 0.3)
+    tx = training.make_optimizer(
+      optax.scale(2.0),
+      lambda count: jnp.asarray(rates)[count],
+      optimizer='adam',
+      weight_decay=0.5,
+      decay=decay,
+    )
+    found, _ = _updates(tx, params, gradients)
+    for name, factor in (('kernel', 0.5), ('bias', decay_of_bias)):
+      first = second = np.zeros(params[name].shape)
+      for t, (update, given, rate) in enumerate(
+        zip(found, gradients, rates, strict=True), start=1
+      ):
+        gradient = 2.0 * np.asarray(given[name], np.float64)
+        gradient += factor * np.asarray(params[name])
+        first = 0.9 * first + 0.1 * gradient
+        second = 0.999 * second + 0.001 * gradient**2
+        mean, scale = first / (1 - 0.9**t), second / (1 - 0.999**t)
+        expected = -rate * mean / (np.sqrt(scale) + 1e-8)
+        np.testing.assert_allclose(update[name], expected, rtol=1e-4)
+
+  def test_adam_is_guarded_too(self):
+    params = jnp.ones(2)
+    tx = training.make_optimizer(optax.identity(), 0.1, optimizer='adam')
+    (_, found), state = _updates(tx, params, [params, params * jnp.nan])
+    np.testing.assert_array_equal(found, [0.0, 0.0])
+    self.assertEqual(int(state.skipped), 1)
+
+  def test_unknown_optimizer(self):
+    with self.assertRaisesRegex(
+      ValueError, "`optimizer` must be 'sgd' or 'adam', got 'adamw'"
+    ):
+      training.make_optimizer(optax.identity(), 0.1, optimizer='adamw')
 
 
 if __name__ == '__main__':

@@ -208,6 +208,32 @@ class ScanTest(parameterized.TestCase):
       for border in (5, 6):
         self.assertFalse(step < border < step + number, (step, border))
 
+  def test_no_call_goes_over_a_step_with_another_program(self):
+    calls = []
+
+    def program(number):
+      def step(state, batch):
+        del batch
+        calls.append((int(state.step), number))
+        metrics = {'loss': np.zeros(number)}
+        return state.replace(step=state.step + number), metrics
+
+      return step
+
+    usual, other, several = program(1), program(1), program(3)
+    setting = _Setting(_imbsam())
+    training.fit(
+      setting.state(),
+      lambda step: other if step % 4 == 1 else usual,
+      setting.batches(),
+      num_steps=9,
+      put_batch=lambda batch: batch,
+      several=training.SeveralSteps(3, lambda step: several, lambda b: b),
+      # A signal in the last call comes too late to matter.
+      stop=lambda: calls[-1][0] == 6,
+    )
+    self.assertEqual(calls, [(0, 1), (1, 1), (2, 3), (5, 1), (6, 3)])
+
 
 class SideBySideTest(parameterized.TestCase):
   @pytest.mark.extended

@@ -1,0 +1,216 @@
+# Copyright 2026 The imbsam_jax Authors.
+# SPDX-License-Identifier: Apache-2.0
+"""From the name of an update rule to its links, its groups and its costs."""
+
+from absl.testing import absltest
+from absl.testing import parameterized
+import jax
+import jax.numpy as jnp
+import numpy as np
+
+import imbsam_jax
+from imbsam_jax import training
+from tests import problems
+
+rules = training.update_rules
+_COUNTS = (90, 30, 5)
+_KEY = jax.random.key(3)
+_RHOS = {'rho': 0.3, 'head_rho': 0.1, 'switch_step': 4, 'key': _KEY}
+# Links, and which of their groups are perturbed.
+_LINKS = {
+  'sgd': [(imbsam_jax.group_sam((None,)), (False,))],
+  'sam': [(imbsam_jax.sam(0.3), (True,))],
+  'rsam': [(imbsam_jax.rsam(0.3, key=_KEY), (False,))],
+  'imbsam': [(imbsam_jax.imbsam(0.3), (False, True))],
+  'sse_sam': [
+    (imbsam_jax.sse_sam(0.1, 0.3), (True, True)),
+    (imbsam_jax.imbsam(0.3), (False, True)),
+  ],
+  'focal_sam': [(imbsam_jax.focal_sam(0.3), (False, True))],
+}
+_ADAPTIVE = {
+  'sam': imbsam_jax.sam(0.3, adaptive=True),
+  'imbsam': imbsam_jax.imbsam(0.3, adaptive=True),
+  'sse_sam': imbsam_jax.sse_sam(0.1, 0.3, adaptive=True),
+  'focal_sam': imbsam_jax.focal_sam(0.3, adaptive=True),
+}
+
+
+class StagesTest(parameterized.TestCase):
+  @parameterized.parameters(*rules.NAMES)
+  def test_links_of_a_name(self, name):
+    found = rules.stages(name, **_RHOS)
+    self.assertEqual([s.start for s in found], [0, 4][: len(found)])
+    self.assertLen(found, len(_LINKS[name]))
+    for stage, (link, perturbed) in zip(found, _LINKS[name], strict=True):
+      self.assertEqual(stage.perturbed, perturbed)
+      np.testing.assert_array_equal(
+        problems.quartic_gradient(stage.link, len(perturbed)),
+        problems.quartic_gradient(link, len(perturbed)),
+      )
+
+  def test_links_differ_here(self):
+    # Else the test above would prove little.
+    found = [
+      problems.quartic_gradient(link, len(perturbed))
+      for name in ('sgd', 'sam', 'rsam', 'imbsam')
+      for link, perturbed in _LINKS[name]
+    ] + [problems.quartic_gradient(_LINKS['sse_sam'][0][0], 2)]
+    for k, one in enumerate(found):
+      for other in found[:k]:
+        self.assertGreater(np.abs(one - other).max(), 1e-2)
+
+  @parameterized.parameters(*_ADAPTIVE)
+  def test_adaptive(self, name):
+    (stage, *_) = rules.stages(name, adaptive=True, **_RHOS)
+    groups = len(stage.perturbed)
+    found = problems.quartic_gradient(stage.link, groups)
+    np.testing.assert_array_equal(
+      found, problems.quartic_gradient(_ADAPTIVE[name], groups)
+    )
+    plain = problems.quartic_gradient(_LINKS[name][0][0], groups)
+    self.assertGreater(np.abs(found - plain).max(), 1e-2)
+
+  def test_both_stages_are_adaptive(self):
+    _, second = rules.stages('sse_sam', adaptive=True, **_RHOS)
+    np.testing.assert_array_equal(
+      problems.quartic_gradient(second.link, 2),
+      problems.quartic_gradient(_ADAPTIVE['imbsam'], 2),
+    )
+
+  def test_a_second_stage_from_the_start(self):
+    (stage,) = rules.stages('sse_sam', **_RHOS | {'switch_step': 0})
+    self.assertEqual((stage.start, stage.perturbed), (0, (False, True)))
+
+  def test_a_radius_of_zero_costs_nothing(self):
+    for name in ('sam', 'imbsam', 'focal_sam'):
+      (stage,) = rules.stages(name, rho=0.0)
+      self.assertFalse(any(stage.perturbed))
+    first, _ = rules.stages('sse_sam', **_RHOS | {'head_rho': 0})
+    self.assertEqual(first.perturbed, (False, True))
+    first, second = rules.stages('sse_sam', **_RHOS | {'rho': 0.0})
+    self.assertEqual(first.perturbed, (True, False))
+    self.assertEqual(second.perturbed, (False, False))
+
+  def test_a_traced_switch_is_a_schedule(self):
+    @jax.jit
+    def gradient(switch, count):
+      head_rho = lambda count: jnp.where(count < switch, 0.1, 0.0)
+      stage = rules.stages(
+        'sse_sam', rho=0.3, head_rho=head_rho, switch_step=1
+      )[0]
+      return problems.quartic_gradient(stage.link, 2, count)
+
+    for count, stage in ((3, 0), (4, 1)):
+      link, _ = _LINKS['sse_sam'][stage]
+      np.testing.assert_allclose(
+        gradient(4, count), problems.quartic_gradient(link, 2), rtol=1e-5
+      )
+
+  @parameterized.parameters(
+    ('sam', {}, TypeError, '`rho` must be a number or'),
+    ('rsam', {'key': _KEY}, TypeError, '`rho` must be a number or'),
+    ('rsam', {'rho': 0.1}, TypeError, '`key` must be a key'),
+    ('imbsam', {}, TypeError, '`rho` must be a number or'),
+    ('imbsam', {'rho': -0.1}, ValueError, '`rho` must be'),
+    ('focal_sam', {}, TypeError, '`rho` must be a number or'),
+    ('sse_sam', {'head_rho': 0.1}, TypeError, '`tail_rho` must be a number or'),
+    ('sse_sam', {'rho': 0.1}, TypeError, '`head_rho` must be a number or'),
+    (
+      'sse_sam',
+      {'rho': 0.1, 'head_rho': 0.1, 'switch_step': 0.7},
+      TypeError,
+      '`switch_step` must be an integer.*multiply epochs',
+    ),
+    (
+      'sse_sam',
+      {'rho': 0.1, 'head_rho': 0.1, 'switch_step': -1},
+      ValueError,
+      '`switch_step` must be',
+    ),
+    (
+      'samm',
+      {'rho': 0.1},
+      ValueError,
+      "`name` must be one of sgd, sam, rsam, .*, got 'samm'",
+    ),
+  )
+  def test_what_is_refused(self, name, arguments, error, message):
+    with self.assertRaisesRegex(error, message):
+      rules.stages(name, **arguments)
+
+
+class ClassWeightsTest(parameterized.TestCase):
+  @parameterized.parameters('sgd', 'sam', 'rsam')
+  def test_one_group(self, name):
+    found = rules.class_weights(name, (7, 0, 2), threshold=5)
+    np.testing.assert_array_equal(found, np.ones((1, 3), np.float32))
+
+  @parameterized.parameters('imbsam', 'sse_sam')
+  def test_head_and_tail(self, name):
+    found = rules.class_weights(name, _COUNTS, threshold=30, tail_weight=2.0)
+    np.testing.assert_allclose(found, [[1, 1, 0], [0, 0, 2]], rtol=1e-6)
+
+  def test_rarity(self):
+    found = rules.class_weights('focal_sam', _COUNTS, gamma=2.0, lam=0.5)
+    rare = 0.5 * (1 - np.array(_COUNTS) / 125) ** 2
+    np.testing.assert_allclose(found, [1 - rare, rare], rtol=1e-5)
+
+  @parameterized.parameters(
+    ('imbsam', {}, TypeError, '`threshold` must be a number, got None'),
+    ('focal_sam', {'lam': 1.0}, TypeError, '`gamma` must be a number'),
+    ('focal_sam', {'gamma': 1.0}, TypeError, '`lam` must be a number'),
+    ('sam2', {}, ValueError, "`name` must be one of .*, got 'sam2'"),
+  )
+  def test_what_is_refused(self, name, arguments, error, message):
+    with self.assertRaisesRegex(error, message):
+      rules.class_weights(name, _COUNTS, **arguments)
+
+
+class MethodsTest(parameterized.TestCase):
+  """The functions put the two together."""
+
+  @parameterized.parameters(*rules.NAMES)
+  def test_function_of_a_name(self, name):
+    groups = {
+      'imbsam': {'threshold': 30, 'tail_weight': 2.0},
+      'sse_sam': {'threshold': 30, 'tail_weight': 2.0},
+      'focal_sam': {'gamma': 2.0, 'lam': 0.5},
+    }.get(name, {})
+    radii = {
+      'sgd': {},
+      'rsam': {'rho': 0.3, 'key': _KEY},
+      'sse_sam': {'head_rho': 0.1, 'tail_rho': 0.3, 'switch_step': 4},
+    }.get(name, {'rho': 0.3})
+    for adaptive in (False, True) if name in _ADAPTIVE else (False,):
+      options = {'adaptive': True} if adaptive else {}
+      method = getattr(rules, name)(_COUNTS, **groups, **radii, **options)
+      np.testing.assert_array_equal(
+        method.class_weights, rules.class_weights(name, _COUNTS, **groups)
+      )
+      expected = rules.stages(name, adaptive=adaptive, **_RHOS)
+      for one, two in zip(method.stages, expected, strict=True):
+        self.assertEqual(one[::2], two[::2])
+        count = len(one.perturbed)
+        np.testing.assert_array_equal(
+          problems.quartic_gradient(one.link, count),
+          problems.quartic_gradient(two.link, count),
+        )
+
+
+class JointCostTest(parameterized.TestCase):
+  @parameterized.parameters(
+    # Passes, by hand: forward 1, backward 2, in units of SGD's three.
+    ((False,), 3),
+    ((True,), 3 + 3),
+    ((False, True), 3 + 2 + 3),
+    ((True, False), 3 + 2 + 3),
+    ((True, True), 3 + 2 + 3 + 3),
+    ((False, False), 3),
+  )
+  def test_cost(self, perturbed, units):
+    self.assertAlmostEqual(rules.joint_cost(perturbed), units / 3)
+
+
+if __name__ == '__main__':
+  absltest.main()
