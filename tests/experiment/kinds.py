@@ -104,15 +104,17 @@ def adversaries(setup):
 
 
 class OuterOffsets(training.WrappedObjective):
-  """Offsets of the logits, learned on validation images by Adam."""
+  """Offsets of the logits, learned on validation images by SGD."""
 
   def __init__(self, base, num_classes):
     super().__init__(base)
     self.coupled = True
     self.num_classes = num_classes
     self.tx = optax.sgd(0.5, momentum=0.9)
+    # A backward pass of the batch, whose forward pass is that of the step, and
+    # both of the validation rows.
     self.outer = training.Outer(
-      self.update, every=EVERY, stream='validation', start=1, cost=3.0
+      self.update, every=EVERY, stream='validation', start=1, cost=5 / 3
     )
 
   def init(self, key, variables):

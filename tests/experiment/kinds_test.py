@@ -4,7 +4,7 @@
 
 import importlib.util
 import pathlib
-import signal
+import re
 from unittest import mock
 
 import chex
@@ -19,12 +19,12 @@ from tests.experiment import kinds
 
 _COUNTS = (30, 12, 6)
 # By word the cost of a step in SGD steps, of both kinds of step if two.
-_COSTS = {
+COSTS = {
   'class_queue': [1.0],
   'second_look': [2.0],
   'two_views': [2.0],
   'adversaries': [1 + 2 / 3],
-  'outer_offsets': [1.0, 4.0],
+  'outer_offsets': [1.0, 1 + 5 / 3],
   'frozen_trunk': [1.0],
 }
 
@@ -57,7 +57,7 @@ _SOURCES = experiment.Sources(
 )
 
 
-def _build(words, num_devices, **fields):
+def build(words, num_devices, **fields):
   config = experiment.config(
     'own',
     words,
@@ -77,14 +77,18 @@ def _build(words, num_devices, **fields):
     return experiment.build(config, data=_SOURCES)
 
 
+class _Stopped(Exception):
+  pass
+
+
 def _what_is_trained(state):
   return state.params, state.opt_state, state.loss_state
 
 
-@pytest.fixture(scope='module', params=_COSTS)
+@pytest.fixture(scope='module', params=COSTS)
 def kind(request, tmp_path_factory):
   """A word, its experiment on two devices, and a run of it."""
-  exp = _build(request.param, 2)
+  exp = build(request.param, 2)
   folder = tmp_path_factory.mktemp(request.param)
   return request.param, exp, experiment.run(exp, workdir=folder)
 
@@ -109,7 +113,7 @@ def test_header_and_cost(kind):
   assert f'method  sgd {word}, all rows joint' in str(exp)
   assert exp.mesh.size == 2
   costs = [r['cost'] for r in result.history if 'cost' in r]
-  assert sorted(set(costs)) == pytest.approx(_COSTS[word])
+  assert sorted(set(costs)) == pytest.approx(COSTS[word])
   assert f'expected cost {np.mean(costs):.2f} SGD steps' in str(exp)
 
 
@@ -117,12 +121,15 @@ def test_goes_on_where_it_stopped(kind, tmp_path):
   _, exp, whole = kind
 
   def stop(records):
-    if any(r['step'] >= 3 for r in records):
-      signal.raise_signal(signal.SIGINT)
+    if records[-1]['step'] == 6:
+      raise _Stopped
 
-  with pytest.raises(training.PreemptedError, match='after step'):
+  # The checkpoint of step 3 is there then, that of step 6 is not.
+  with pytest.raises(_Stopped):
     experiment.run(exp, workdir=tmp_path, progress=stop)
-  again = experiment.run(exp, workdir=tmp_path)
+  steps = []
+  again = experiment.run(exp, workdir=tmp_path, progress=steps.extend)
+  assert [record['step'] for record in steps] == [4, 5, 6]
   chex.assert_trees_all_equal(
     *(_what_is_trained(r.state) for r in (whole, again))
   )
@@ -134,7 +141,7 @@ def test_goes_on_where_it_stopped(kind, tmp_path):
 
 def test_two_devices_are_one(kind):
   word, _, two = kind
-  one = experiment.run(_build(word, 1))
+  one = experiment.run(build(word, 1))
   chex.assert_trees_all_close(
     *(_what_is_trained(r.state) for r in (one, two)), rtol=1e-5, atol=1e-6
   )
@@ -157,13 +164,13 @@ def _with_several_steps(word):
   with mock.patch(
     'imbsam_jax.experiment._build._steps_per_call', lambda *unused: 2
   ):
-    return _build(word, 2)
+    return build(word, 2)
 
 
 def test_programs_are_known_before(kind):
   word, exp, result = kind
-  assert len(exp.programs()) == len(_COSTS[word])
-  assert result.summary['step_programs'] == len(_COSTS[word])
+  assert len(exp.programs()) == len(COSTS[word])
+  assert result.summary['step_programs'] == len(COSTS[word])
   assert result.summary['step_programs_after_first_epoch'] == 0
 
 
@@ -171,10 +178,10 @@ def test_cost_is_that_of_the_compiled_step(kind):
   """In FLOPs, to a tenth of an SGD step and what a net of this size adds."""
   word, exp, _ = kind
   if word == 'frozen_trunk':
-    pytest.skip('compared with a step of all parameters below')
-  sgd = _flops(_build('sgd', 2))[0]
+    return  # Its SGD step is another: see below.
+  sgd = _flops(build('sgd', 2))[0]
   found = [flops / sgd for flops in _flops(exp)]
-  np.testing.assert_allclose(found, _COSTS[word], atol=0.25)
+  np.testing.assert_allclose(found, COSTS[word], atol=0.25)
 
 
 def _flops(exp):
@@ -187,7 +194,7 @@ def _flops(exp):
 
 
 def test_queue_holds_the_last_features_of_each_class():
-  exp = _build('class_queue', 1)
+  exp = build('class_queue', 1)
   state, step = exp.init(0), 0
   queue = np.zeros(state.loss_state.shape, np.float32)
   for step in range(2):
@@ -208,7 +215,7 @@ def test_queue_holds_the_last_features_of_each_class():
 
 
 def test_frozen_parameters_are_loaded_and_not_in_a_checkpoint(tmp_path):
-  exp = _build('frozen_trunk', 1)
+  exp = build('frozen_trunk', 1)
   result = experiment.run(exp, workdir=tmp_path)
   assert set(result.state.params) == {'classifier'}
   frozen = result.state.frozen
@@ -232,10 +239,8 @@ def test_frozen_parameters_are_loaded_and_not_in_a_checkpoint(tmp_path):
 
 
 def test_no_gradient_of_a_frozen_trunk_is_computed():
-  batch, dims = 16, (36, 256, 128, 3)
-  frozen, full = (
-    _flops(_build(word, 1))[0] for word in ('frozen_trunk', 'sgd')
-  )
+  batch, dims = 16, (36, 128, 128, 3)
+  frozen, full = (_flops(build(word, 1))[0] for word in ('frozen_trunk', 'sgd'))
   forward = 2 * batch * sum(np.multiply(dims[:-1], dims[1:]))
   # Forward, and the weight gradient of the classifier alone.
   head = 2 * batch * dims[-2] * dims[-1]
@@ -246,24 +251,22 @@ def test_no_gradient_of_a_frozen_trunk_is_computed():
 
 @pytest.mark.parametrize('words', ['rarity_loss', 'halves', 'second_look'])
 def test_words_of_a_file_of_ones_own_train(words):
-  exp = _build(f'imbsam,{words}', 1)
+  exp = build(f'imbsam,{words}', 1)
   assert words in str(exp)
   losses = [r['loss'] for r in experiment.run(exp).history if 'loss' in r]
   assert np.isfinite(losses).all() and losses[-1] < losses[0]
 
 
 def test_words_of_ones_own_are_like_the_others():
-  assert 'second_look  adds the loss of a balanced stream' in (
-    methods.help_text()
-  )
+  assert re.search(r'second_look +adds the loss', methods.help_text())
   with pytest.raises(ValueError, match='`rarity_loss` and `drw` both correct'):
-    _build('rarity_loss,drw', 1)
+    build('rarity_loss,drw', 1)
   with pytest.raises(ValueError, match='It has power=0.5'):
-    _build('sgd', 1, **{'objective.loss': 'rarity_loss(pwer=1)'})
+    build('sgd', 1, **{'objective.loss': 'rarity_loss(pwer=1)'})
   with pytest.raises(ValueError, match="Did you mean 'second_look'"):
-    _build('second_lok', 1)
+    build('second_lok', 1)
   with pytest.raises(ValueError, match='`second_look` looks at the whole'):
-    _build('imbsam,second_look', 1, **{'optimizer.rows': 'split'})
+    build('imbsam,second_look', 1, **{'optimizer.rows': 'split'})
 
 
 def test_a_name_that_is_taken_is_refused():
