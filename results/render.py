@@ -1,6 +1,6 @@
 # Copyright 2026 The imbsam_jax Authors.
 # SPDX-License-Identifier: Apache-2.0
-"""Writes the generated blocks of README.md and of the pages in this folder.
+"""Writes the generated blocks of README.md, CONTRIBUTING.md, docs/, results/.
 
   python -m results.render
 
@@ -10,6 +10,8 @@ stands between them is replaced:
   <!-- table: digits_lt.json -->             the table that `compare` prints
   <!-- table: words.json links=sgd,imbsam --> methods in rows, one column a link
   <!-- finding: digits_lt.json -->           the sentence under it
+  <!-- file: docs/examples/my_methods.py --> a Python file
+  <!-- words: loss -->                       the method words of an axis
   <!-- address: badge -->                    empty while pyproject.toml has no
   <!-- address: install -->                  address in [tool.imbsam_jax]
 
@@ -25,6 +27,7 @@ import tomllib
 from typing import Any
 
 from imbsam_jax import experiment
+from imbsam_jax import methods
 
 ROOT = pathlib.Path(__file__).resolve().parents[1]
 
@@ -56,20 +59,28 @@ def pages(root: pathlib.Path) -> dict[pathlib.Path, str]:
   """
   project = tomllib.loads((root / 'pyproject.toml').read_text())
   address = project['tool']['imbsam_jax']['address']
-  paths = [root / 'README.md', *sorted((root / 'results').glob('*.md'))]
+  paths = [
+    root / 'README.md',
+    root / 'CONTRIBUTING.md',
+    *sorted((root / 'docs').glob('*.md')),
+    *sorted((root / 'results').glob('*.md')),
+  ]
   return {
-    path: render(path.read_text(), root / 'results' / 'data', address)
+    path: render(path.read_text(), root / 'results' / 'data', address, root)
     for path in paths
   }
 
 
-def render(text: str, data: pathlib.Path, address: str) -> str:
+def render(
+  text: str, data: pathlib.Path, address: str, root: pathlib.Path = ROOT
+) -> str:
   """Replaces the content of every generated block of a page.
 
   Args:
     text: The page.
     data: The folder of the JSON files.
     address: The address of the project; may be empty.
+    root: The folder that files are named from.
 
   Returns:
     The page with up-to-date blocks.
@@ -83,13 +94,18 @@ def render(text: str, data: pathlib.Path, address: str) -> str:
     name = block['name']
     if block['kind'] == 'address':
       content = _address(name, address)
+    elif block['kind'] == 'words':
+      content = methods.words_table(name)
+    elif block['kind'] == 'file':
+      content = f'```python\n{(root / name).read_text()}```'
     elif block['kind'] in ('table', 'finding'):
       comparison_json = json.loads((data / name).read_text())
       links = block['links'].split(',') if block['links'] else []
       content = _comparison(block['kind'], comparison_json, links)
     else:
       raise ValueError(
-        f'a block is a table, a finding or an address, got {block["start"]!r}.'
+        'a block is a table, a finding, words, a file or an address, got '
+        f'{block["start"]!r}.'
       )
     return block['start'] + (content and f'\n{content}\n\n') + block['end']
 

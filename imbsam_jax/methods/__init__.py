@@ -5,15 +5,8 @@
 Losses, class weights, samplers, mixings and augmentations are chosen by text,
 ``'ldam'`` or ``'ldam(max_margin=0.3)'``; words such as ``ldam_drw`` set several
 choices at once. A method of one's own, in any file, is registered in the same
-way, by `word`, and is there once that file is imported:
-
->>> import jax.numpy as jnp
->>> from imbsam_jax import losses, methods
->>> @methods.word('half_ce', axis='loss', about='cross entropy, halved')
-... def half_ce(logits, labels, *, factor=0.5):
-...   return factor * losses.cross_entropy(logits, labels)
->>> methods.field_values('half_ce', {})
-{'objective.loss': 'half_ce'}
+way, by the decorator `word`, and is there once that file is imported:
+``docs/examples/my_methods.py`` has a loss, a mixing and a scheme.
 """
 
 from imbsam_jax.methods import _absgd
@@ -85,6 +78,7 @@ from imbsam_jax.methods._words import describe
 from imbsam_jax.methods._words import field_values
 from imbsam_jax.methods._words import help_text
 from imbsam_jax.methods._words import split
+from imbsam_jax.methods._words import words_table
 
 __all__ = [
   'AUGMENTATIONS',
@@ -118,4 +112,5 @@ __all__ = [
   'split',
   'word',
   'words',
+  'words_table',
 ]

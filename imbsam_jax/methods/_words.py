@@ -120,6 +120,28 @@ def _all_words() -> str:
   )
 
 
+def words_table(axis: str) -> str:
+  """The words of an axis with what they mean, as a Markdown table.
+
+  Args:
+    axis: A key of `AXES`.
+
+  Raises:
+    ValueError: There is no such axis.
+  """
+  if axis not in _registry.AXES:
+    raise ValueError(
+      f'`axis` must be one of {", ".join(_registry.AXES)}, got {axis!r}.'
+    )
+  found = _registry.AXES[axis]
+  lines = ['| word | what it is | sets |', '| :--- | :--- | :--- |']
+  for name, word in sorted(found.words.items()):
+    sets = ', '.join(f'`{field}={value}`' for field, value in word.sets.items())
+    means = ', '.join(f'`{one}`' for one in word.means)
+    lines.append(f'| `{name}` | {word.about} | {means or sets} |')
+  return '\n'.join(lines)
+
+
 def help_text() -> str:
   """All words with what they mean, by axis."""
   parts = []

@@ -4,13 +4,13 @@
 
 import jax
 import jax.numpy as jnp
-import numpy as np
 import optax
 
 from imbsam_jax import data
 from imbsam_jax import losses
 from imbsam_jax import methods
 from imbsam_jax import training
+from tests.experiment import trunks
 
 QUEUE_SIZE = 3
 EPSILON = 0.1
@@ -172,15 +172,9 @@ def frozen_trunk(setup):
     for number, name in enumerate(sorted(params)):
       if name != 'classifier':
         params[name] = jax.tree.map(
-          lambda x, number=number: trunk_leaf(number, x.shape), params[name]
+          lambda x, number=number: trunks.leaf(number, x.shape), params[name]
         )
     return {**variables, 'params': params}
 
   plan = training.ParamPlan(load, lambda path: path[0] == 'classifier')
   return methods.Part(params=plan)
-
-
-def trunk_leaf(number, shape):
-  """What stands for an array of a file."""
-  rng = np.random.RandomState(number)
-  return (0.2 * rng.randn(*shape)).astype(np.float32)

@@ -2,8 +2,6 @@
 # SPDX-License-Identifier: Apache-2.0
 """Each kind of method goes through `build` and `run`: see kinds.py."""
 
-import importlib.util
-import pathlib
 import re
 from unittest import mock
 
@@ -15,7 +13,8 @@ import pytest
 from imbsam_jax import experiment
 from imbsam_jax import methods
 from imbsam_jax import training
-from tests.experiment import kinds
+from tests import own_words
+from tests.experiment import trunks
 
 _COUNTS = (30, 12, 6)
 # By word the cost of a step in SGD steps, of both kinds of step if two.
@@ -29,16 +28,13 @@ COSTS = {
 }
 
 
-def _my_methods():
-  """The example of CONTRIBUTING, as a file of one's own."""
-  path = pathlib.Path(__file__).parents[2] / 'docs/examples/my_methods.py'
-  spec = importlib.util.spec_from_file_location('my_methods', path)
-  module = importlib.util.module_from_spec(spec)
-  spec.loader.exec_module(module)
-  return module
+FILES = ('tests/experiment/kinds.py', 'docs/examples/my_methods.py')
 
 
-_EXAMPLES = _my_methods()
+@pytest.fixture(autouse=True, scope='module')
+def _words():
+  with own_words.registered(*FILES):
+    yield
 
 
 def _images(counts, seed):
@@ -223,7 +219,7 @@ def test_frozen_parameters_are_loaded_and_not_in_a_checkpoint(tmp_path):
   names = sorted([*frozen, 'classifier'])
   for number, name in enumerate(names):
     for leaf in jax.tree.leaves(frozen.get(name, {})):
-      np.testing.assert_array_equal(leaf, kinds.trunk_leaf(number, leaf.shape))
+      np.testing.assert_array_equal(leaf, trunks.leaf(number, leaf.shape))
   saved = sum(
     path.stat().st_size
     for path in (tmp_path / 'checkpoints').rglob('*')
@@ -275,4 +271,6 @@ def test_a_name_that_is_taken_is_refused():
   with pytest.raises(ValueError, match='there is a word .drw. already'):
     methods.alias('drw', 'cosface(margin=0.1)', axis='loss', about='another')
   # The same file again, as notebooks do.
-  assert _my_methods().rarity_loss is not _EXAMPLES.rarity_loss
+  module = own_words.run(FILES[1])
+  choice = methods.AXES['loss'].choices['rarity_loss']
+  assert choice.function is module.rarity_loss

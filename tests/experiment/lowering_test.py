@@ -8,6 +8,7 @@ import pytest
 
 from imbsam_jax import data
 from imbsam_jax import experiment
+from tests import own_words
 from tests.experiment import kinds_test
 
 _PLATFORMS = ('tpu', 'cuda')
@@ -26,6 +27,12 @@ _WORDS = [
   'ppl_cri',
   *kinds_test.COSTS,
 ]
+
+
+@pytest.fixture(autouse=True, scope='module')
+def _words():
+  with own_words.registered(*kinds_test.FILES):
+    yield
 
 
 def _assert_lowers(exp, jitted, *arguments):

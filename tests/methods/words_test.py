@@ -40,6 +40,13 @@ def _differences(words):
   return {k: v for k, v in found.items() if v != plain[k]}
 
 
+def _make_method(config, key):
+  """Of 100 steps, with the switch at the tenth."""
+  return _update_rule.make_method(
+    config, methods.RuleSetup(_COUNTS, 10, key), 100
+  )
+
+
 class WordsTest(parameterized.TestCase):
   @parameterized.parameters(*methods.words())
   def test_every_word_is_known_to_the_builders(self, word):
@@ -53,11 +60,7 @@ class WordsTest(parameterized.TestCase):
     labels = np.repeat(np.arange(4), _COUNTS)
     is_tail = (_COUNTS < 20) if config.data.stratify else None
     self.assertLen(combined.order(labels, is_tail, 0)[3].indices, 16)
-    _update_rule.make_method(
-      config.optimizer,
-      methods.RuleSetup(_COUNTS, 10, jax.random.key(0)),
-      100,
-    )
+    _make_method(config.optimizer, jax.random.key(0))
 
   @parameterized.parameters(
     ('imbsam', {'optimizer.method': 'imbsam', 'optimizer.rho': 0.2}),
@@ -417,14 +420,10 @@ class RadiusTest(parameterized.TestCase):
       **{'optimizer.method': name, 'optimizer.threshold': 20,
          'optimizer.rho': 0.3}
     ).optimizer  # fmt: skip
-    method = _update_rule.make_method(
-      config, _COUNTS, 10, 100, jax.random.key(0)
-    )
+    method = _make_method(config, jax.random.key(0))
     self.assertEqual([(s.start, s.perturbed) for s in method.stages], expected)
     still = dataclasses.replace(config, rho=0.0, head_rho=0.0)
-    method = _update_rule.make_method(
-      still, _COUNTS, 10, 100, jax.random.key(0)
-    )
+    method = _make_method(still, jax.random.key(0))
     self.assertFalse(any(any(s.perturbed) for s in method.stages))
 
   @parameterized.parameters('sam', 'imbsam', 'sse_sam', 'focal_sam')
@@ -435,9 +434,7 @@ class RadiusTest(parameterized.TestCase):
            'optimizer.rho': 0.3, 'optimizer.head_rho': 0.1,
            'optimizer.adaptive': adaptive}
       ).optimizer  # fmt: skip
-      found = _update_rule.make_method(
-        config, _COUNTS, 10, 100, jax.random.key(0)
-      )
+      found = _make_method(config, jax.random.key(0))
       links = {
         'sam': [imbsam_jax.sam(0.3, adaptive=adaptive)],
         'imbsam': [imbsam_jax.imbsam(0.3, adaptive=adaptive)],
@@ -459,7 +456,7 @@ class RadiusTest(parameterized.TestCase):
       **{'optimizer.method': 'rsam', 'optimizer.rho': 0.3}
     ).optimizer
     key = jax.random.key(4)
-    method = _update_rule.make_method(config, _COUNTS, 10, 100, key)
+    method = _make_method(config, key)
     for count, rho in ((9, 0.3), (10, 0.15)):
       np.testing.assert_allclose(
         problems.quartic_gradient(method.stages[0].link, 1, count),
@@ -481,17 +478,15 @@ class RadiusTest(parameterized.TestCase):
       ('focal_sam', [1 - rare, rare]),
     ):
       config = _config(**{'optimizer.method': name, **changes}).optimizer
-      method = _update_rule.make_method(
-        config, _COUNTS, 10, 100, jax.random.key(0)
-      )
+      method = _make_method(config, jax.random.key(0))
       np.testing.assert_allclose(method.class_weights, expected, rtol=1e-5)
 
   def test_unknown_rule(self):
     config = dataclasses.replace(_config().optimizer, method='samm')
     with self.assertRaisesRegex(
-      experiment_lib.ConfigError, "unknown `optimizer.method` 'samm'"
+      experiment_lib.ConfigError, "`optimizer.method` must .*mean 'sam'"
     ):
-      _update_rule.make_method(config, _COUNTS, 10, 100, jax.random.key(0))
+      _make_method(config, jax.random.key(0))
 
   def test_constant_stays_a_number(self):
     # The links leave a constant 0 out.
