@@ -60,8 +60,7 @@ def pages(root: pathlib.Path) -> dict[pathlib.Path, str]:
   project = tomllib.loads((root / 'pyproject.toml').read_text())
   address = project['tool']['imbsam_jax']['address']
   paths = [
-    root / 'README.md',
-    root / 'CONTRIBUTING.md',
+    *sorted(root.glob('*.md')),
     *sorted((root / 'docs').glob('*.md')),
     *sorted((root / 'results').glob('*.md')),
   ]

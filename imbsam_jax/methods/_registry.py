@@ -8,6 +8,7 @@ A choice is what a field of the configuration can be set to, ``'ldam'`` or
 
 from collections.abc import Callable
 from collections.abc import Mapping
+import difflib
 import functools
 import inspect
 from typing import Any
@@ -207,8 +208,14 @@ def bind(axis: str, text: str) -> Choice:
   found = AXES[axis]
   names = sorted(found.choices, key=lambda name: (name != found.plain, name))
   table = {name: found.choices[name].function for name in names}
+  name = _specs.name(text)
+  if name not in table and not difflib.get_close_matches(name, table):
+    raise _errors.ConfigError(
+      f'`{found.field}` must be one of {", ".join(table)}, got {name!r}. A '
+      'method of your own is known once its file is imported.'
+    )
   _specs.bind(found.field, text, table)
-  return found.choices[_specs.name(text)]
+  return found.choices[name]
 
 
 def typed(axis: str, text: str) -> str:

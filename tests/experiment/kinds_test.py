@@ -259,6 +259,8 @@ def test_words_of_ones_own_are_like_the_others():
     build('rarity_loss,drw', 1)
   with pytest.raises(ValueError, match='It has power=0.5'):
     build('sgd', 1, **{'objective.loss': 'rarity_loss(pwer=1)'})
+  with pytest.raises(ValueError, match="'xyz'. A method of your own is known"):
+    build('sgd', 1, **{'objective.scheme': 'xyz'})
   with pytest.raises(ValueError, match="Did you mean 'second_look'"):
     build('second_lok', 1)
   with pytest.raises(ValueError, match='`second_look` looks at the whole'):
