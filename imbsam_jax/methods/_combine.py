@@ -22,9 +22,8 @@ from imbsam_jax.methods import _registry
 OWN = 'own'
 
 # Update rules are made later, from steps; combinations are no field.
-_AXES = [
-  axis for axis in _registry.AXES if axis not in ('update rule', 'combination')
-]
+# A scheme comes last: it may bring what others bring too.
+_AXES = ('loss', 'weights', 'sampler', 'mixing', 'head', 'penalty', 'scheme')
 
 
 class Combined(NamedTuple):
@@ -80,41 +79,48 @@ def combine(
     else _registry.make_part(axis, text, setup)
     for axis, text in chosen.items()
   }
-  needs_batch = (
-    loss is None and _registry.bind('loss', chosen['loss']).traits.needs_batch
-  )
-  first = _First(list(parts.values()))
+  whole = _joined(list(parts.values()))
   supervised = training.Supervised(
-    _whole_loss(first.of('loss'), first.of('term')),
-    mix=first.of('mix'),
-    weigh=first.of('weigh'),
-    weigh_state=next((p.weigh_state for p in parts.values() if p.weigh), ()),
-    penalty=first.of('penalty'),
-    logit_scale=first.of('logit_scale') or 1.0,
-    coupled=needs_batch,
+    _whole_loss(whole.loss, whole.term),
+    mix=whole.mix,
+    weigh=whole.weigh,
+    weigh_state=() if whole.weigh_state is None else whole.weigh_state,
+    penalty=whole.penalty,
+    logit_scale=whole.logit_scale or 1.0,
+    coupled=loss is None
+    and _registry.bind('loss', chosen['loss']).traits.needs_batch,
   )
-  _try(supervised, setup, first.of('mix'))
-  wrap = first.of('objective')
-  objective = supervised if wrap is None else wrap(supervised)
+  _try(supervised, setup, whole.mix)
+  objective: training.Objective = supervised
+  if whole.objective is not None:
+    objective = whole.objective(supervised)
   if objective.coupled and not supervised.coupled:
     _check_trait(chosen['scheme'])
   return Combined(
     objective=objective,
-    order=first.of('order') or _sampled(setup, first.of('probabilities')),
-    partners=first.of('partners'),
-    reweighting=first.of('reweighting'),
-    streams={
-      name: stream
-      for part in parts.values()
-      for name, stream in part.streams.items()
-    },
-    model=first.of('model') or (lambda network: network),
-    params=first.of('params') or training.ParamPlan(),
+    order=whole.order or _sampled(setup, whole.probabilities),
+    partners=whole.partners,
+    reweighting=whole.reweighting,
+    streams=whole.streams,
+    model=whole.model or (lambda network: network),
+    params=whole.params or training.ParamPlan(),
   )
 
 
+def _joined(parts: list[_part.Part]) -> _part.Part:
+  """What parts bring together; of two that bring the same, the later one."""
+  whole = _part.Part()
+  for part in parts:
+    brought = {k: v for k, v in part._asdict().items() if v is not None}
+    brought['streams'] = {**whole.streams, **part.streams}
+    if part.probabilities is not None:
+      brought['order'] = None
+    whole = whole._replace(**brought)
+  return whole
+
+
 def _sampled(
-  setup: _part.Setup, probabilities: Callable[[int], Any]
+  setup: _part.Setup, probabilities: Any
 ) -> Callable[..., grain.MapDataset]:
   def order(labels, is_tail, seed):
     return data_lib.sampled_order(
@@ -137,27 +143,7 @@ def _check_trait(scheme: str) -> None:
     )
 
 
-class _First:
-  """What parts bring; each thing is brought by one of them.
-
-  Schemes come last, and so have the word.
-  """
-
-  def __init__(self, parts: list[_part.Part]):
-    self._parts = parts
-
-  def of(self, name: str) -> Any:
-    brought = [
-      value
-      for part in self._parts
-      if (value := getattr(part, name)) is not None
-    ]
-    return brought[-1] if brought else None
-
-
-def _whole_loss(
-  loss: _part.ExampleLoss, term: _part.ExampleLoss | None
-) -> _part.ExampleLoss:
+def _whole_loss(loss: Any, term: _part.ExampleLoss | None) -> _part.ExampleLoss:
   if term is None:
     return loss
   if training.takes_key(loss):

@@ -4,6 +4,7 @@
 
 from collections.abc import Callable
 from collections.abc import Mapping
+import types
 from typing import Any
 from typing import Literal
 from typing import NamedTuple
@@ -72,14 +73,16 @@ class Part(NamedTuple):
   term: ExampleLoss | None = None
   penalty: Callable[[Any], jax.Array] | None = None
   weigh: Callable[..., tuple[jax.Array, Any]] | None = None
-  weigh_state: Any = ()
+  weigh_state: Any = None
   mix: Callable[..., Any] | None = None
   partners: Callable[..., grain.MapDataset] | None = None
   reweighting: data_lib.Reweighting | None = None
   probabilities: Callable[[int], np.ndarray] | None = None
   order: Callable[..., grain.MapDataset] | None = None
   objective: Callable[[training.Supervised], training.Objective] | None = None
-  streams: Mapping[str, Callable[[int], data_lib.Stream]] = {}
+  streams: Mapping[str, Callable[[int], data_lib.Stream]] = (
+    types.MappingProxyType({})
+  )
   model: Callable[[nn.Module], nn.Module] | None = None
   params: training.ParamPlan | None = None
 
