@@ -4,6 +4,7 @@
 
 from collections.abc import Callable
 from collections.abc import Collection
+from collections.abc import Iterator
 from collections.abc import Mapping
 import time
 from typing import Any
@@ -107,6 +108,7 @@ def fit(
     batches, start=done, stop=num_steps, num_threads=num_threads
   )
   stops = sorted({*evaluate_at, *checkpoint_at, num_steps})
+  ahead: list[TrainBatch] = []  # Made, and not yet taken.
   while done < num_steps:
     # One step, or several if nothing comes between them.
     step = done
@@ -114,13 +116,16 @@ def fit(
     if (
       several is not None
       and next(stop for stop in stops if stop > step) - step >= number
-      and train_step(step) is train_step(step + number - 1)
+      and all(train_step(step) is train_step(step + k) for k in range(number))
+      and _same_streams(_made(ahead, stream, number))
     ):
-      chunk = stack_batches([next(stream) for _ in range(number)])
+      chunk = stack_batches(ahead[:number])
+      del ahead[:number]
       made = [entry(chunk, k) for k in range(number)]
       state, metrics = several.steps(step)(state, several.put_batches(chunk))
     else:
-      made = [next(stream)]
+      made = _made(ahead, stream, 1)
+      del ahead[:1]
       state, metrics = train_step(step)(state, put_batch(made[0]))
     done = step + len(made)
     notes = [
@@ -148,6 +153,20 @@ def fit(
       raise _errors.PreemptedError(f'stopped after step {done} of {num_steps}.')
   jax.block_until_ready(state)
   return state, time.perf_counter() - begin
+
+
+def _made(
+  ahead: list[TrainBatch], stream: Iterator[TrainBatch], number: int
+) -> list[TrainBatch]:
+  """The next batches, which stay in `ahead`."""
+  while len(ahead) < number:
+    ahead.append(next(stream))
+  return ahead[:number]
+
+
+def _same_streams(batches: list[TrainBatch]) -> bool:
+  """Whether batches have rows of the same further streams."""
+  return all(b.streams.keys() == batches[0].streams.keys() for b in batches)
 
 
 def flush(
