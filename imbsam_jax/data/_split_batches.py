@@ -214,7 +214,16 @@ def stack_batches(
 
   Returns:
     A `TrainBatch` whose arrays have ``len(batches)`` entries.
+
+  Raises:
+    ValueError: They differ in their layout or streams.
   """
+  kinds = {(batch.layout, *sorted(batch.streams)) for batch in batches}
+  if len(kinds) > 1:
+    raise ValueError(
+      'batches of one layout with the same streams can be stacked, got '
+      f'{", ".join(map(str, sorted(kinds)))}.'
+    )
 
   def stack(*arrays, axis):
     size = max(x.shape[axis] for x in arrays)

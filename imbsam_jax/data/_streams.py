@@ -22,7 +22,7 @@ class Stream(NamedTuple):
   Attributes:
     order: A Grain dataset of `RowChoice`, such as `sampled_order`.
     examples: Which examples the rows are of; they may be others than those
-      that are trained on.
+      that are trained on. Their `RandomCrops` want a seed of their own.
     at: ``at(step)`` is whether the batch of a step has such rows; None is
       always.
   """

@@ -11,6 +11,9 @@ import jax
 
 Rows = Mapping[str, Any]
 
+# Beyond every place of a row, by which the first view is drawn.
+_FIRST_VIEW = 3 * 2**30
+
 
 @dataclasses.dataclass(frozen=True)
 class Inputs:
@@ -47,18 +50,18 @@ class Inputs:
     if table is not None and images.ndim == 1:
       images = table[images]
     views = tuple(
-      self.preprocess(self._augmented(images, rows['place'], key, view))
+      self.preprocess(self._augmented(images, rows, key, view))
       for view in range(num_views)
     )
     looked_up = {**rows, 'image': views[0]}
     return looked_up if num_views == 1 else {**looked_up, 'views': views}
 
-  def _augmented(self, images, places, key, view):
+  def _augmented(self, images, rows, key, view):
     if self.augment is None:
       return images
     if view:
-      key = jax.random.fold_in(key, view)
-    keys = jax.vmap(lambda place: jax.random.fold_in(key, place))(places)
+      key = jax.random.fold_in(key, _FIRST_VIEW + view)
+    keys = jax.vmap(lambda place: jax.random.fold_in(key, place))(rows['place'])
     return jax.vmap(self.augment)(keys, images)
 
 

@@ -4,6 +4,7 @@
 
 from collections.abc import Callable
 from collections.abc import Collection
+from collections.abc import Iterator
 from collections.abc import Mapping
 import time
 from typing import Any
@@ -109,6 +110,7 @@ def fit(
   stream = prefetch(
     batches, start=done, stop=num_steps, num_threads=num_threads
   )
+  ahead: list[TrainBatch] = []  # Made, and not yet taken.
   while done < num_steps:
     # One step, or several if nothing comes between them.
     step = done
@@ -116,16 +118,16 @@ def fit(
     if (
       several is not None
       and step + number <= recorder.next_mark(step)
-      and all(
-        train_step(other) is train_step(step)
-        for other in range(step + 1, step + number)
-      )
+      and all(train_step(step) is train_step(step + k) for k in range(number))
+      and _same_streams(_made(ahead, stream, number))
     ):
-      chunk = stack_batches([next(stream) for _ in range(number)])
+      chunk = stack_batches(ahead[:number])
+      del ahead[:number]
       made = [_recorder.entry(chunk, k) for k in range(number)]
       state, metrics = several.steps(step)(state, several.put_batches(chunk))
     else:
-      made = [next(stream)]
+      made = _made(ahead, stream, 1)
+      del ahead[:1]
       state, metrics = train_step(step)(state, put_batch(made[0]))
     done = step + len(made)
     notes = [
@@ -139,3 +141,17 @@ def fit(
       raise _errors.PreemptedError(f'stopped after step {done} of {num_steps}.')
   jax.block_until_ready(state)
   return state, time.perf_counter() - begin
+
+
+def _made(
+  ahead: list[TrainBatch], stream: Iterator[TrainBatch], number: int
+) -> list[TrainBatch]:
+  """The next batches, which stay in `ahead`."""
+  while len(ahead) < number:
+    ahead.append(next(stream))
+  return ahead[:number]
+
+
+def _same_streams(batches: list[TrainBatch]) -> bool:
+  """Whether batches have rows of the same further streams."""
+  return all(b.streams.keys() == batches[0].streams.keys() for b in batches)

@@ -65,7 +65,7 @@ class Apply:
       return self._model.apply(variables, *inputs, train=False, **options)
     key = self._key
     if self._calls:
-      key = jax.random.fold_in(key, self._calls)
+      key = jax.random.fold_in(jax.random.fold_in(key, 0), self._calls)
     self._calls += 1
     outputs, changed = self._model.apply(
       variables,
@@ -88,7 +88,8 @@ class Context(NamedTuple):
       0 to 2 are taken.
     state: What the objective remembers.
     streams: By name the rows of further streams of data, in no class group.
-    clean: The model at w, before any perturbation.
+    clean: The model at w, before any perturbation; every pass has one of its
+      own, which draws alike in all of them.
     axis_name: Axis of devices within `jax.shard_map` or `jax.pmap`, or None
       where arrays are those of all devices.
   """
@@ -110,7 +111,8 @@ class Outcome(NamedTuple):
     labels: int32 ``[B]``, or `losses.MixedLabels` of ``[B]`` pairs.
     shared: A scalar that belongs to no row, such as a penalty on parameters or
       the loss of a further stream. It is added once, whatever the weights of
-      the rows; class groups share it by theirs. None is none.
+      the rows; class groups share it by theirs, and within `axis_name` it is
+      the mean over devices. None is none.
     record: What `Objective.after` needs, arrays with rows first, such as
       features for a queue.
   """

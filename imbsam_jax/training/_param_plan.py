@@ -8,6 +8,8 @@ from typing import Any
 from typing import NamedTuple
 
 from flax import traverse_util
+import jax
+import jax.numpy as jnp
 
 Variables = dict[str, Any]
 
@@ -18,8 +20,9 @@ class ParamPlan(NamedTuple):
   Attributes:
     load: ``load(variables) -> variables``, between the initialisation of the
       model and that of the optimiser: the tree of ``model.init`` with some of
-      its arrays replaced. A file is read before, not in it: it is also called
-      while shapes are traced. None leaves the initial ones.
+      its arrays replaced; they get the types of the initial ones. A file is
+      read before, not in it: it is also called while shapes are traced. None
+      leaves the initial ones.
     trains: ``trains(path)`` of a parameter such as ``('classifier', 'kernel')``
       is whether it is trained. The others are ``state.frozen``: no gradient of
       theirs is computed, and no checkpoint holds them. None trains all.
@@ -31,6 +34,35 @@ class ParamPlan(NamedTuple):
 
 # Trains all parameters, from where the model begins.
 ALL = ParamPlan()
+
+
+def loaded(initial: Variables, plan: ParamPlan) -> Variables:
+  """What the plan makes of the variables of ``model.init``, as arrays of JAX.
+
+  Raises:
+    ValueError: It gives another tree, or arrays of other shapes.
+  """
+  if plan.load is None:
+    return initial
+  expected = dict(jax.tree.leaves_with_path(initial))
+  found = dict(jax.tree.leaves_with_path(plan.load(initial)))
+  wrong = [
+    jax.tree_util.keystr(path)
+    for path in {**expected, **found}
+    if path not in expected
+    or path not in found
+    or jnp.shape(expected[path]) != jnp.shape(found[path])
+  ]
+  if wrong:
+    raise ValueError(
+      '`load` must give the tree of `model.init` with arrays of the same '
+      f'shapes; these are missing, new or of another shape: {", ".join(wrong)}.'
+    )
+  # Copies: states are donated, and what was read is there for the next run.
+  return jax.tree.unflatten(
+    jax.tree.structure(initial),
+    [jnp.array(found[path], x.dtype) for path, x in expected.items()],
+  )
 
 
 def split(params: Any, plan: ParamPlan) -> tuple[Any, Any]:
@@ -46,7 +78,7 @@ def split(params: Any, plan: ParamPlan) -> tuple[Any, Any]:
   if not trained:
     raise ValueError(
       'no parameter would be trained: `trains` is False for all of '
-      f'{", ".join("/".join(path) for path in flat)}.'
+      f'{", ".join("/".join(map(str, path)) for path in flat)}.'
     )
   frozen = {path: x for path, x in flat.items() if path not in trained}
   return (

@@ -74,16 +74,20 @@ def create_train_state(
     The state at step 0.
 
   Raises:
-    ValueError: No parameter would be trained.
+    ValueError: No parameter would be trained, or others were loaded than the
+      model has.
   """
   init_key, dropout_key = jax.random.split(key)
-  variables = dict(model.init(init_key, sample_images, train=False))
-  if plan.load is not None:
-    variables = dict(plan.load(variables))
+  variables = _param_plan.loaded(
+    dict(model.init(init_key, sample_images, train=False)), plan
+  )
   loss_state: Any = ()
   if objective is not None:
     objective_key = jax.random.fold_in(init_key, 1)
-    loss_state = objective.init(objective_key, variables)
+    # A copy, as below: it may be of the parameters.
+    loss_state = jax.tree.map(
+      jnp.copy, objective.init(objective_key, variables)
+    )
   params, frozen = _param_plan.split(variables.pop('params'), plan)
   return TrainState(
     step=jnp.zeros([], jnp.int32),

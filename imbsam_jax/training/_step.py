@@ -6,6 +6,7 @@ from collections.abc import Callable
 import dataclasses
 from typing import Any
 from typing import NamedTuple
+import zlib
 
 from flax import linen as nn
 import jax
@@ -22,7 +23,7 @@ from imbsam_jax.training import _state
 from imbsam_jax.training import _supervised
 
 # Beyond every place of a row, by which augmentation is drawn otherwise.
-_FIRST_STREAM = 2**31
+_STREAMS = 2**31
 
 
 class _Aux(NamedTuple):
@@ -95,23 +96,32 @@ def make_train_step(
       clean=at(state.params),
       axis_name=axis_name,
     )
-    rows = _prepared(objective, ctx, batch.layout, looked_up)
+
+    def own():
+      # One that counts its calls, and so draws, from the beginning.
+      return ctx._replace(clean=at(state.params))
+
+    rows = tuple(objective.prepare(own(), group) for group in looked_up)
+    if batch.layout == 'joint':
+      (rows,) = rows
     if outer:
-      ctx = _outer_step(objective, ctx, at, state.params, rows)
-    total_weight = layout.total_weight(batch)
+      ctx = _outer_step(objective, own(), at, state.params, rows)
+    total_weight = _summed(layout.total_weight(batch), axis_name)
     # Of the clean pass, for those that follow it.
     weighed = None
 
     def loss_fn(params, rows, weights):
       apply = at(params)
-      outcome = objective(ctx, apply, rows)
+      outcome = objective(own(), apply, rows)
       terms = _terms(outcome, weights)
-      found = objective.weigh(ctx, terms.losses) if weighed is None else weighed
+      found = weighed or objective.weigh(own(), terms.losses)
+      _check_uncoupled(objective, found, outcome.record)
       weighted = terms.weighted if found is None else found[0] * terms.weighted
       loss = jnp.sum(weighted)
       if outcome.shared is not None:
-        # Each group pays its share.
-        loss = loss + jnp.sum(weights) / total_weight * outcome.shared
+        # Each group pays its share, and each device one of as many.
+        share = _summed(jnp.sum(weights), axis_name) / total_weight
+        loss = loss + share * outcome.shared / _summed(1.0, axis_name)
       hits = jnp.argmax(outcome.logits, axis=-1) == terms.labels
       counted = terms.weights != 0
       return loss, _Aux(
@@ -155,7 +165,7 @@ def make_train_step(
       updates,
       opt_state,
       model_state=state.model_state | changed,
-      loss_state=objective.after(ctx, record),
+      loss_state=objective.after(own(), record),
       ema_decay=ema_decay,
     )
     loss, num_correct, num_rows = totals
@@ -186,6 +196,21 @@ def _check_rows(
     )
 
 
+def _check_uncoupled(
+  objective: _objective.Objective, weighed: Any, record: Any
+) -> None:
+  if not objective.coupled and (weighed is not None or jax.tree.leaves(record)):
+    raise ValueError(
+      'an objective that weighs or records rows needs all of a batch: set its '
+      'attribute `coupled` to True.'
+    )
+
+
+def _summed(x: Any, axis_name: str | None) -> Any:
+  """The sum over devices, where there is an axis of them."""
+  return x if axis_name is None else jax.lax.psum(x, axis_name)
+
+
 def _at(
   model: nn.Module, state: _state.TrainState, key: jax.Array
 ) -> Callable[[Any], _objective.Apply]:
@@ -205,23 +230,17 @@ def _look_up(
     inputs.look_up(rows, batch.table, augment_key, num_views=num_views)
     for rows in groups
   )
+  stream_key = jax.random.fold_in(augment_key, _STREAMS)
   streams = {
+    # By name: other streams, which a step may have or not, change nothing.
     name: inputs.look_up(
-      rows, batch.table, jax.random.fold_in(augment_key, _FIRST_STREAM + number)
+      rows,
+      batch.table,
+      jax.random.fold_in(stream_key, zlib.crc32(name.encode())),
     )
-    for number, (name, rows) in enumerate(sorted(batch.streams.items()))
+    for name, rows in batch.streams.items()
   }
   return looked_up, streams
-
-
-def _prepared(
-  objective: _objective.Objective,
-  ctx: _objective.Context,
-  layout: str,
-  groups: tuple[Any, ...],
-) -> Any:
-  prepared = tuple(objective.prepare(ctx, rows) for rows in groups)
-  return prepared if layout != 'joint' else prepared[0]
 
 
 def _outer_step(

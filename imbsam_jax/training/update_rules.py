@@ -24,7 +24,7 @@ step, for each.
 >>> for stage in method.stages:
 ...   tx = training.make_optimizer(stage.link, learning_rate=0.1)
 ...   steps[stage.start] = jax.jit(training.make_train_step(
-...     model, tx, losses.cross_entropy, preprocess=lambda images: images))
+...     model, tx, losses.cross_entropy, lambda images: images))
 >>> state = training.replicate(mesh, training.create_train_state(
 ...   model, tx, jax.random.key(0), images[:1]))
 >>> state, seconds = training.fit(

@@ -98,7 +98,9 @@ class SplitTest(parameterized.TestCase):
     split = data.split_batches(
       _ORDER, _EXAMPLES, _CLASS_WEIGHTS, tail_sizes=(0, 3)
     )
-    (head, tail), (head_weights, tail_weights), _ = split[1]
+    self.assertEqual(split[1].layout, 'split')
+    head, tail = split[1].rows
+    head_weights, tail_weights = split[1].weights
     # Two tail rows are filled up to 3; the head to what a tail of 1 leaves.
     np.testing.assert_array_equal(tail['image'][:, 0], [3, 3, 0])
     np.testing.assert_array_equal(tail['label'], [2, 2, 0])
@@ -112,7 +114,9 @@ class SplitTest(parameterized.TestCase):
     both = data.tail_only_batches(
       _ORDER, _EXAMPLES, _CLASS_WEIGHTS, tail_sizes=(0, 3)
     )
-    (rows, tail), (weights, tail_weights), _ = both[1]
+    self.assertEqual(both[1].layout, 'tail_only')
+    rows, tail = both[1].rows
+    weights, tail_weights = both[1].weights
     np.testing.assert_array_equal(rows['image'][:, 0], [2, 3, 3, 0])
     np.testing.assert_array_equal(rows['place'], [0, 1, 2, 3])
     np.testing.assert_allclose(
@@ -124,13 +128,14 @@ class SplitTest(parameterized.TestCase):
 
   def test_a_process_has_its_rows_and_those_of_the_tail(self):
     # Of 4 rows and of 2 tail rows, the second half each.
-    (rows, tail), _, _ = data.tail_only_batches(
+    batch = data.tail_only_batches(
       _ORDER,
       _EXAMPLES._replace(images=_EXAMPLES.images + 1),
       _CLASS_WEIGHTS,
       tail_sizes=(0, 2),
       part=data.Part(1, 2),
     )[1]
+    rows, tail = batch.rows
     np.testing.assert_array_equal(rows['image'][:, 0], [0, 0, 4, 1])
     np.testing.assert_array_equal(tail['image'][:, 0], [0, 4])
 
@@ -141,7 +146,7 @@ class SplitTest(parameterized.TestCase):
       (0, [3, 1, 0, 0], [4, 0]),
       (1, [0, 0, 0, 0], [0, 4]),
     ):
-      (head, tail), _, _ = data.split_batches(
+      batch = data.split_batches(
         _ORDER,
         examples,
         _CLASS_WEIGHTS,
@@ -149,6 +154,7 @@ class SplitTest(parameterized.TestCase):
         row_multiple=2,
         part=data.Part(index, 2),
       )[1]
+      head, tail = batch.rows
       np.testing.assert_array_equal(head['image'][:, 0], head_images)
       np.testing.assert_array_equal(tail['image'][:, 0], tail_images)
 
@@ -226,9 +232,10 @@ class SizesTest(parameterized.TestCase):
     split = data.split_batches(
       _ORDER, _EXAMPLES, _CLASS_WEIGHTS, tail_sizes=(1, 2)
     )
-    (head, tail), (head_weights, tail_weights), _ = data.stack_batches(
-      [split[0], split[1]]
-    )
+    stacked = data.stack_batches([split[0], split[1]])
+    self.assertEqual(stacked.layout, 'split')
+    head, tail = stacked.rows
+    head_weights, tail_weights = stacked.weights
     np.testing.assert_array_equal(tail['image'][..., 0], [[3, 0], [3, 3]])
     np.testing.assert_allclose(tail_weights, [[0.75, 0], [0.375, 0.75]])
     np.testing.assert_array_equal(

@@ -88,7 +88,9 @@ class BatchesTest(parameterized.TestCase):
       batch, indices = batches[step], self.order[step].indices
       tail_places = np.flatnonzero(_LABELS[indices])
       seen += len(tail_places)
-      (head, tail), (head_weights, tail_weights), _ = batch
+      head, tail = batch.rows
+      head_weights, tail_weights = batch.weights
+      self.assertEqual(batch.layout, layout)
       counted = tail_weights != 0
       np.testing.assert_array_equal(tail['place'][counted], tail_places)
       self._check(tail, indices, step, counted)

@@ -467,21 +467,13 @@ class StepsTest(parameterized.TestCase):
         stages=[types.SimpleNamespace(link=k) for k in ('first', 'second')]
       )
 
-    objective = types.SimpleNamespace(
-      example_loss='loss',
-      takes_key='key',
-      example_weights='weights',
-      penalty='penalty',
-      state='remembered',
-    )
     steps = _programs.Steps(
       config,
       'model',
       make_method,
-      objective,
+      'objective',
       lambda x: (x.shape, x.dtype),
       augment='augment',
-      mixing=types.SimpleNamespace(mix='mix'),
       num_steps=40,
       warmup_steps=3,
       sample=jax.ShapeDtypeStruct((1, 5), np.uint8),
@@ -502,17 +494,14 @@ class StepsTest(parameterized.TestCase):
     self.assertIs(found, make.return_value)
     self.assertEqual(chain.call_args.args, (config, 40, 3, link))
     self.assertEqual(made[0][1], 0.25)
-    model, rule, loss, _ = make.call_args.args
-    self.assertEqual((model, loss), ('model', 'loss'))
+    model, rule, objective, inputs = make.call_args.args
+    self.assertEqual((model, objective), ('model', 'objective'))
     self.assertIs(rule, chain.return_value)
+    self.assertEqual(inputs.augment, 'augment')
+    self.assertEqual(inputs.preprocess(np.zeros(3)), ((3,), np.float64))
     self.assertEqual(
       make.call_args.kwargs,
       {
-        'augment': 'augment',
-        'loss_takes_key': 'key',
-        'mix': 'mix',
-        'example_weights': 'weights',
-        'penalty': 'penalty',
         'ema_decay': ema_decay,
         'num_microbatches': 2,
         'axis_name': None,
@@ -554,15 +543,8 @@ class StepsTest(parameterized.TestCase):
     self.assertEqual(made, [(noise_key, None)])
     self.assertEqual(
       create.call_args.kwargs,
-      {'ema': ema_decay is not None, 'loss_state': 'remembered'},
+      {'ema': ema_decay is not None, 'objective': 'objective'},
     )
-
-  def test_without_mixing(self):
-    steps = _programs.Steps(
-      _config().optimizer, None, None, None, None, augment=None, mixing=None,
-      num_steps=1, warmup_steps=0, sample=None, mesh=None,
-    )  # fmt: skip
-    self.assertIsNone(steps._mix)
 
   def test_several_and_side_by_side(self):
     steps, *_ = self._steps()

@@ -188,7 +188,9 @@ class StepTest(parameterized.TestCase):
   def test_cost(self):
     counts = np.array(tiny_training.COUNTS)
     batch = data.TrainBatch(
-      ({}, {}), (np.zeros((2, 16), np.float32), np.zeros(4, np.float32))
+      ({}, {}),
+      (np.zeros((2, 16), np.float32), np.zeros(4, np.float32)),
+      layout='tail_only',
     )
     imbsam = training.update_rules.imbsam(counts, 0.1, threshold=6)
     sse = training.update_rules.sse_sam(

@@ -92,12 +92,13 @@ def _make(
   example_loss=losses.cross_entropy,
   *,
   net=None,
-  loss_state=(),
   learning_rate=1.0,
+  num_microbatches=1,
   **options,
 ):
   """State and jitted step of plain descent: updates are minus gradients."""
   net = tiny.TinyNet() if net is None else net
+  objective = training.Supervised(example_loss, **options)
   tx = training.make_optimizer(
     method.stages[0].link, learning_rate, momentum=0.0
   )
@@ -106,10 +107,14 @@ def _make(
     tx,
     jax.random.key(0),
     jnp.zeros((1, 6)),
-    loss_state=loss_state,
+    objective=objective,
   )
   step = training.make_train_step(
-    net, tx, example_loss, lambda images: images, **options
+    net,
+    tx,
+    objective,
+    lambda images: images,
+    num_microbatches=num_microbatches,
   )
   return state, jax.jit(step)
 
@@ -262,17 +267,16 @@ class MixTest(parameterized.TestCase):
       return losses.cross_entropy(logits + noise, labels)
 
     method = methods.sam(tiny.COUNTS, 0.1)
-    state, train_step = _make(method, noisy, loss_takes_key=True, mix=mix)
+    state, train_step = _make(method, noisy, mix=mix)
     batches = _paired(method)
 
     def keys_of(state, batch):
       seen.update({'mix': [], 'loss': []})
       after, metrics = train_step(state, batch)
       jax.effects_barrier()
-      # Two passes, and in each one draw for both labels.
-      self.assertLen(seen['mix'], 2)
+      # Mixed once for two passes, and in each one draw for both labels.
+      self.assertLen(seen['mix'], 1)
       self.assertLen(seen['loss'], 4)
-      self.assertLen(set(seen['mix']), 1)
       self.assertLen(set(seen['loss']), 1)
       return after, metrics, {seen['mix'][0], seen['loss'][0]}
 
@@ -306,9 +310,7 @@ def _one_hot_rows(labels):
 class NoiseTest(parameterized.TestCase):
   def test_of_both_passes_is_one(self):
     method = methods.sam(tiny.COUNTS, 0.5)
-    state, train_step = _make(
-      method, _noise_loss, net=_Linear(), loss_takes_key=True
-    )
+    state, train_step = _make(method, _noise_loss, net=_Linear())
     batches = _joint(method)
     after, metrics = train_step(state, batches[0])
     gradient = _gradient(state, after)
@@ -328,15 +330,14 @@ class NoiseTest(parameterized.TestCase):
   )
   def test_of_split_groups_is_not_the_same(self, head, tail):
     method = methods.imbsam(tiny.COUNTS, 0.3, threshold=_THRESHOLD)
-    state, train_step = _make(
-      method, _noise_loss, net=_Linear(), loss_takes_key=True
-    )
+    state, train_step = _make(method, _noise_loss, net=_Linear())
     rows = [_one_hot_rows(head), _one_hot_rows(tail)]
     # Other rows of the kernel than those of the head.
     rows[1]['image'] = np.roll(rows[1]['image'], len(head), axis=1)
     batch = data.TrainBatch(
       tuple(rows),
       tuple(np.ones(len(labels), np.float32) for labels in (head, tail)),
+      layout='split',
     )
     after, _ = train_step(state, batch)
     noise = np.asarray(_gradient(state, after)['Dense_0']['kernel'])
@@ -348,7 +349,6 @@ class NoiseTest(parameterized.TestCase):
       methods.sgd(tiny.COUNTS),
       _noise_loss,
       net=_Linear(),
-      loss_takes_key=True,
       num_microbatches=2,
     )
     batch = data.TrainBatch(
@@ -400,9 +400,9 @@ class ExampleWeightsTest(parameterized.TestCase):
   def test_absgd_over_the_joint_batch(self, method, rho):
     state, train_step = _make(
       method,
-      loss_state=weights_lib.absgd_init(),
       learning_rate=0.1,
-      example_weights=_absgd,
+      weigh=_absgd,
+      weigh_state=weights_lib.absgd_init(),
     )
     batches = _joint(method)
     average = None
@@ -434,7 +434,7 @@ class ExampleWeightsTest(parameterized.TestCase):
     flops = []
     for options in (
       {},
-      {'example_weights': _absgd, 'loss_state': weights_lib.absgd_init()},
+      {'weigh': _absgd, 'weigh_state': weights_lib.absgd_init()},
     ):
       state, train_step = _make(method, **options)
       compiled = train_step.lower(state, _joint(method)[0]).compile()
@@ -445,14 +445,14 @@ class ExampleWeightsTest(parameterized.TestCase):
   def test_multiply_the_weights_of_the_batch(self):
     method = methods.sgd(tiny.COUNTS)
 
-    def example_weights(example_losses, step, state):
+    def weigh(example_losses, step, state):
       factors = jnp.arange(1.0, 1.0 + len(example_losses))
       return factors * (1.0 + step.astype(jnp.float32)), state + 1
 
     state, train_step = _make(
       method,
-      example_weights=example_weights,
-      loss_state=jnp.zeros([], jnp.int32),
+      weigh=weigh,
+      weigh_state=jnp.zeros([], jnp.int32),
     )
     batch = _joint(method, _drw())[_SWITCH]
     found = losses.cross_entropy(
@@ -484,7 +484,7 @@ class ExampleWeightsTest(parameterized.TestCase):
     state, train_step = _make(
       method,
       mix=_fixed_mix,
-      example_weights=lambda ls, step, state: (jnp.square(ls), state),
+      weigh=lambda ls, step, state: (jnp.square(ls), state),
     )
     batch = _paired(method)[_SWITCH]
     images, labels = _fixed_mix(
@@ -528,7 +528,8 @@ class PenaltyTest(parameterized.TestCase):
       tiny.COUNTS, 0.0, threshold=_THRESHOLD, tail_weight=tail_weight
     )
     batch = self._batch(method, reduction, split=True)
-    self._check('imbsam', batch, list(zip(*batch[:2], strict=True)))
+    groups = list(zip(batch.rows, batch.weights, strict=True))
+    self._check('imbsam', batch, groups)
 
   def test_mixed_rows(self):
     method = methods.sgd(tiny.COUNTS)
@@ -601,9 +602,9 @@ class DevicesTest(parameterized.TestCase):
     state, train_step = _make(
       method,
       losses.arb_loss,
-      loss_state=weights_lib.absgd_init(),
       learning_rate=0.1,
-      example_weights=_absgd,
+      weigh=_absgd,
+      weigh_state=weights_lib.absgd_init(),
     )
     batches = _joint(method)
     # Sixteen rows, two for each device: histograms of shards are others.

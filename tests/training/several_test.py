@@ -58,8 +58,7 @@ class _Setting:
       self.model,
       self.chain(stage, method),
       losses.cross_entropy,
-      lambda images: images,
-      augment=add_noise if self.noise else None,
+      training.Inputs(lambda images: images, add_noise if self.noise else None),
     )
 
   def state(self, seed=0):
@@ -160,8 +159,7 @@ class AugmentTest(parameterized.TestCase):
       setting.model,
       setting.chain(0),
       losses.cross_entropy,
-      lambda images: images,
-      augment=spy,
+      training.Inputs(lambda images: images, spy),
     )
     batches = setting.batches(layout='joint')
     state = setting.state()
@@ -279,10 +277,9 @@ class SideBySideTest(parameterized.TestCase):
   def test_f9_one_that_diverges_is_given_up(self):
     setting = _Setting(_imbsam(), noise=0.0)
     broken = setting.batches(1)
-    bad = data.TrainBatch(*(
-      jax.tree.map(lambda x: x * np.nan if x.dtype == np.float32 else x, part)
-      for part in broken[0][:2]
-    ))  # fmt: skip
+    bad = jax.tree.map(
+      lambda x: x * np.nan if x.dtype == np.float32 else x, broken[0]
+    )
     step = jax.jit(training.side_by_side(setting.step(0)))
     with self.assertRaisesRegex(training.DivergedError, 'steps 1 to'):
       training.fit_side_by_side(
