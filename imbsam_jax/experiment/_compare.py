@@ -336,7 +336,9 @@ class _Compared:
     workdir: pathlib.Path,
   ) -> pathlib.Path:
     config = fields.replace(experiment.config, {'seed': seed})
-    summary = folder_lib.read_summary(workdir, config, experiment.fingerprint)
+    summary = folder_lib.read_summary(
+      workdir, config, experiment.fingerprint, experiment.own
+    )
     done = ' (complete before)' if summary else ''
     if summary is None:
       with console.shown(

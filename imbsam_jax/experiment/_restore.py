@@ -12,6 +12,7 @@ from imbsam_jax import _errors
 from imbsam_jax import training
 from imbsam_jax._runs import fields
 from imbsam_jax._runs import folder
+from imbsam_jax._runs import own
 from imbsam_jax.experiment import _build
 from imbsam_jax.experiment import _config
 from imbsam_jax.experiment import _evaluate
@@ -39,7 +40,8 @@ def restore(
     data_dir: Folder of prepared data sets, if not that of the run.
 
   Raises:
-    ConfigError: The folder holds no run, or there is no such checkpoint.
+    ConfigError: The folder holds no run, or that of another network or loss;
+      or there is no such checkpoint.
     CheckpointError: The checkpoint cannot be read.
   """
   wanted = check_checkpoint(checkpoint)
@@ -49,6 +51,7 @@ def restore(
     config = fields.replace(config, {'data.data_dir': data_dir})
   experiment = _build.build(config, model=model, data=data, loss=loss)
   folder.check_data(workdir, experiment.fingerprint)
+  own.check(workdir, experiment.own, 'pass what that run was trained with')
   if jax.process_count() > 1:
     folder.compare_processes(config, experiment.fingerprint)
   chooser = _evaluate.choose_by(experiment)
