@@ -99,6 +99,8 @@ def build(
   try:
     if not isinstance(data, data_lib.LongTailedData):
       data = _data_sets.load(config.data, data)
+    else:
+      data_lib.check_same_rows(data)
     return _build(config, data, model, loss, steps_per_call)
   except data_lib.DataError:
     raise
@@ -160,6 +162,7 @@ def _build(
   if own_loss is not None:
     own['loss'] = _identity.of_loss(own_loss, num_classes)
   if own_model is None:
+    _own.check_table(config.model, images.shape[1:])
     network: Any = _model(config.model, head, num_classes)
   else:
     network = _own.as_model(own_model)

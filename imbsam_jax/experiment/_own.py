@@ -81,6 +81,24 @@ def name_in(
   return config
 
 
+def check_table(model: _config.Model, row_shape: tuple[int, ...]) -> None:
+  """Refuses a network for images where there are rows of a table.
+
+  Args:
+    model: Which network of this library.
+    row_shape: Shape of an example.
+
+  Raises:
+    ConfigError: Says which network takes a table.
+  """
+  if len(row_shape) == 1 and model.name != 'mlp':
+    raise _errors.ConfigError(
+      f'the examples are rows of a table, {row_shape[0]} numbers each, and '
+      f'{model.name} takes images [height, width, channels]. For rows of '
+      'tables pass `model.name=mlp` and `model.norm=none`.'
+    )
+
+
 def as_model(model: Any) -> Any:
   """A model with ``init`` and ``apply`` that take ``train=``.
 
