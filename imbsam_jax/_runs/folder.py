@@ -7,12 +7,15 @@ from collections.abc import Sequence
 import json
 import pathlib
 from typing import Any
+from typing import TypeVar
 
 from imbsam_jax import _errors
 from imbsam_jax import data
 from imbsam_jax import training
 from imbsam_jax._runs import fields
 from imbsam_jax._runs import own as own_lib
+
+Kind = TypeVar('Kind')
 
 _OTHER_FOLDER = 'pass another `workdir`, or remove this folder'
 
@@ -143,6 +146,27 @@ def _compare(
     ]
     if lines:
       raise kind('\n'.join([f'{message.format(what)}:', *lines, why + advice]))
+
+
+def read_config(workdir: pathlib.Path, kind: type[Kind]) -> Kind:
+  """The configuration of the run of a folder.
+
+  Args:
+    workdir: Folder of the run.
+    kind: Class of the configuration.
+
+  Raises:
+    ConfigError: There is no run, or its ``config.json`` cannot be read.
+  """
+  path = workdir / 'config.json'
+  if not path.exists():
+    others = sorted(workdir.glob('*/config.json'))
+    others += sorted(workdir.glob('*/*/config.json'))
+    raise _errors.ConfigError(
+      f'there is no run in {workdir}, which has no config.json.'
+      + (f' There is one in {others[0].parent}.' if others else '')
+    )
+  return fields.from_json(path, kind)
 
 
 def check_data(workdir: pathlib.Path, fingerprint: Mapping[str, str]) -> None:

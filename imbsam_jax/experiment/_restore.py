@@ -46,7 +46,8 @@ def restore(
   """
   wanted = check_checkpoint(checkpoint)
   workdir = pathlib.Path(workdir).expanduser()
-  config = fields.from_json(workdir / 'config.json', _config.Config)
+  config = folder.read_config(workdir, _config.Config)
+  _check_step(workdir / 'checkpoints', wanted)
   if data_dir:
     config = fields.replace(config, {'data.data_dir': data_dir})
   experiment = _build.build(config, model=model, data=data, loss=loss)
@@ -70,6 +71,21 @@ def restore(
         )
     state, _ = checkpoints.restore(experiment.init(config.seed), step)
   return experiment, state
+
+
+def _check_step(checkpoints: pathlib.Path, wanted: str | int) -> None:
+  """Says which checkpoints there are, where another one was asked for."""
+  if not isinstance(wanted, int):
+    return
+  steps = training.in_first_process(
+    lambda: [r.step for r in training.inspect_checkpoints(checkpoints)]
+  )
+  if wanted not in steps:
+    there = ', '.join(map(str, steps)) or 'none'
+    raise training.CheckpointError(
+      f'there is no checkpoint of step {wanted} in {checkpoints}; the steps '
+      f'with one are: {there}.'
+    )
 
 
 def check_checkpoint(checkpoint: str | int) -> str | int:

@@ -16,6 +16,7 @@ import pytest
 from imbsam_jax import data
 from imbsam_jax import experiment
 from imbsam_jax import models
+from imbsam_jax import training
 from imbsam_jax._runs import folder as folder_lib
 from imbsam_jax._runs import own as own_lib
 
@@ -187,6 +188,29 @@ def test_folder_of_a_run_that_never_began_is_taken(tmp_path):
   folder_lib.claim(tmp_path, exp.config, exp.fingerprint, exp.own)
   _begin_again(tmp_path, _build())
   assert not (tmp_path / 'own.json').exists()
+
+
+def test_checkpoints_that_there_are_are_listed(tmp_path, monkeypatch):
+  _begin(tmp_path, _build(model=_Net()))
+  for steps, listed in (([11, 21], '11, 21'), ([], 'none')):
+    monkeypatch.setattr(
+      training,
+      'inspect_checkpoints',
+      lambda folder, s=steps: [training.StepReport(n, 'good') for n in s],
+    )
+    with pytest.raises(
+      training.CheckpointError,
+      match=f'no checkpoint of step 100 .* steps with one are: {listed}',
+    ):
+      experiment.restore(tmp_path, 100)
+
+
+def test_folders_of_runs_are_found_beneath(tmp_path):
+  _begin(tmp_path / 'sgd' / 'seed_0', _build(model=_Net()))
+  with pytest.raises(
+    experiment.ConfigError, match='no run in .* There is one in .*sgd/seed_0'
+  ):
+    experiment.restore(tmp_path)
 
 
 def test_other_data_are_named_as_such_and_not_as_a_network(tmp_path):
