@@ -82,6 +82,8 @@ def _closing(summary: dict[str, Any]) -> str:
   """How training went; what is as usual is left out."""
   from imbsam_jax._runs import console
 
+  if not summary['step_programs']:
+    return 'complete before; nothing was trained'
   parts = [
     f'{summary["seconds"]:.1f} s',
     f'{summary["images_per_second"]:.0f} images/s',
@@ -94,7 +96,4 @@ def _closing(summary: dict[str, Any]) -> str:
   if late:
     programs = console.counted(late, 'step')
     parts.append(f'{programs} compiled after the first epoch')
-  told = ', '.join(parts)
-  if not summary['step_programs']:
-    return f'complete before; nothing was trained. It took {told}'
-  return told
+  return ', '.join(parts)

@@ -73,10 +73,7 @@ def test_last_lines_tell_what_is_unusual(summary, expected, tmp_path):
 def test_complete_run_says_that_nothing_was_trained(tmp_path):
   (tmp_path / 'summary.json').write_text('{}')
   lines, compiled = _train(tmp_path, step_programs=0)
-  assert lines[-2] == (
-    'complete before; nothing was trained. It took 12.3 s, 5679 images/s, 1.16 '
-    'SGD steps per step'
-  )
+  assert lines[-2] == 'complete before; nothing was trained'
   assert not compiled
 
 

@@ -55,6 +55,11 @@ def _make_loss(scale=1.0, *, prior=(0.5, 0.3, 0.2)):
   return loss
 
 
+def _make_act():
+  """What is computed with it names a function, which has an address."""
+  return lambda x: jax.pure_callback(lambda y: 3 * y, x, x)
+
+
 def _sources(num_features=6, factor=1.0):
   labels = np.repeat([0, 1, 2], [40, 16, 8])
   rows = np.random.RandomState(0).randn(len(labels), num_features)
@@ -141,6 +146,7 @@ def test_another_loss_is_refused(there, now, expected, tmp_path):
     lambda: {'loss': jax.jit(_make_loss())},
     lambda: {'model': _Net(act=lambda x: jax.nn.gelu(x))},
     lambda: {'model': _Net(act=jax.checkpoint(lambda x: 3 * x))},
+    lambda: {'model': _Net(act=_make_act())},
     lambda: {'model': _Normed()},
     lambda: {'model': models.from_nnx(lambda r: nnx.Linear(6, 3, rngs=r))},
   ],
