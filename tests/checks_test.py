@@ -146,6 +146,16 @@ def test_labels(dtype):
         check(name='y', error=error)
 
 
+def test_labels_that_say_how_many_classes_there_are():
+  labels = np.array([0, 1, -1, 2, -2])
+  with pytest.raises(
+    ValueError, match=r'`y` must not be negative, got -1 at row 2 \(2 such rows'
+  ):
+    _checks.host_labels(labels, None, name='y')
+  with pytest.raises(ValueError, match=r'must be in \[0, 5\), got 5 at row 4'):
+    _checks.host_labels(np.array([0, 1, 1, 2, 5]), None)
+
+
 @pytest.mark.parametrize(
   'labels, error, message',
   [

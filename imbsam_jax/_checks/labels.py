@@ -99,6 +99,13 @@ def class_labels(
     return labels
   limit = len(labels) if num_classes is None else num_classes
   wrong = np.flatnonzero((labels < 0) | (labels >= limit))
+  # How many classes there are, negative labels do not tell.
+  if num_classes is None and (negative := np.flatnonzero(labels < 0)).size:
+    raise (error or ValueError)(
+      f'`{name}` must not be negative, got {labels[negative[0]]} at row '
+      f'{negative[0]} ({negative.size} such rows). Drop padded and unlabelled '
+      'rows, and number the classes from 0.'
+    )
   if wrong.size:
     raise (error or ValueError)(
       f'`{name}` must be in [0, {limit}), got {labels[wrong[0]]} at row '

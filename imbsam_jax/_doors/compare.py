@@ -24,6 +24,10 @@ from imbsam_jax._doors import calls
 RECIPES = 'imbsam_jax.experiment.recipes'
 EXAMPLE = 'digits_lt'
 CONFIG_HELP = 'Recipe or configuration file, no word.'
+STOPPED = (
+  'stopped outside of a run; the same command again goes on, and does not '
+  'repeat those that are complete.'
+)
 
 
 def define(values: flags.FlagValues) -> None:

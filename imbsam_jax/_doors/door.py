@@ -4,12 +4,13 @@
 
 A program is a module of this package with a docstring, ``define(values)`` for
 its flags and ``main(call)``; `RECIPES` names the package of its recipes, if it
-takes a configuration, `EXAMPLE` one of these as it is typed, and `POSITIONAL`
-says that it takes arguments that are no flags.
+takes a configuration, `EXAMPLE` one of these as it is typed, `POSITIONAL` says
+that it takes arguments that are no flags, and `STOPPED` is what a signal makes
+it say where nothing has to be saved.
 
 Exit codes: 0 done, 2 usage, 3 data, 4 diverged, 5 checkpoint, 143 stopped by
-SIGTERM or SIGINT with everything saved; 1, or 134 from JAX, where another
-process of the run has failed.
+SIGTERM or SIGINT, all steps that were taken saved; 1, or 134 from JAX, where
+another process of the run has failed.
 """
 
 from collections.abc import Iterator
@@ -177,7 +178,7 @@ def _main(
   command = ' '.join([called, *map(shlex.quote, arguments)])
   call = calls.Call(values, others, config, source, words, overrides, command)
   # Where there is something to save, `signals.deferred` takes its place.
-  with signals.leaving(_AGAIN):
+  with signals.leaving(getattr(program, 'STOPPED', 'stopped.')):
     program.main(call)
   return 0
 

@@ -54,14 +54,14 @@ def main(call: calls.Call) -> None:
   """Restores, predicts, prints."""
   from imbsam_jax import experiment as experiment_lib
   from imbsam_jax._runs import compilation
-  from imbsam_jax._runs import fields
+  from imbsam_jax._runs import folder
 
   if not call.flags.workdir:
     raise experiment_lib.ConfigError(
       'pass --workdir=FOLDER, the folder of a run.'
     )
-  path = pathlib.Path(call.flags.workdir).expanduser() / 'config.json'
-  config = fields.from_json(path, experiment_lib.Config)
+  workdir = pathlib.Path(call.flags.workdir).expanduser()
+  config = folder.read_config(workdir, experiment_lib.Config)
   # Processes that join begin with JAX.
   compilation.ask_for_same_bits(config.deterministic)
   processes.join(call.flags)

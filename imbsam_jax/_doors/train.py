@@ -21,6 +21,7 @@ from imbsam_jax._doors import processes
 RECIPES = 'imbsam_jax.experiment.recipes'
 EXAMPLE = 'digits_lt:imbsam'
 CONFIG_HELP = 'Recipe, or configuration file, and method words: NAME:WORDS.'
+STOPPED = 'stopped before the first step; nothing new was saved.'
 
 
 def define(values: flags.FlagValues) -> None:
@@ -40,6 +41,7 @@ def main(call: calls.Call) -> None:
   from imbsam_jax import experiment as experiment_lib
   from imbsam_jax import training
   from imbsam_jax._runs import compilation
+  from imbsam_jax._runs import signals
 
   # Processes that join begin with JAX.
   compilation.ask_for_same_bits(call.config.deterministic)
@@ -54,29 +56,44 @@ def main(call: calls.Call) -> None:
     )
   experiment_lib.cache_compilations(shared=not door.is_one_of_several())
   experiment = experiment_lib.build(call.config)
-  print(experiment)
+  print(experiment, flush=True)
   if call.flags.dry_run:
     print(experiment_lib.dry_run(experiment))
     return
-  compilation.compile_ahead([experiment])
+  # Of a complete run no step is taken.
+  if not (workdir / 'summary.json').exists():
+    compilation.compile_ahead([experiment])
   result = experiment_lib.run(experiment, workdir=workdir, progress=True)
   if not training.is_first_process():
     return
-  experiment_lib.plot(experiment, result, workdir / 'accuracy_by_frequency.png')
-  print(f'\n{result.table()}\n')
-  print(_closing(result.summary))
-  if result.summary['reporting'] != 'last step':
-    print(
-      'not comparable with the usual numbers: ' + result.summary['reporting']
-    )
-  print(f'{workdir}: {", ".join(sorted(p.name for p in workdir.iterdir()))}')
+  with signals.leaving('stopped after the run, which is saved.'):
+    path = workdir / 'accuracy_by_frequency.png'
+    experiment_lib.plot(experiment, result, path)
+    print(f'\n{result.table()}\n')
+    print(_closing(result.summary))
+    if result.summary['reporting'] != 'last step':
+      print(
+        'not comparable with the usual numbers: ' + result.summary['reporting']
+      )
+    print(f'{workdir}: {", ".join(sorted(p.name for p in workdir.iterdir()))}')
 
 
 def _closing(summary: dict[str, Any]) -> str:
-  return (
-    f'{summary["seconds"]:.1f} s, {summary["images_per_second"]:.0f} images/s, '
-    f'{summary["cost_sgd_steps"]:.2f} SGD steps per step, '
-    f'{summary["skipped_steps"]} steps skipped, '
-    f'{summary["step_programs"]} compiled steps '
-    f'({summary["step_programs_after_first_epoch"]} after the first epoch)'
-  )
+  """How training went; what is as usual is left out."""
+  from imbsam_jax._runs import console
+
+  if not summary['step_programs']:
+    return 'complete before; nothing was trained'
+  parts = [
+    f'{summary["seconds"]:.1f} s',
+    f'{summary["images_per_second"]:.0f} images/s',
+    f'{summary["cost_sgd_steps"]:.2f} SGD steps per step',
+  ]
+  skipped = summary['skipped_steps']
+  if skipped:
+    parts.append(f'{console.counted(skipped, "step")} skipped')
+  late = summary['step_programs_after_first_epoch']
+  if late:
+    programs = console.counted(late, 'step')
+    parts.append(f'{programs} compiled after the first epoch')
+  return ', '.join(parts)

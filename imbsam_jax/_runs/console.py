@@ -8,6 +8,7 @@ from collections.abc import Mapping
 from collections.abc import Sequence
 import contextlib
 import sys
+import time
 from typing import Any
 
 import tqdm
@@ -17,6 +18,9 @@ from imbsam_jax import training
 
 # Called with the records of new steps.
 Report = Callable[[list[dict[str, Any]]], None]
+
+# Seconds between lines in a file.
+_BETWEEN_LINES = 30.0
 
 
 def fields(entries: Mapping[str, str]) -> str:
@@ -43,6 +47,24 @@ def markdown_table(
   return '\n'.join([line(columns), line(rule), *map(line, rows)])
 
 
+def counted(number: int, one: str, many: str | None = None) -> str:
+  """A number of things: ``'1 class'``, ``'2 classes'``.
+
+  Args:
+    number: How many.
+    one: The name of one.
+    many: The name of several, if it does not end in an s alone.
+  """
+  return f'{number} {one if number == 1 else many or one + "s"}'
+
+
+def duration(seconds: float) -> str:
+  """A time to wait: seconds, and minutes from two on."""
+  if seconds < 120:
+    return f'{seconds:.0f} s'
+  return f'{seconds / 60:.0f} min'
+
+
 def percent(value: float | None) -> str:
   """A fraction as a percentage; n/a for None."""
   return 'n/a' if value is None else f'{100 * value:.1f}'
@@ -51,7 +73,8 @@ def percent(value: float | None) -> str:
 class Progress:
   """One line over the steps with the time left.
 
-  Silent where it is neither in a terminal nor in a notebook.
+  Where it is neither in a terminal nor in a notebook, such as in a file of
+  logs, it is a line about every 30 seconds.
 
   Args:
     total: Number of steps.
@@ -62,10 +85,16 @@ class Progress:
     # A notebook shows it, and is no terminal.
     disable = False if 'ipykernel' in sys.modules else None
     self._bar = tqdm.tqdm(total=total, desc=title, unit='step', disable=disable)
+    self._title, self._total = title, total
+    self._said = time.monotonic()
+    # A resumed run does not begin at 0.
+    self._first: tuple[int, float] | None = None
 
   def __call__(self, records: list[dict[str, Any]]) -> None:
     """Moves on by the records of new steps."""
     last = records[-1]
+    if self._bar.disable:
+      self._say(last)
     # Not the number of records: a resumed run does not begin at 0.
     self._bar.update(last['step'] - self._bar.n)
     if last['loss'] is not None:
@@ -81,6 +110,24 @@ class Progress:
   def close(self) -> None:
     """Ends the line."""
     self._bar.close()
+
+  def _say(self, record: dict[str, Any]) -> None:
+    """Prints where the run is, if the last line was a while ago."""
+    now, step = time.monotonic(), record['step']
+    if self._first is None:
+      self._first = step, now
+    if now - self._said < _BETWEEN_LINES:
+      return
+    self._said = now
+    text = f'{self._title}: step {step} of {self._total}'
+    if record['loss'] is not None:
+      text += f', loss {record["loss"]:.3f}'
+      text += f', accuracy {record["train_accuracy"]:.0%}'
+    first, begin = self._first
+    if step > first:
+      left = (now - begin) / (step - first) * (self._total - step)
+      text += f', {duration(left)} left'
+    print(text, file=sys.stderr, flush=True)
 
 
 def check_progress(progress: Any) -> None:
@@ -106,7 +153,7 @@ def shown(
   """What is told of the records of a run while it goes on.
 
   Args:
-    progress: True is a line on the screen, for the first of several processes;
+    progress: True is a `Progress`, for the first of several processes;
       a function is called; False and None are nothing.
     total: Number of steps.
     title: What the line begins with.

@@ -7,17 +7,24 @@ from collections.abc import Sequence
 import json
 import pathlib
 from typing import Any
+from typing import TypeVar
 
 from imbsam_jax import _errors
 from imbsam_jax import data
 from imbsam_jax import training
 from imbsam_jax._runs import fields
+from imbsam_jax._runs import own as own_lib
+
+Kind = TypeVar('Kind')
+
+_OTHER_FOLDER = 'pass another `workdir`, or remove this folder'
 
 
 def claim(
   workdir: pathlib.Path,
   config: Any,
   fingerprint: Mapping[str, str] | None = None,
+  own: own_lib.Own | None = None,
 ) -> None:
   """Writes ``config.json``, or checks that the one there is the same.
 
@@ -27,13 +34,15 @@ def claim(
     workdir: Folder of the run.
     config: Its configuration.
     fingerprint: Checksums of its data, for ``data.json``, likewise.
+    own: What is one's own in it, for ``own.json``, likewise.
 
   Raises:
-    ConfigError: The folder holds a run of another configuration.
+    ConfigError: The folder holds a run of another configuration, network or
+      loss.
     DataError: It was made from other data.
   """
   compare_processes(config, fingerprint)
-  training.in_first_process(lambda: _claim(workdir, config, fingerprint))
+  training.in_first_process(lambda: _claim(workdir, config, fingerprint, own))
   path = workdir / 'config.json'
   # Another file of that name, of an earlier run, has another time.
   first, *others = training.from_each_process(
@@ -69,7 +78,10 @@ def compare_processes(
 
 
 def _claim(
-  workdir: pathlib.Path, config: Any, fingerprint: Mapping[str, str] | None
+  workdir: pathlib.Path,
+  config: Any,
+  fingerprint: Mapping[str, str] | None,
+  own: own_lib.Own | None,
 ) -> None:
   path, data_path = workdir / 'config.json', workdir / 'data.json'
   begun = (workdir / 'summary.json', workdir / 'checkpoints')
@@ -78,18 +90,22 @@ def _claim(
     training.write_json(path, fields.to_json(config))
     if fingerprint is not None:
       training.write_json(data_path, dict(fingerprint))
+    own_lib.write(workdir, own)
     return
   their_config = fields.from_json(path, type(config))
   theirs = None
   # Folders of earlier versions have none.
   if fingerprint is not None and data_path.exists():
     theirs = json.loads(data_path.read_text())
+  # Fields and shapes follow from a network, and its shapes from the data.
+  if theirs in (None, fingerprint):
+    own_lib.check(workdir, own, _OTHER_FOLDER)
   _compare(
     _texts(their_config, theirs),
     _texts(config, fingerprint if theirs is not None else None),
     ('there', 'now'),
     f'{workdir} holds a run of another {{}}',
-    'Pass another `workdir`, or remove this folder.',
+    f'P{_OTHER_FOLDER[1:]}.',
   )
 
 
@@ -132,6 +148,27 @@ def _compare(
       raise kind('\n'.join([f'{message.format(what)}:', *lines, why + advice]))
 
 
+def read_config(workdir: pathlib.Path, kind: type[Kind]) -> Kind:
+  """The configuration of the run of a folder.
+
+  Args:
+    workdir: Folder of the run.
+    kind: Class of the configuration.
+
+  Raises:
+    ConfigError: There is no run, or its ``config.json`` cannot be read.
+  """
+  path = workdir / 'config.json'
+  if not path.exists():
+    others = sorted(workdir.glob('*/config.json'))
+    others += sorted(workdir.glob('*/*/config.json'))
+    raise _errors.ConfigError(
+      f'there is no run in {workdir}, which has no config.json.'
+      + (f' There is one in {others[0].parent}.' if others else '')
+    )
+  return fields.from_json(path, kind)
+
+
 def check_data(workdir: pathlib.Path, fingerprint: Mapping[str, str]) -> None:
   """Refuses other data than those that a run was made from.
 
@@ -157,6 +194,7 @@ def read_summary(
   workdir: pathlib.Path,
   config: Any,
   fingerprint: Mapping[str, str] | None = None,
+  own: own_lib.Own | None = None,
 ) -> dict[str, Any] | None:
   """The summary of a complete run of this configuration, or None.
 
@@ -164,12 +202,14 @@ def read_summary(
     workdir: Folder of the run.
     config: Its configuration.
     fingerprint: Checksums of its data.
+    own: What is one's own in it.
 
   Raises:
-    ConfigError: The folder holds a run of another configuration.
+    ConfigError: The folder holds a run of another configuration, network or
+      loss.
     DataError: It was made from other data.
   """
   if not (workdir / 'summary.json').exists():
     return None
-  claim(workdir, config, fingerprint)
+  claim(workdir, config, fingerprint, own)
   return json.loads((workdir / 'summary.json').read_text())

@@ -42,6 +42,7 @@ from imbsam_jax.data._split_batches import split_batches
 from imbsam_jax.data._split_batches import split_sizes
 from imbsam_jax.data._split_batches import stack_batches
 from imbsam_jax.data._split_batches import tail_only_batches
+from imbsam_jax.data._splits import check_same_rows
 from imbsam_jax.data._splits import long_tailed
 from imbsam_jax.data._splits import LongTailedData
 from imbsam_jax.data._standardize import standardization
@@ -74,6 +75,7 @@ __all__ = [
   'TrainBatch',
   'WHOLE',
   'adbench_split',
+  'check_same_rows',
   'choose_tail_sizes',
   'class_aware_order',
   'deep_sad_split',

@@ -68,7 +68,7 @@ def long_tailed(
 
   Raises:
     DataError: More examples asked for than there are; train and test number
-      their classes differently.
+      their classes differently, or have rows of another shape or dtype.
     ValueError: An imbalance factor below 1, or given together with counts.
   """
   if imbalance_factor is not None and class_counts is not None:
@@ -119,13 +119,41 @@ def long_tailed(
       f'got {len(counts)}.'
     )
   kept = _long_tail.long_tail_indices(train.labels[pool], counts, seed=seed)
-  return LongTailedData(
+  found = LongTailedData(
     train=train.examples(pool[kept]),
     validation=held_out,
     test=test.examples(np.arange(len(test.labels))),
     class_counts=counts,
     class_names=train.class_names,
   )
+  check_same_rows(found)
+  return found
+
+
+def check_same_rows(data: LongTailedData) -> None:
+  """Refuses examples to evaluate that are unlike those of training.
+
+  Args:
+    data: All examples of an experiment.
+
+  Raises:
+    DataError: Rows of validation or test have another shape than those of
+      training, or hold bytes where those hold floats.
+  """
+  for name, examples in (('validation', data.validation), ('test', data.test)):
+    if examples is None:
+      continue
+    ours, theirs = data.train.images, examples.images
+    if (ours.shape[1:], ours.dtype.kind) != (
+      theirs.shape[1:],
+      theirs.dtype.kind,
+    ):
+      raise _errors.DataError(
+        f'training images are {ours.dtype} {list(ours.shape[1:])} each, {name} '
+        f'images {theirs.dtype} {list(theirs.shape[1:])}: a network takes one '
+        'shape, and uint8 (0 to 255) or floats in one scale. Bring them to the '
+        'same shape and dtype.'
+      )
 
 
 def _check_same_classes(train: Sequence[str], test: Sequence[str]) -> None:

@@ -15,6 +15,11 @@ prints. What one has beside the words, a network, data or a loss, goes into
 `build`.
 """
 
+from imbsam_jax import _extras
+
+# Before anything is imported that may be missing.
+_extras.check_train()
+
 from imbsam_jax._errors import ConfigError
 from imbsam_jax._runs.compilation import cache_compilations
 from imbsam_jax._runs.console import Progress

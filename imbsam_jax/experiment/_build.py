@@ -27,6 +27,7 @@ from imbsam_jax.experiment import _config
 from imbsam_jax.experiment import _data_sets
 from imbsam_jax.experiment import _experiment
 from imbsam_jax.experiment import _field_checks
+from imbsam_jax.experiment import _identity
 from imbsam_jax.experiment import _own
 from imbsam_jax.experiment import _programs
 from imbsam_jax.experiment import _update_rule
@@ -59,8 +60,8 @@ def build(
 
   What is not in the words of a configuration is passed beside it. The
   configuration then names it ``'own'``, and whoever restores the run passes it
-  again. Data are told apart by their checksums; another network or loss of
-  one's own needs another folder.
+  again. Data are told apart by their checksums, networks and losses by what
+  they compute; a folder of another one is refused.
 
   Args:
     config: The configuration.
@@ -98,6 +99,8 @@ def build(
   try:
     if not isinstance(data, data_lib.LongTailedData):
       data = _data_sets.load(config.data, data)
+    else:
+      data_lib.check_same_rows(data)
     return _build(config, data, model, loss, steps_per_call)
   except data_lib.DataError:
     raise
@@ -155,12 +158,16 @@ def _build(
   objective = combined.objective
   head = methods.head_for(_choices.choices_of(config))
   num_classes = len(data.class_names)
+  own = {}
+  if own_loss is not None:
+    own['loss'] = _identity.of_loss(own_loss, num_classes)
   if own_model is None:
+    _own.check_table(config.model, images.shape[1:])
     network: Any = _model(config.model, head, num_classes)
   else:
     network = _own.as_model(own_model)
-    norm = _own.check_model(
-      network, jax.eval_shape(inputs.preprocess, sample), num_classes
+    norm, own['network'] = _own.check_model(
+      own_model, jax.eval_shape(inputs.preprocess, sample), num_classes
     )
     config = dataclasses.replace(
       config, model=dataclasses.replace(config.model, norm=norm)
@@ -269,6 +276,7 @@ def _build(
       mesh, steps.init(jax.random.key(seed))
     ),
     abstract_state=abstract_state,
+    own=own or None,
     batches=batches,
     table=training.replicate(mesh, images) if resident else None,
   )

@@ -23,6 +23,7 @@ from imbsam_jax._runs import console
 from imbsam_jax._runs import statistics
 from imbsam_jax.experiment import _calibration_methods
 from imbsam_jax.experiment import _experiment
+from imbsam_jax.experiment import _own
 from imbsam_jax.experiment import _restore
 from imbsam_jax.experiment import _scores
 
@@ -117,7 +118,12 @@ def calibrate(
   if data.validation is None:
     raise _errors.ConfigError(
       'this run has set no validation images aside to choose by. Train with '
-      '`data.validation_per_class=20`.'
+      '`data.validation_per_class=20`'
+      + (
+        ', or pass Sources(..., validation=(images, labels)).'
+        if experiment.config.data.name == _own.OWN
+        else '.'
+      )
     )
   classifier = state.variables['params'].get('classifier', {})
   kernel = classifier.get('kernel') if experiment.feature_step else None

@@ -24,6 +24,24 @@ def describe(config: _config.Config) -> str:
   return methods.describe(choices)
 
 
+def _check_own_head(choices: dict[str, str]) -> None:
+  """Refuses what is made for cosines on a network that does not tell of any.
+
+  Whether a network of one's own gives cosines cannot be seen.
+  """
+  if choices['head'] != 'linear':
+    return
+  for axis, text in choices.items():
+    if axis == 'head' or (axis, text) == ('loss', methods.OWN):
+      continue
+    if methods.bind(axis, text).traits.head not in ('any', 'linear'):
+      raise _errors.ConfigError(
+        f'`{text}` is made for cosines. If your network gives cosines, declare '
+        "it with {'model.head': 'cosine'}; otherwise use a loss for linear "
+        'heads, such as balanced_softmax or vs.'
+      )
+
+
 def check(config: _config.Config) -> None:
   """Refuses combinations that cannot work or correct the same thing twice.
 
@@ -31,6 +49,8 @@ def check(config: _config.Config) -> None:
     ConfigError: Says which, why, and what to do instead.
   """
   choices = choices_of(config)
+  if config.model.name == methods.OWN:
+    _check_own_head(choices)
   methods.check(choices)
   needs_batch = methods.needs_batch(choices)
   if needs_batch is None:

@@ -72,7 +72,7 @@ class Comparison:
   @property
   def content(self) -> dict[str, Any]:
     """The content of ``comparison.json``."""
-    return {'methods': self.methods}
+    return {'methods': self.methods, 'split': self.config.final_split}
 
   def table(self) -> str:
     """Mean +- standard deviation over seeds, as a Markdown table."""
@@ -111,7 +111,8 @@ class Comparison:
       },
       tail_below=self.config.optimizer.threshold,
       title=f'{self.config.data.name}: accuracy on the '
-      f'{self.config.final_split} set, {len(self.per_class[words[0]])} seeds',
+      f'{self.config.final_split} set, '
+      + console.counted(len(self.per_class[words[0]]), 'seed'),
     )
 
   def __str__(self) -> str:
@@ -336,7 +337,9 @@ class _Compared:
     workdir: pathlib.Path,
   ) -> pathlib.Path:
     config = fields.replace(experiment.config, {'seed': seed})
-    summary = folder_lib.read_summary(workdir, config, experiment.fingerprint)
+    summary = folder_lib.read_summary(
+      workdir, config, experiment.fingerprint, experiment.own
+    )
     done = ' (complete before)' if summary else ''
     if summary is None:
       with console.shown(

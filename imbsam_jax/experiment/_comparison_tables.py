@@ -29,7 +29,7 @@ def comparison_table(content: Mapping[str, Any]) -> str:
     )
   ]
   columns = [
-    'accuracy, %',
+    _accuracy(content),
     *(_scores.COLUMNS[name] for name in shown),
     'cost, SGD steps',
     'seconds',
@@ -75,7 +75,7 @@ def comparison_table_by_link(
 ) -> str:
   """Methods in rows; balanced and tail accuracy by update rule in columns."""
   methods = content['methods']
-  columns = ['accuracy, %']
+  columns = [_accuracy(content)]
   columns += [f'{name}, {link}' for name in _BY_LINK for link in links]
   columns += [f'cost, {link}' for link in links]
   rows: dict[str, list[str]] = {}
@@ -109,22 +109,38 @@ def finding(content: Mapping[str, Any]) -> str:
   base, *others = words
   best = max(others, key=lambda word: methods[word]['tail']['mean'])
   tail, base_tail = methods[best]['tail'], methods[base]['tail']
-  gain = 100 * (tail['mean'] - base_tail['mean'])
-  if gain <= 0:
+  seeds = console.counted(tail['runs'], 'seed')
+  where = 'on the tail classes'
+  if _on_validation(content):
+    where += ' of the validation set'
+  if tail['mean'] <= base_tail['mean']:
     return (
-      f'No method is better than {base} on the tail classes, which reaches '
-      f'{statistics.mean_std(base_tail)} %; mean +- std over '
-      f'{tail["runs"]} seeds.'
+      f'No method is better than {base} {where}, which reaches '
+      f'{statistics.mean_std(base_tail)} %; mean +- std over {seeds}.'
     )
-  top1_gain = 100 * (
-    methods[best]['top1']['mean'] - methods[base]['top1']['mean']
-  )
+  top1, base_top1 = methods[best]['top1'], methods[base]['top1']
   return (
-    f'On the tail classes {best} is best with {statistics.mean_std(tail)} %, '
-    f'{gain:+.1f} points against {base} ({top1_gain:+.1f} over all classes), '
+    f'O{where[1:]} {best} is best with {statistics.mean_std(tail)} %, '
+    f'{_gain(tail, base_tail)} points against {base} '
+    f'({_gain(top1, base_top1)} over all classes), '
     f'at {methods[best]["cost_sgd_steps"]["mean"]:.2f} SGD steps per step; '
-    f'mean +- std over {tail["runs"]} seeds.' + _best_of_all(methods, best)
+    f'mean +- std over {seeds}.' + _best_of_all(methods, best)
   )
+
+
+def _gain(one: Mapping[str, Any], other: Mapping[str, Any]) -> str:
+  """The difference of two accuracies as they are printed."""
+  printed = [round(100 * found['mean'], 1) for found in (one, other)]
+  return f'{printed[0] - printed[1]:+.1f}'
+
+
+def _accuracy(content: Mapping[str, Any]) -> str:
+  return f'{"validation " if _on_validation(content) else ""}accuracy, %'
+
+
+def _on_validation(content: Mapping[str, Any]) -> bool:
+  # Files of earlier versions do not tell.
+  return content.get('split') == 'validation'
 
 
 def _best_of_all(methods: Mapping[str, Any], best_tail: str) -> str:

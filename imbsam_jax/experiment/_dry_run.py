@@ -12,6 +12,7 @@ import jax
 import numpy as np
 
 from imbsam_jax import training
+from imbsam_jax._runs import console
 from imbsam_jax.experiment import _evaluate
 from imbsam_jax.experiment import _experiment
 
@@ -41,11 +42,11 @@ def dry_run(experiment: _experiment.Experiment) -> str:
   seconds_per_step = (time.perf_counter() - begin) / 2
   _evaluate.evaluate(experiment, state, experiment.config.final_split)
   num_bytes = _save_and_restore(state)
-  minutes = (compiled + seconds_per_step * experiment.num_steps) / 60
+  seconds = compiled + seconds_per_step * experiment.num_steps
   return (
     f'dry run: 2 steps, evaluation, save and restore went well\n'
     f'time     {seconds_per_step * 1e3:.1f} ms per step, about '
-    f'{minutes:.1f} min for {experiment.num_steps} steps '
+    f'{console.duration(seconds)} for {experiment.num_steps} steps '
     f'({compiled:.1f} s to compile)\n'
     f'memory   {_peak_memory() / 2**20:.0f} MiB at most so far, '
     f'{num_bytes / 2**20:.1f} MiB per checkpoint'

@@ -71,6 +71,7 @@ class Experiment:
     abstract_state: Shapes, dtypes and shardings of a state.
     batches: ``batches(seed)[step]`` is a batch, see `_batches.Batches`.
     table: Training images on the devices, if they stay there.
+    own: By what a network and a loss of one's own are known again, or None.
   """
 
   config: _config.Config
@@ -92,6 +93,7 @@ class Experiment:
   abstract_state: training.TrainState
   batches: Any
   table: Any
+  own: Mapping[str, Mapping[str, Any]] | None = None
 
   def __str__(self) -> str:
     return _header.header(self)

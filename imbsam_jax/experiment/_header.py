@@ -6,10 +6,12 @@ from typing import Any
 
 import jax
 
+from imbsam_jax import methods
 from imbsam_jax import metrics
 from imbsam_jax import training
 from imbsam_jax._runs import console
 from imbsam_jax.experiment import _choices
+from imbsam_jax.experiment import _config
 
 
 def header(experiment: Any) -> str:
@@ -32,7 +34,7 @@ def header(experiment: Any) -> str:
   validation = experiment.data.validation
   return console.fields(
     {
-      'data': f'{config.data.name}, {len(counts)} classes, '
+      'data': f'{config.data.name}, {_classes(len(counts))}, '
       f'{experiment.num_train} training images '
       f'({counts.max()} to {counts.min()} per class, imbalance factor '
       f'{counts.max() / counts.min():.4g}), '
@@ -41,17 +43,34 @@ def header(experiment: Any) -> str:
       'groups': f'{groups["many"].sum()} many (> {config.many_above}), '
       f'{groups["medium"].sum()} medium, '
       f'{groups["few"].sum()} few (< {config.few_below}); '
-      f'tail (< {config.optimizer.threshold}): {tail.sum()} classes, '
+      f'tail (< {config.optimizer.threshold}): {_classes(tail.sum())}, '
       f'{counts[tail].sum() / counts.sum():.1%} of the images',
-      'model': f'{config.model.name}, {config.model.norm} norm, '
-      f'{experiment.head} head, {num_params + num_frozen:,} '
-      f'parameters{trained}',
+      'model': f'{_model(config.model, experiment.head)}, '
+      f'{num_params + num_frozen:,} parameters{trained}',
       'method': f'{_choices.describe(config)}, '
       f'{training.LAYOUTS[experiment.layout].about}, expected cost '
       f'{experiment.expected_cost():.2f} SGD steps',
       'run': f'{config.epochs:g} epochs, {experiment.num_steps} steps of '
-      f'{config.data.batch_size} on {experiment.mesh.size} '
-      f'{experiment.mesh.devices.flat[0].platform} device(s), '
-      f'seed {config.seed}',
+      f'{config.data.batch_size} on '
+      + console.counted(
+        experiment.mesh.size,
+        f'{experiment.mesh.devices.flat[0].platform} device',
+      )
+      + f', seed {config.seed}',
     }
   )
+
+
+def _classes(number: int) -> str:
+  return console.counted(number, 'class', 'classes')
+
+
+def _model(model: _config.Model, head: str) -> str:
+  if model.name == methods.OWN:
+    # What is said of it is what was declared, or found.
+    parts = ['your own network']
+    parts += ['BatchNorm'] if model.norm == 'batch' else []
+    parts += [f'{head} head'] if head != 'linear' else []
+    return ', '.join(parts)
+  norm = 'no' if model.norm == 'none' else model.norm
+  return f'{model.name}, {norm} norm, {head} head'

@@ -15,6 +15,7 @@ from imbsam_jax import methods
 from imbsam_jax import models
 from imbsam_jax.experiment import _config
 from imbsam_jax.experiment import _data_sets
+from imbsam_jax.experiment import _identity
 
 OWN = methods.OWN
 
@@ -80,6 +81,24 @@ def name_in(
   return config
 
 
+def check_table(model: _config.Model, row_shape: tuple[int, ...]) -> None:
+  """Refuses a network for images where there are rows of a table.
+
+  Args:
+    model: Which network of this library.
+    row_shape: Shape of an example.
+
+  Raises:
+    ConfigError: Says which network takes a table.
+  """
+  if len(row_shape) == 1 and model.name != 'mlp':
+    raise _errors.ConfigError(
+      f'the examples are rows of a table, {row_shape[0]} numbers each, and '
+      f'{model.name} takes images [height, width, channels]. For rows of '
+      'tables pass `model.name=mlp` and `model.norm=none`.'
+    )
+
+
 def as_model(model: Any) -> Any:
   """A model with ``init`` and ``apply`` that take ``train=``.
 
@@ -108,30 +127,32 @@ def tells_features(model: Any) -> bool:
 
 def check_model(
   model: Any, images: jax.ShapeDtypeStruct, num_classes: int
-) -> Any:
+) -> tuple[Any, dict[str, Any]]:
   """Traces a model once; says whether rows depend on each other.
 
   Args:
-    model: From `as_model`.
+    model: As it was passed.
     images: Shape and dtype of its input, ``[1, ...]``.
     num_classes: C.
 
   Returns:
-    ``'batch'`` or ``'none'``, as the field `model.norm`.
+    ``'batch'`` or ``'none'``, as the field `model.norm`; and by what the model
+    is known again.
 
   Raises:
     ConfigError: It cannot be applied to the images, or gives no logits.
   """
   key = jax.eval_shape(lambda: jax.random.key(0))
+  called = as_model(model)
   try:
-    variables = jax.eval_shape(
-      lambda key, x: model.init(key, x, train=False), key, images
+    begin, variables = _identity.trace(
+      lambda key, x: called.init(key, x, train=False), key, images
     )
-    logits = jax.eval_shape(
-      lambda v, x: model.apply(v, x, train=False), variables, images
+    evaluation, logits = _identity.trace(
+      lambda v, x: called.apply(v, x, train=False), variables, images
     )
-    jax.eval_shape(
-      lambda v, x, key: model.apply(
+    trained, _ = _identity.trace(
+      lambda v, x, key: called.apply(
         v, x, train=True, mutable=['batch_stats'], rngs={'dropout': key}
       ),
       variables,
@@ -148,7 +169,9 @@ def check_model(
       f'the model must give logits [B, {num_classes}], one for each class; for '
       f'B = 1 it gave {shape or logits}.'
     )
-  return 'batch' if 'batch_stats' in variables else 'none'
+  norm = 'batch' if 'batch_stats' in variables else 'none'
+  traces = [begin, evaluation, trained]
+  return norm, _identity.of_model(model, traces, variables)
 
 
 # Other names that modules have for `train`, and its value that means training.

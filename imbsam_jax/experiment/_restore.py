@@ -12,6 +12,7 @@ from imbsam_jax import _errors
 from imbsam_jax import training
 from imbsam_jax._runs import fields
 from imbsam_jax._runs import folder
+from imbsam_jax._runs import own
 from imbsam_jax.experiment import _build
 from imbsam_jax.experiment import _config
 from imbsam_jax.experiment import _evaluate
@@ -39,16 +40,19 @@ def restore(
     data_dir: Folder of prepared data sets, if not that of the run.
 
   Raises:
-    ConfigError: The folder holds no run, or there is no such checkpoint.
+    ConfigError: The folder holds no run, or that of another network or loss;
+      or there is no such checkpoint.
     CheckpointError: The checkpoint cannot be read.
   """
   wanted = check_checkpoint(checkpoint)
   workdir = pathlib.Path(workdir).expanduser()
-  config = fields.from_json(workdir / 'config.json', _config.Config)
+  config = folder.read_config(workdir, _config.Config)
+  _check_step(workdir / 'checkpoints', wanted)
   if data_dir:
     config = fields.replace(config, {'data.data_dir': data_dir})
   experiment = _build.build(config, model=model, data=data, loss=loss)
   folder.check_data(workdir, experiment.fingerprint)
+  own.check(workdir, experiment.own, 'pass what that run was trained with')
   if jax.process_count() > 1:
     folder.compare_processes(config, experiment.fingerprint)
   chooser = _evaluate.choose_by(experiment)
@@ -67,6 +71,21 @@ def restore(
         )
     state, _ = checkpoints.restore(experiment.init(config.seed), step)
   return experiment, state
+
+
+def _check_step(checkpoints: pathlib.Path, wanted: str | int) -> None:
+  """Says which checkpoints there are, where another one was asked for."""
+  if not isinstance(wanted, int):
+    return
+  steps = training.in_first_process(
+    lambda: [r.step for r in training.inspect_checkpoints(checkpoints)]
+  )
+  if wanted not in steps:
+    there = ', '.join(map(str, steps)) or 'none'
+    raise training.CheckpointError(
+      f'there is no checkpoint of step {wanted} in {checkpoints}; the steps '
+      f'with one are: {there}.'
+    )
 
 
 def check_checkpoint(checkpoint: str | int) -> str | int:

@@ -48,7 +48,7 @@ def run(
     The final state, its metrics, and how training went.
 
   Raises:
-    ConfigError: The folder belongs to another configuration.
+    ConfigError: The folder belongs to another configuration, network or loss.
     DivergedError: Training was given up.
     PreemptedError: SIGTERM or SIGINT came; everything is saved in `workdir`.
       Without one, KeyboardInterrupt goes through.
@@ -85,7 +85,7 @@ def _run(
   interruption: contextlib.AbstractContextManager[Callable[[], bool]],
 ) -> _summary.Result:
   config = dataclasses.replace(experiment.config, seed=seed)
-  folder.claim(workdir, config, experiment.fingerprint)
+  folder.claim(workdir, config, experiment.fingerprint, experiment.own)
   state = experiment.init(seed)
   seconds = 0.0
   chooser = _evaluate.choose_by(experiment)

@@ -78,7 +78,9 @@ def _run_stacked(
   marks = _run.evaluation_marks(first)
   for member in members:
     config = dataclasses.replace(member.experiment.config, seed=member.seed)
-    folder.claim(member.workdir, config, first.fingerprint)
+    folder.claim(
+      member.workdir, config, first.fingerprint, member.experiment.own
+    )
   histories = [
     training.History(member.workdir / 'metrics.jsonl') for member in members
   ]

@@ -22,7 +22,7 @@ def split(words: str) -> tuple[str, ...]:
   """
   known = _registry.words()
   found: list[str] = []
-  for word in re.split('[,+]', words):
+  for word in map(str.strip, re.split('[,+]', words)):
     if word not in known:
       near = difflib.get_close_matches(word, known, n=1)
       hint = f' Did you mean {near[0]!r}?' if near else ''

@@ -26,6 +26,7 @@ class NnxModel:
 
     self._make = make
     abstract = nnx.eval_shape(lambda: make(nnx.Rngs(0)))
+    self._name = type(abstract).__name__
     self._graph, self._params, self._stats, self._random, others = nnx.split(
       abstract, nnx.Param, nnx.BatchStat, nnx.RngState, ...
     )
@@ -34,6 +35,9 @@ class NnxModel:
         'an NNX module may have nnx.Param and nnx.BatchStat variables, which '
         f'are trained and saved, got others: {nnx.to_pure_dict(others)}.'
       )
+
+  def __repr__(self) -> str:
+    return f'from_nnx({self._name})'
 
   def init(
     self, key: jax.Array, images: jax.Array, *, train: bool

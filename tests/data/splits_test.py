@@ -31,6 +31,31 @@ def _first_of_shuffled(labels, counts, seed):
   return np.array(kept)
 
 
+class SameRowsTest(parameterized.TestCase):
+  @parameterized.parameters('validation', 'test')
+  def test_another_shape_or_kind_is_refused(self, name):
+    images = np.zeros((60, 4, 4, 1), np.uint8)
+    train = data.ArraySource(images, _LABELS)
+    for other, shown in (
+      (images[:, :3], r'uint8 \[3, 4, 1\]'),
+      (images / 2, r'float32 \[4, 4, 1\]'),
+    ):
+      sources = {'test': train, name: data.ArraySource(other, _LABELS)}
+      with self.assertRaisesRegex(
+        data.DataError,
+        rf'training images are uint8 \[4, 4, 1\] each, {name} images {shown}',
+      ):
+        data.long_tailed(train, **sources)
+
+  def test_floats_of_another_size_are_alike(self):
+    images = np.zeros((3, 2), np.float32)
+    examples = data.Examples(images, np.arange(3))
+    other = examples._replace(images=images.astype(np.float16))
+    data.check_same_rows(
+      data.LongTailedData(examples, None, other, np.ones(3, int), 'abc')
+    )
+
+
 class RowsTest(parameterized.TestCase):
   @parameterized.parameters(0, 1, 2, None)
   def test_validation_does_not_depend_on_the_seed(self, seed):

@@ -45,7 +45,10 @@ def test_two_programs_of_one_process_have_their_own_flags(tmp_path):
     done = programs.call(name, '--help')
     assert done.returncode == 0 and '--workdir' in done.stdout
   done = programs.call('evaluate', f'--workdir={tmp_path}')
-  assert done.returncode == 2 and 'config.json' in done.stderr
+  assert done.returncode == 2
+  assert (
+    f'there is no run in {tmp_path}, which has no config.json' in done.stderr
+  )
   assert set(flags.FLAGS) == before
 
 
@@ -164,6 +167,11 @@ def test_fields_of_every_type():
   assert type(config.epochs) is float
   assert call.overrides['epochs'] == 3
   assert call.command.startswith('python -m imbsam_jax keep --config=digits')
+
+
+def test_spaces_between_words_are_no_part_of_them():
+  spaced = _config_of('--config=digits_lt:imbsam, ldam + drw ').config
+  assert spaced == experiment.config('digits_lt', 'imbsam,ldam,drw')
 
 
 def test_configurations_are_frozen():

@@ -168,7 +168,12 @@ class FindingTest(parameterized.TestCase):
       '7.0 %; mean +- std over 3 seeds.',
     )
 
-  @parameterized.parameters((0.8, 0.801, '+0.1'), (0.0, 0.25, '+25.0'))
+  @parameterized.parameters(
+    (0.8, 0.801, '+0.1'),
+    (0.0, 0.25, '+25.0'),
+    # As printed: 79.0 and 84.5, though the difference is 5.42.
+    (0.79039, 0.84459, '+5.5'),
+  )
   def test_any_gain_is_one(self, base, tail, gain):
     # Also from a method that is never right.
     content = _content(a={'tail': base}, b={'tail': tail})
@@ -184,6 +189,35 @@ class FindingTest(parameterized.TestCase):
       experiment_lib.finding(_content(**methods)),
       'One method, or no tail classes: nothing to compare.',
     )
+
+  def test_validation_is_named(self):
+    content = _content(a={'tail': 0.7}, b={'tail': 0.8}) | {
+      'split': 'validation'
+    }
+    self.assertStartsWith(
+      experiment_lib.finding(content),
+      'On the tail classes of the validation set b is best with 80.0',
+    )
+    self.assertIn(
+      'better than b on the tail classes of the validation set, which',
+      experiment_lib.finding(
+        {'methods': {w: content['methods'][w] for w in 'ba'}} | {
+          'split': 'validation'
+        }
+      ),
+    )  # fmt: skip
+    for table in (
+      experiment_lib.comparison_table(content),
+      experiment_lib.comparison_table_by_link(
+        _content(sgd={}) | {'split': 'validation'}, ['sgd']
+      ),
+    ):
+      self.assertEqual(_cells(table)[0][0], 'validation accuracy, %')
+
+  def test_one_seed_is_one(self):
+    content = _content(a={'tail': 0.7}, b={'tail': 0.8})
+    content['methods']['b']['tail']['runs'] = 1
+    self.assertIn('over 1 seed.', experiment_lib.finding(content))
 
 
 class BestMethodsTest(parameterized.TestCase):
@@ -249,6 +283,7 @@ class ComparisonTest(parameterized.TestCase):
     self.assertAlmostEqual(found.methods['b']['tail']['mean'], 0.7)
     self.assertAlmostEqual(found.methods['a']['tail']['std'], 0.02**0.5)
     self.assertNotIn('seed', found.methods['a'])
+    self.assertEqual(found.content['split'], 'test')
     self.assertEqual(
       found.table(), experiment_lib.comparison_table(found.content)
     )
@@ -299,7 +334,7 @@ class ComparisonTest(parameterized.TestCase):
     ).plot()
     (path, _, accuracies), options = plot.call_args
     self.assertIsNone(path)
-    self.assertEndsWith(options['title'], ', 1 seeds')
+    self.assertEndsWith(options['title'], ', 1 seed')
     self.assertEqual(list(accuracies), ['a', 'h', 'g', 'f', 'e', 'd'])
     self.assertEqual(accuracies['g'], [[ord('g') / 200, 0.0]])
 

@@ -222,6 +222,42 @@ def test_validation_of_ones_own_is_taken(sources):
   assert exp.config.data.splits == ('train', 'validation', 'test')
 
 
+def test_tables_need_a_network_for_tables(sources):
+  config = experiment.config('own', 'sgd')
+  with pytest.raises(
+    experiment.ConfigError,
+    match='rows of a table, 6 numbers each.*small_conv_net.*`model.name=mlp` '
+    'and `model.norm=none`',
+  ):
+    experiment.build(config, data=sources)
+  experiment.build(config, data=sources, model=_Net())
+
+
+def test_rows_to_evaluate_are_like_those_of_training(sources):
+  images, labels = sources.test
+  wrong = images[:, :5], labels
+  expected = r'float32 \[6\] each, test images float32 \[5\]'
+  with pytest.raises(data.DataError, match=expected):
+    experiment.build(_config(), data=sources._replace(test=wrong))
+  cut = data.LongTailedData(
+    data.Examples(*sources.train),
+    None,
+    data.Examples(*wrong),
+    np.array(_COUNTS),
+    ('a', 'b', 'c'),
+  )
+  with pytest.raises(data.DataError, match=expected):
+    experiment.build(_config(), data=cut)
+
+
+def test_calibration_without_validation_says_how_to_pass_some(sources):
+  exp = experiment.build(_config(), data=sources)
+  with pytest.raises(
+    experiment.ConfigError, match=r'or pass Sources\(\.\.\., validation='
+  ):
+    experiment.calibrate(exp, exp.init(0), ['none'])
+
+
 def test_data_that_are_cut_already_are_taken_as_they_are(sources):
   cut = data.long_tailed(
     data.ArraySource(*sources.train),
@@ -370,7 +406,10 @@ def test_own_data_have_one_step_to_compile():
 
 
 def test_losses_on_cosines_need_a_network_that_says_so(sources):
-  with pytest.raises(experiment.ConfigError, match='or pass cosine'):
+  with pytest.raises(
+    experiment.ConfigError,
+    match="`ldam`.*declare it with {'model.head': 'cosine'}",
+  ):
     experiment.build(_config('ldam'), data=sources, model=_Net())
   exp = experiment.build(
     _config('ldam', model__head='cosine'), data=sources, model=_Net()

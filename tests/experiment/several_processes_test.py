@@ -110,7 +110,7 @@ def two(one, tmp_path_factory, tfds_dir):
   (printed, silent), _ = _assert_well(
     _start_two('train', *_flags(folder, tfds_dir))
   )
-  assert '32 on 4 cpu device(s)' in printed
+  assert '32 on 4 cpu devices' in printed
   assert '| top-1' in printed
   assert not [x for x in silent.splitlines() if not x.startswith('[Gloo]')]
   return folder

@@ -190,7 +190,7 @@ def test_f3_program_exits_143_and_says_how_to_go_on(whole, tfds_dir, tmp_path):
   process.send_signal(signal.SIGTERM)
   _, errors = process.communicate(timeout=120)
   assert process.returncode == signals.EXIT_CODE, errors
-  assert 'The same command again goes on' in errors
+  assert 'SIGTERM: stopped before the first step; nothing new was' in errors
   # While it trains.
   process = _start(tmp_path, tfds_dir)
   history = tmp_path / 'metrics.jsonl'

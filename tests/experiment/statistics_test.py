@@ -191,13 +191,36 @@ class HeaderTest(parameterized.TestCase):
         # 56 of 327 images: 8, 39 and 9.
         'groups  2 many (> 70), 4 medium, 1 few (< 9); tail (< 40): 3 classes, '
         '17.1% of the images',
-        'model   mlp, none norm, cosine head, 2,107 parameters',
+        'model   mlp, no norm, cosine head, 2,107 parameters',
         f'method  imbsam ldam drw, {text}, expected cost 1.23 SGD steps',
-        'run     2.5 epochs, 18 steps of 48 on 4 tpu device(s), seed 3',
+        'run     2.5 epochs, 18 steps of 48 on 4 tpu devices, seed 3',
       ],
     )
     experiment.data.validation = None
     self.assertIn(', 0 validation, 21 test', _header.header(experiment))
+    self.assertEqual(self._model(experiment, head='cosine', norm='batch'), (
+      'your own network, BatchNorm, cosine head, 2,107 parameters'
+    ))  # fmt: skip
+    self.assertEqual(
+      self._model(experiment, head='linear', norm='none'),
+      'your own network, 2,107 parameters',
+    )
+    experiment.mesh.size = 1
+    experiment.config = experiment_lib.replace(
+      config, {'optimizer.threshold': 9}
+    )
+    found = _header.header(experiment)
+    self.assertIn('tail (< 9): 1 class, 2.4%', found)
+    self.assertIn(' on 1 tpu device, seed 3', found)
+
+  def _model(self, experiment, *, head, norm):
+    """The line of a network of one's own."""
+    experiment.head = head
+    experiment.config = experiment_lib.replace(
+      experiment.config, {'model.name': 'own', 'model.norm': norm}
+    )
+    line = _header.header(experiment).splitlines()[2]
+    return line.removeprefix('model   ')
 
 
 if __name__ == '__main__':

@@ -7,7 +7,7 @@ r"""CIFAR-100-LT, imbalance factor 100; the recipe is that of `cifar10_lt`.
     --config.data.data_dir=DIR
 
 The classes have 500 to 5 images, 10,847 in all; 35 are 'many' (> 100), 35
-'medium', 30 'few' (< 20). The tail are the few, 2.8 % of the images, as in the
+'medium', 30 'few' (< 20). The tail is the few, 2.8 % of the images, as in the
 code of ImbSAM; --config.optimizer.threshold=100, as in SSE-SAM, makes it 65
 classes and 18.7 %. Other protocols of the literature:
 

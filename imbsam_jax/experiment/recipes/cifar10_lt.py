@@ -15,7 +15,7 @@ which come off the training images.
 
 The classes have 5000 to 50 images, 12,406 in all; 8 are 'many' (> 100), 2
 'medium', none is 'few' (< 20). For three groups of ten classes SSE-SAM has
---config.many_above=1000 --config.few_below=200. The tail are the two with fewer
+--config.many_above=1000 --config.few_below=200. The tail is the two with fewer
 than 100. Other protocols of the literature:
 
   --config.data.imbalance_factor=10     or 20, 50, 200; largest over smallest

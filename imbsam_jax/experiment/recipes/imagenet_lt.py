@@ -22,7 +22,7 @@ rate 0.2, cosine, 90 epochs. SAM with DRW has the radius 0.05, from epoch 5 on
 colours too, moves the schedule once per epoch, and reports the epoch that is
 best on the test set.
 
-The code of ImbSAM has CIFAR-100-LT alone. As there, its tail are the classes
+The code of ImbSAM has CIFAR-100-LT alone. As there, its tail is the classes
 with fewer than 20 images, which are those reported as 'few'; this is no choice
 of its authors for this set. --config.optimizer.threshold=100 perturbs the
 medium classes as well.

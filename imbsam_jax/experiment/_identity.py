@@ -1,0 +1,96 @@
+# Copyright 2026 The imbsam_jax Authors.
+# SPDX-License-Identifier: Apache-2.0
+"""By what a network or a loss of one's own is known again.
+
+By what it computes, not by its source: a program that is run again has other
+addresses, and a function may have moved. Arrays that a function holds are left
+out, and so are the values of parameters.
+"""
+
+from collections.abc import Callable
+import dataclasses
+import hashlib
+import re
+from typing import Any
+
+from flax import linen as nn
+import jax
+import jax.numpy as jnp
+
+from imbsam_jax import training
+
+_ADDRESS = re.compile(r' at 0x[0-9a-f]+')
+# Fields of every Linen module.
+_OF_LINEN = ('parent', 'name')
+
+
+def trace(function: Callable[..., Any], *arguments: Any) -> tuple[str, Any]:
+  """What a function computes as text, and what it gives, in shapes.
+
+  Args:
+    function: Of arrays.
+    *arguments: Their shapes and dtypes.
+  """
+  traced, found = jax.make_jaxpr(function, return_shape=True)(*arguments)
+  # In a terminal and in a notebook it would be coloured.
+  text: Any = traced.jaxpr.pretty_print(use_color=False)
+  return text, found
+
+
+def of_model(model: Any, traces: list[str], variables: Any) -> dict[str, Any]:
+  """A network, for ``own.json``.
+
+  Args:
+    model: As it was passed.
+    traces: From `trace`, all that is computed with it.
+    variables: Their shapes and dtypes.
+  """
+  leaves, _ = jax.tree_util.tree_flatten_with_path(variables)
+  return _known(_shown(model), traces) | {
+    'variables': {
+      jax.tree_util.keystr(path, simple=True, separator='/'): (
+        f'{x.dtype}{list(x.shape)}'
+      )
+      for path, x in leaves
+    }
+  }
+
+
+def of_loss(loss: Callable[..., Any], num_classes: int) -> dict[str, Any]:
+  """A loss, for ``own.json``.
+
+  Args:
+    loss: A function that was found to be a loss.
+    num_classes: C.
+  """
+  options = {'key': jax.random.key(0)} if training.takes_key(loss) else {}
+  text, _ = trace(
+    lambda z, y: loss(z, y, **options),
+    jax.ShapeDtypeStruct((2, num_classes), jnp.float32),
+    jax.ShapeDtypeStruct((2,), jnp.int32),
+  )
+  return _known(_shown(loss), [text])
+
+
+def _known(about: str, traces: list[str]) -> dict[str, Any]:
+  # JAX leaves addresses out itself.
+  text = ' '.join('\n'.join(traces).split())
+  return {
+    'about': about,
+    'computes': hashlib.sha256(text.encode()).hexdigest(),
+    'jax': jax.__version__,
+  }
+
+
+def _shown(part: Any) -> str:
+  """A network or loss as it shows itself, in a line without addresses."""
+  if isinstance(part, nn.Module):
+    values = ', '.join(
+      f'{field.name}={_shown(getattr(part, field.name))}'
+      for field in dataclasses.fields(part)  # pyrefly: ignore
+      if field.name not in _OF_LINEN
+    )
+    text = f'{type(part).__name__}({values})'
+  else:
+    text = getattr(part, '__name__', None) or repr(part)
+  return ' '.join(_ADDRESS.sub('', text).split())
