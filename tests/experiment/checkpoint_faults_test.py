@@ -769,7 +769,7 @@ class WithoutManifestsTest(absltest.TestCase):
       for step in (3, 6):
         checkpointer.save(
           step,
-          _state(step),
+          _checkpoint._saved(_state(step)),
           force=True,
           metrics={'score': _SCORES[step]},
           custom_metadata={'seconds': step / 2},

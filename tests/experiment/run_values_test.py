@@ -19,17 +19,16 @@ import pytest
 
 from imbsam_jax import data as data_lib
 from imbsam_jax import experiment as experiment_lib
-from imbsam_jax import methods
 from imbsam_jax import metrics
 from imbsam_jax import training
 from imbsam_jax._runs import console
 from imbsam_jax._runs import fields
 from imbsam_jax.experiment import _evaluate
+from imbsam_jax.experiment import _experiment
 from imbsam_jax.experiment import _programs
 from imbsam_jax.experiment import _run
 from imbsam_jax.experiment import _stacked_runs
 from imbsam_jax.experiment import _summary
-from imbsam_jax.experiment import _update_rule
 from tests.training import tiny_training
 
 _COUNTS = np.array([60, 25, 10])
@@ -76,6 +75,7 @@ class _Experiment(experiment_lib.Experiment):
           class_names=('cat', 'dog', 'eel'),
         ),
         'mesh': training.data_mesh(),
+        'objective': training.Supervised(lambda logits, labels: labels),
         'predict_step': lambda variables, images: (
           images[:, 0].astype(int),
           images[:, 1] * variables['params'],
@@ -356,7 +356,10 @@ class StackedTest(parameterized.TestCase):
         init=lambda seed: ('state', rho, seed),
         batches=lambda seed: ('batches', rho, seed),
         num_steps=30,
-        side_by_side_steps=(steps.begin, steps.end),
+        side_by_side_steps={
+          _experiment.StepKind(0): steps.begin,
+          _experiment.StepKind(1): steps.end,
+        },
         method=types.SimpleNamespace(
           stages=('begin', 'end'),
           stage=lambda step: 'begin' if step < 12 else 'end',
@@ -391,11 +394,13 @@ class StackedTest(parameterized.TestCase):
       mock.patch.object(
         _evaluate, 'evaluate', lambda e, s, split: mock.Mock(scores=(s, split))
       ),
-      mock.patch.object(training, 'step_cost', lambda stage, batch, **_: stage),
+      mock.patch.object(
+        training, 'step_cost', lambda stage, batch, **_: len(stage)
+      ),
     ):
       found = _stacked_runs.run_stacked(members, progress=progress)
       self.assertEqual(got['evaluate']('x'), ('x', 'test'))
-      self.assertEqual(got['describe'](12, 'batch'), {'cost': 'end'})
+      self.assertEqual(got['describe'](12, 'batch'), {'cost': len('end')})
     self.assertEqual(
       got['states'], [('state', 0.1, 0), ('state', 0.1, 1), ('state', 0.4, 0)]
     )
@@ -457,7 +462,7 @@ class StackedTest(parameterized.TestCase):
 class StepsTest(parameterized.TestCase):
   """What the steps of an experiment are made of."""
 
-  def _steps(self, **changes):
+  def _steps(self, *, plan=None, **changes):
     made = []
     config = _config(optimizer__num_microbatches=2, **changes).optimizer
 
@@ -468,40 +473,38 @@ class StepsTest(parameterized.TestCase):
       )
 
     steps = _programs.Steps(
-      config,
       'model',
       make_method,
+      lambda link: ('chain', link),
       'objective',
-      lambda x: (x.shape, x.dtype),
-      augment='augment',
-      num_steps=40,
-      warmup_steps=3,
+      training.Inputs(lambda x: (x.shape, x.dtype), 'augment'),
+      plan=plan,
       sample=jax.ShapeDtypeStruct((1, 5), np.uint8),
       mesh='mesh',
+      ema_decay=config.ema_decay,
+      num_microbatches=config.num_microbatches,
+      ascent=config.ascent,
     )
-    return steps, config, made
+    return steps, made
 
   @parameterized.parameters(
     (0, 'first', 0.9), (1, 'second', 0.9), (1, 'second', None)
   )
   def test_step_of_a_stage(self, stage, link, ema_decay):
-    steps, config, made = self._steps(optimizer__ema_decay=ema_decay)
-    with (
-      mock.patch.object(training, 'make_train_step') as make,
-      mock.patch.object(_update_rule, 'make_chain') as chain,
-    ):
-      found = steps._step(stage, 0.25)
+    steps, made = self._steps(optimizer__ema_decay=ema_decay)
+    with mock.patch.object(training, 'make_train_step') as make:
+      found = steps._step(stage, 0.25, outer=stage == 1)
     self.assertIs(found, make.return_value)
-    self.assertEqual(chain.call_args.args, (config, 40, 3, link))
     self.assertEqual(made[0][1], 0.25)
     model, rule, objective, inputs = make.call_args.args
     self.assertEqual((model, objective), ('model', 'objective'))
-    self.assertIs(rule, chain.return_value)
+    self.assertEqual(rule, ('chain', link))
     self.assertEqual(inputs.augment, 'augment')
     self.assertEqual(inputs.preprocess(np.zeros(3)), ((3,), np.float64))
     self.assertEqual(
       make.call_args.kwargs,
       {
+        'outer': stage == 1,
         'ema_decay': ema_decay,
         'num_microbatches': 2,
         'axis_name': None,
@@ -509,10 +512,9 @@ class StepsTest(parameterized.TestCase):
     )
 
   def test_per_device(self):
-    steps, *_ = self._steps(optimizer__ascent='per_device')
+    steps, _ = self._steps(optimizer__ascent='per_device')
     with (
       mock.patch.object(training, 'make_train_step') as make,
-      mock.patch.object(_update_rule, 'make_chain') as chain,
       mock.patch.object(training, 'per_device') as per_device,
       mock.patch.object(training, 'per_device_link') as link,
     ):
@@ -521,20 +523,17 @@ class StepsTest(parameterized.TestCase):
     self.assertEqual(per_device.call_args.args, (make.return_value, 'mesh'))
     self.assertEqual(make.call_args.kwargs['axis_name'], 'data')
     self.assertEqual(link.call_args.args, ('first',))
-    self.assertIs(chain.call_args.args[3], link.return_value)
+    self.assertEqual(make.call_args.args[1], ('chain', link.return_value))
 
   @parameterized.parameters(None, 0.9)
   def test_state(self, ema_decay):
-    steps, config, made = self._steps(optimizer__ema_decay=ema_decay)
-    with (
-      mock.patch.object(training, 'create_train_state') as create,
-      mock.patch.object(_update_rule, 'make_chain') as chain,
-    ):
+    plan = training.ParamPlan(trains=lambda path: True)
+    steps, made = self._steps(optimizer__ema_decay=ema_decay, plan=plan)
+    with mock.patch.object(training, 'create_train_state') as create:
       steps._init(jax.random.key(3))
-    self.assertEqual(chain.call_args.args, (config, 40, 3, 'first'))
     model, rule, key, sample = create.call_args.args
     self.assertEqual(model, 'model')
-    self.assertIs(rule, chain.return_value)
+    self.assertEqual(rule, ('chain', 'first'))
     # Images as they are stored, before what comes between.
     self.assertEqual(sample, ((1, 5), np.uint8))
     # Noise of the method is not that of the parameters.
@@ -543,15 +542,15 @@ class StepsTest(parameterized.TestCase):
     self.assertEqual(made, [(noise_key, None)])
     self.assertEqual(
       create.call_args.kwargs,
-      {'ema': ema_decay is not None, 'objective': 'objective'},
+      {'ema': ema_decay is not None, 'objective': 'objective', 'plan': plan},
     )
 
   def test_several_and_side_by_side(self):
-    steps, *_ = self._steps()
+    steps, _ = self._steps()
     asked = []
 
-    def step_of(stage, rho=None):
-      asked.append(stage)
+    def step_of(stage, rho=None, *, outer=False):
+      asked.append((stage, outer))
 
       def step(state, batch):
         moved = batch.rows if rho is None else rho * batch.rows
@@ -572,7 +571,7 @@ class StepsTest(parameterized.TestCase):
         jnp.array([1.0, 2.0]), batch(3.0, 4.0), jnp.array([10.0, 100.0])
       )
       np.testing.assert_array_equal(states, [32, 404])
-    self.assertEqual(set(asked), {1})
+    self.assertEqual(set(asked), {(1, False)})
 
 
 # ------------------------------------------------------------- one real run
@@ -790,7 +789,7 @@ def test_progress_of_a_run(progress, tiny, monkeypatch):
     with pytest.raises(KeyboardInterrupt):
       experiment_lib.run(tiny, progress=one)
   assert given[0] is None and given[2] is print
-  title = methods.describe(tiny.config)
+  title = experiment_lib.describe(tiny.config)
   assert lines == [[tiny.num_steps, title, ['records'], 'closed']]
   monkeypatch.setattr(training, 'is_first_process', lambda: False)
   with pytest.raises(KeyboardInterrupt):
