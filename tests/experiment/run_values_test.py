@@ -478,7 +478,7 @@ class StepsTest(parameterized.TestCase):
       lambda link: ('chain', link),
       'objective',
       training.Inputs(lambda x: (x.shape, x.dtype), 'augment'),
-      plan=plan,
+      plan=plan or training.ParamPlan(),
       sample=jax.ShapeDtypeStruct((1, 5), np.uint8),
       mesh='mesh',
       ema_decay=config.ema_decay,

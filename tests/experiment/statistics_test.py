@@ -172,7 +172,8 @@ class HeaderTest(parameterized.TestCase):
         params={
           'kernel': jax.ShapeDtypeStruct((300, 7), np.float32),
           'bias': jax.ShapeDtypeStruct((7,), np.float32),
-        }
+        },
+        frozen={},
       ),
       head='cosine',
       layout=layout,
