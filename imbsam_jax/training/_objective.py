@@ -88,8 +88,8 @@ class Context(NamedTuple):
       0 to 2 are taken.
     state: What the objective remembers.
     streams: By name the rows of further streams of data, in no class group.
-    clean: The model at w, before any perturbation; every pass has one of its
-      own, which draws alike in all of them.
+    clean: The model at w, before any perturbation, as `Apply` is called. All
+      its calls draw alike, and what they change is dropped.
     axis_name: Axis of devices within `jax.shard_map` or `jax.pmap`, or None
       where arrays are those of all devices.
   """
@@ -98,7 +98,7 @@ class Context(NamedTuple):
   key: jax.Array
   state: Any
   streams: Mapping[str, Rows]
-  clean: Apply
+  clean: Callable[..., Any]
   axis_name: str | None = None
 
 

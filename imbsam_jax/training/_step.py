@@ -93,43 +93,21 @@ def make_train_step(
       key=key,
       state=state.loss_state,
       streams=streams,
-      clean=at(state.params),
+      clean=lambda *inputs, **options: at(state.params)(*inputs, **options),
       axis_name=axis_name,
     )
-
-    def own():
-      # One that counts its calls, and so draws, from the beginning.
-      return ctx._replace(clean=at(state.params))
-
-    rows = tuple(objective.prepare(own(), group) for group in looked_up)
+    rows = tuple(objective.prepare(ctx, group) for group in looked_up)
     if batch.layout == 'joint':
       (rows,) = rows
     if outer:
-      ctx = _outer_step(objective, own(), at, state.params, rows)
+      ctx = _outer_step(objective, ctx, at, state.params, rows)
     total_weight = _summed(layout.total_weight(batch), axis_name)
     # Of the clean pass, for those that follow it.
     weighed = None
 
     def loss_fn(params, rows, weights):
-      apply = at(params)
-      outcome = objective(own(), apply, rows)
-      terms = _terms(outcome, weights)
-      found = weighed or objective.weigh(own(), terms.losses)
-      _check_uncoupled(objective, found, outcome.record)
-      weighted = terms.weighted if found is None else found[0] * terms.weighted
-      loss = jnp.sum(weighted)
-      if outcome.shared is not None:
-        # Each group pays its share, and each device one of as many.
-        share = _summed(jnp.sum(weights), axis_name) / total_weight
-        loss = loss + share * outcome.shared / _summed(1.0, axis_name)
-      hits = jnp.argmax(outcome.logits, axis=-1) == terms.labels
-      counted = terms.weights != 0
-      return loss, _Aux(
-        apply.changed,
-        found,
-        outcome.record,
-        jnp.sum(counted & hits),
-        jnp.sum(counted),
+      return _pass(
+        objective, ctx, at(params), rows, weights, total_weight, weighed
       )
 
     _, grads, grad_fn = layout.gradients(
@@ -145,39 +123,89 @@ def make_train_step(
     )
     loss, aux = grad_fn.value
     passes = layout.passes(aux)
-    if weighed is not None:
-      ctx = ctx._replace(state=weighed[1])
     # Models and objectives whose state depends on the rows do not split them:
     # there is one to keep. Without any it is empty.
     changed, record = passes[0].model_state, passes[0].record
-    totals = (
-      loss,
-      # Micro-batches bring one number each.
-      sum(jnp.sum(p.num_correct) for p in passes),
-      sum(jnp.sum(p.num_rows) for p in passes),
-    )
     if axis_name is not None:
       changed = jax.lax.pmean(changed, axis_name)
       record = jax.lax.all_gather(record, axis_name, tiled=True)
-      totals = jax.lax.psum(totals, axis_name)
+    if weighed is not None:
+      ctx = ctx._replace(state=weighed[1])
     new = _state.advanced(
       state,
       updates,
       opt_state,
       model_state=state.model_state | changed,
-      loss_state=objective.after(own(), record),
+      loss_state=objective.after(ctx, record),
       ema_decay=ema_decay,
     )
-    loss, num_correct, num_rows = totals
-    metrics: dict[str, Any] = {
-      'loss': loss,
-      'train_accuracy': num_correct / num_rows,
-      'skipped': opt_state.consecutive != 0,
-      'exhausted': opt_state.exhausted,
-    }
-    return new, metrics
+    return new, _metrics(loss, passes, opt_state, axis_name)
 
   return train_step
+
+
+def _pass(
+  objective: _objective.Objective,
+  ctx: _objective.Context,
+  apply: _objective.Apply,
+  rows: Any,
+  weights: jax.Array,
+  total_weight: jax.Array,
+  weighed: tuple[jax.Array, Any] | None,
+) -> tuple[jax.Array, _Aux]:
+  """The weighted sum of the losses of a pass, and what it gives beside.
+
+  Args:
+    objective: What is minimised.
+    ctx: What is fixed within the step.
+    apply: The model at the point of the pass.
+    rows: Prepared rows.
+    weights: Of the rows, in the group or groups of the pass.
+    total_weight: Of the rows of all groups and devices.
+    weighed: What `Objective.weigh` gave in the clean pass; None in that pass.
+  """
+  outcome = objective(ctx, apply, rows)
+  terms = _terms(outcome, weights)
+  weighed = weighed or objective.weigh(ctx, terms.losses)
+  _check_uncoupled(objective, weighed, outcome.record)
+  weighted = terms.weighted
+  if weighed is not None:
+    weighted = weighed[0] * weighted
+  loss = jnp.sum(weighted)
+  if outcome.shared is not None:
+    # Each group pays its share, and each device one of as many.
+    share = _summed(jnp.sum(weights), ctx.axis_name) / total_weight
+    loss = loss + share * outcome.shared / _summed(1.0, ctx.axis_name)
+  hits = jnp.argmax(outcome.logits, axis=-1) == terms.labels
+  counted = terms.weights != 0
+  return loss, _Aux(
+    apply.changed,
+    weighed,
+    outcome.record,
+    jnp.sum(counted & hits),
+    jnp.sum(counted),
+  )
+
+
+def _metrics(
+  loss: jax.Array,
+  passes: tuple[_Aux, ...],
+  opt_state: Any,
+  axis_name: str | None,
+) -> dict[str, Any]:
+  # Micro-batches bring one number each.
+  totals = (
+    loss,
+    sum(jnp.sum(p.num_correct) for p in passes),
+    sum(jnp.sum(p.num_rows) for p in passes),
+  )
+  loss, num_correct, num_rows = _summed(totals, axis_name)
+  return {
+    'loss': loss,
+    'train_accuracy': num_correct / num_rows,
+    'skipped': opt_state.consecutive != 0,
+    'exhausted': opt_state.exhausted,
+  }
 
 
 def _check_rows(
