@@ -49,7 +49,7 @@ quick: lint types
 SEED ?= $(shell date +%s)
 soak: $(INSTALLED)
 	IMBSAM_SOAK_KILLS=50 IMBSAM_SOAK_SEED=$(SEED) \
-	  $(BIN)/python -m pytest -q -s tests/experiment/kill_test.py
+	  $(BIN)/python -m pytest -q -s -m extended tests/experiment/kill_test.py
 
 # The faults that a run must withstand; `pytest -k f7_` is one of them.
 faults: $(INSTALLED)

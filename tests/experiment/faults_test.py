@@ -392,22 +392,20 @@ def test_f20_complete_run_makes_no_step(experiment, whole, tmp_path):
   assert json.loads((folder / 'summary.json').read_text()) == again
 
 
-@pytest.mark.extended
+@pytest.mark.parametrize(
+  'threads', [3, pytest.param(1, marks=pytest.mark.extended)]
+)
 def test_f21_same_seed_again_whatever_the_threads(
-  experiment, whole, tmp_path, monkeypatch
+  threads, experiment, whole, tmp_path, monkeypatch
 ):
   assert experiment.num_threads == 0
   folder, expected = whole
-  for threads in (1, 3):
-    monkeypatch.setattr(experiment_lib.Experiment, 'num_threads', threads)
-    again = experiment_lib.build(experiment.config)
-    found = experiment_lib.run(
-      again, seed=0, workdir=tmp_path / str(threads)
-    ).summary
-    runs.assert_same_summary(found, expected)
-    for name in ('metrics.jsonl', 'per_class.csv'):
-      path = tmp_path / str(threads) / name
-      assert path.read_bytes() == (folder / name).read_bytes()
+  monkeypatch.setattr(experiment_lib.Experiment, 'num_threads', threads)
+  again = experiment_lib.build(experiment.config)
+  found = experiment_lib.run(again, seed=0, workdir=tmp_path).summary
+  runs.assert_same_summary(found, expected)
+  for name in ('metrics.jsonl', 'per_class.csv'):
+    assert (tmp_path / name).read_bytes() == (folder / name).read_bytes()
 
 
 # -------------------------------------------------------------------- F22

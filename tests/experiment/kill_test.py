@@ -2,8 +2,8 @@
 # SPDX-License-Identifier: Apache-2.0
 """F1: kill -9 at random moments, and the run ends bit for bit the same.
 
-Twenty times in `make test-all`; `make soak` does it fifty times, and
-IMBSAM_SOAK_SEED repeats one of its draws. In `make test` F2 has true kills.
+Once in `make test` and twenty times in `make test-all`; `make soak` does it
+fifty times, and IMBSAM_SOAK_SEED repeats one of its draws.
 """
 
 import os
@@ -18,7 +18,7 @@ from tests import programs
 from tests.experiment import killed_run
 from tests.experiment import runs
 
-pytestmark = [pytest.mark.faults, pytest.mark.extended]
+pytestmark = pytest.mark.faults
 
 _ROOT = pathlib.Path(__file__).parents[2]
 _KILLS = int(os.environ.get('IMBSAM_SOAK_KILLS', '20'))
@@ -30,13 +30,16 @@ def _run(folder, tfds_dir, step=-1, milliseconds=0):
   return programs.run('tests.experiment.killed_run', *arguments)
 
 
-def test_f1_killed_at_random_moments(tmp_path, tfds_dir):
+@pytest.mark.parametrize(
+  'wanted', [1, pytest.param(_KILLS, marks=pytest.mark.extended)]
+)
+def test_f1_killed_at_random_moments(wanted, tmp_path, tfds_dir):
   whole, killed = tmp_path / 'whole', tmp_path / 'killed'
   done = _run(whole, tfds_dir)
   assert done.returncode == 0, done.stderr
   print(f'IMBSAM_SOAK_SEED={_SEED}')
   draw = random.Random(_SEED)
-  steps = sorted(draw.choices(range(killed_run.NUM_STEPS), k=_KILLS))
+  steps = sorted(draw.choices(range(killed_run.NUM_STEPS), k=wanted))
   num_kills = 0
   for step in steps:
     # Long enough to be in the middle of a save, of an evaluation, or later.
@@ -45,7 +48,7 @@ def test_f1_killed_at_random_moments(tmp_path, tfds_dir):
       break  # It was over before.
     assert done.returncode == -signal.SIGKILL, done.stderr
     num_kills += 1
-  assert num_kills >= _KILLS // 2
+  assert num_kills >= max(wanted // 2, 1)
   done = _run(killed, tfds_dir)
   assert done.returncode == 0, done.stderr
   runs.assert_same_summary(runs.read_summary(killed), runs.read_summary(whole))
