@@ -30,9 +30,7 @@ def rarity_loss(logits, labels, class_counts, *, power=0.5):
 
 
 # A mixing: of each row with a partner, here another row of the batch.
-@methods.word(
-  'halves', axis='mixing', about='the mean of two images', needs_batch=True
-)
+@methods.word('halves', axis='mixing', about='the mean of two images')
 def halves(setup, *, share=0.5):
   """Images x = s x1 + (1 - s) x2, and both labels by their shares."""
 
@@ -61,7 +59,7 @@ class SecondLook(training.WrappedObjective):
     balanced = ctx.streams['balanced']
     logits = apply(balanced['image'])
     loss = losses.cross_entropy(logits, balanced['label']).mean()
-    return outcome._replace(shared=self.weight * loss)
+    return outcome.plus(self.weight * loss)
 
 
 @methods.word(

@@ -102,6 +102,12 @@ def main(
     'Of the messages of libraries: -1 warnings, 0 information, 1 all.',
     flag_values=values,
   )
+  flags.DEFINE_multi_string(
+    'import',
+    [],
+    'Python file of yours that registers method words; may be repeated.',
+    flag_values=values,
+  )
   program.define(values)
   if any(argument in _HELP for argument in arguments):
     _print(_help(program, values))
@@ -149,10 +155,14 @@ def _main(
   from imbsam_jax import _errors
   from imbsam_jax._doors import configs
   from imbsam_jax._runs import fields
+  from imbsam_jax._runs import recipes as recipes_lib
   from imbsam_jax._runs import signals
 
   source, words, config, overrides = '', None, None, {}
   rest = list(arguments)
+  # Before the words of a configuration are read.
+  for path in configs.imports(rest):
+    recipes_lib.run_file(path)
   if hasattr(program, 'RECIPES'):
     source, words, rest = configs.take(rest, program.EXAMPLE)
     recipes = importlib.import_module(program.RECIPES)

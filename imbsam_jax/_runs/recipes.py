@@ -9,6 +9,7 @@ import inspect
 import os
 import pkgutil
 import runpy
+import sys
 import traceback
 from typing import Any
 from typing import TypeVar
@@ -68,12 +69,7 @@ def find(recipe: str | os.PathLike[str], package: Any) -> Callable[..., Any]:
   """
   path = os.path.expanduser(os.fspath(recipe))
   if path.endswith('.py'):
-    if not os.path.isfile(path):
-      raise _errors.ConfigError(
-        f'the configuration file {path} cannot be read: '
-        f'{"it is a folder" if os.path.isdir(path) else "there is none"}.'
-      )
-    module = _told(recipe, lambda: runpy.run_path(path))
+    module = run_file(path)
   else:
     known = names(package)
     if path not in known:
@@ -89,6 +85,32 @@ def find(recipe: str | os.PathLike[str], package: Any) -> Callable[..., Any]:
       f'{path} has no function get_config(words) that returns a configuration.'
     )
   return module['get_config']
+
+
+def run_file(path: str | os.PathLike[str]) -> dict[str, Any]:
+  """Runs a Python file of one's own, such as one that registers method words.
+
+  Args:
+    path: The file. Others in its folder can be imported by it.
+
+  Returns:
+    Its names.
+
+  Raises:
+    ConfigError: There is no such file, or it has a mistake, whose line is told.
+  """
+  path = os.path.expanduser(os.fspath(path))
+  if not os.path.isfile(path):
+    raise _errors.ConfigError(
+      f'the file {path} cannot be read: '
+      f'{"it is a folder" if os.path.isdir(path) else "there is none"}.'
+    )
+  folder = os.path.dirname(os.path.abspath(path))
+  sys.path.insert(0, folder)
+  try:
+    return _told(path, lambda: runpy.run_path(path))
+  finally:
+    sys.path.remove(folder)
 
 
 def names(package: Any) -> list[str]:

@@ -158,7 +158,7 @@ def _build(
   objective = combined.objective
   head = methods.head_for(_choices.choices_of(config))
   num_classes = len(data.class_names)
-  own = {}
+  own = _own_words(_choices.choices_of(config))
   if own_loss is not None:
     own['loss'] = _identity.of_loss(own_loss, num_classes)
   if own_model is None:
@@ -280,6 +280,18 @@ def _build(
     batches=batches,
     table=training.replicate(mesh, images) if resident else None,
   )
+
+
+def _own_words(choices: dict[str, str]) -> dict[str, Any]:
+  """What is known of methods of one's own, for ``own.json``."""
+  own = {}
+  for axis, text in choices.items():
+    if text != methods.OWN:
+      function = methods.bind(axis, text).function
+      if not methods.is_of_library(function):
+        known = _identity.of_word(function)
+        own |= {f'method {text}': known} if known else {}
+  return own
 
 
 class _Lengths:

@@ -66,6 +66,7 @@ from imbsam_jax.methods._registry import AXES
 from imbsam_jax.methods._registry import bind
 from imbsam_jax.methods._registry import choice
 from imbsam_jax.methods._registry import combination
+from imbsam_jax.methods._registry import is_of_library
 from imbsam_jax.methods._registry import make_part
 from imbsam_jax.methods._registry import Word
 from imbsam_jax.methods._registry import word
@@ -104,6 +105,7 @@ __all__ = [
   'field_values',
   'head_for',
   'help_text',
+  'is_of_library',
   'make_augmentation',
   'make_part',
   'needs_batch',

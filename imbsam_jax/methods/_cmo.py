@@ -17,7 +17,6 @@ from imbsam_jax.methods import _registry
   'cmo',
   axis='mixing',
   about='boxes of rare on frequent images (CVPR 2022)',
-  needs_batch=True,
   own_stream=True,
 )
 def cmo(

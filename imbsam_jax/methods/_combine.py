@@ -14,6 +14,7 @@ import jax.numpy as jnp
 
 from imbsam_jax import _errors
 from imbsam_jax import data as data_lib
+from imbsam_jax import losses as losses_lib
 from imbsam_jax import training
 from imbsam_jax.methods import _part
 from imbsam_jax.methods import _registry
@@ -170,12 +171,31 @@ def _try(supervised: training.Supervised, setup: _part.Setup, mix: Any) -> None:
       jax.ShapeDtypeStruct((2, *setup.image_shape), jnp.float32),
       jax.ShapeDtypeStruct((2,), jnp.int32),
     )
-    jax.eval_shape(
+    mixed = jax.eval_shape(
       lambda batch, partner: mix(
         jax.random.key(0), jnp.zeros([], jnp.int32), batch, partner
       ),
       rows,
       rows,
+    )
+    _check_mixed(mixed, rows[0].shape)
+
+
+def _check_mixed(mixed: Any, shape: tuple[int, ...]) -> None:
+  pair = isinstance(mixed, tuple) and len(mixed) == 2
+  if not pair or not isinstance(mixed[1], losses_lib.MixedLabels):
+    raise _errors.ConfigError(
+      'a mixing must give (images, losses.MixedLabels(first, second, lam)), '
+      f'got {mixed}.'
+    )
+  images, labels = mixed
+  shapes = [getattr(x, 'shape', None) for x in (images, *labels)]
+  rows = shape[:1]
+  if shapes[:3] != [shape, rows, rows] or shapes[3] not in (rows, ()):
+    raise _errors.ConfigError(
+      'a mixing must give an image and labels for each pair: of images '
+      f'{list(shape)} and their partners, images of that shape and [2] of '
+      f'each entry of MixedLabels, got {shapes}.'
     )
 
 

@@ -14,7 +14,6 @@ from imbsam_jax.methods import _registry
   about='natural with reversed rows, experimental (2024)',
   corrects_prior=True,
   published_with=frozenset({'cdt'}),
-  needs_batch=True,
   own_stream=True,
 )
 def dbn_mix(

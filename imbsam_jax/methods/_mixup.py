@@ -12,7 +12,6 @@ from imbsam_jax.methods import _registry
   'mixup',
   axis='mixing',
   about='pairs of the batch (ICLR 2018)',
-  needs_batch=True,
 )
 def mixup(setup: _part.Setup, *, alpha: float = 1.0) -> _part.Part:
   """Convex combinations of the rows of a batch."""

@@ -87,6 +87,9 @@ class Part(NamedTuple):
   params: training.ParamPlan | None = None
 
 
+HEADS = ('any', 'linear', 'cosine', 'class_vectors')
+
+
 class Traits(NamedTuple):
   """What decides with which other words a word can be combined.
 

@@ -66,9 +66,7 @@ def pps(
   )
 
 
-@_registry.word(
-  'ppmix', axis='mixing', about='from mixup to remix (PPL)', needs_batch=True
-)
+@_registry.word('ppmix', axis='mixing', about='from mixup to remix (PPL)')
 def ppmix(
   setup: _part.Setup,
   *,

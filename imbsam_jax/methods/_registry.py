@@ -11,6 +11,7 @@ from collections.abc import Mapping
 import difflib
 import functools
 import inspect
+import traceback
 from typing import Any
 from typing import NamedTuple
 
@@ -102,11 +103,27 @@ def choice(
     **traits: Fields of `Traits`.
 
   Raises:
-    ValueError: There is no such axis, or the name is taken by another function.
+    ValueError: There is no such axis or trait, or the name is taken by another
+      function.
   """
   if axis not in AXES:
     raise ValueError(f'`axis` must be one of {", ".join(AXES)}, got {axis!r}.')
+  for trait in traits:
+    if trait not in _part.Traits._fields:
+      near = difflib.get_close_matches(trait, _part.Traits._fields, n=1)
+      hint = f' Did you mean {near[0]!r}?' if near else ''
+      raise ValueError(
+        f'{name} has no trait {trait!r}.{hint} Traits are '
+        f'{", ".join(_part.Traits._fields)}.'
+      )
   own = _part.Traits(**traits)
+  if own.head not in _part.HEADS:
+    raise ValueError(
+      f'`head` of {name} must be one of {", ".join(_part.HEADS)}, got '
+      f'{own.head!r}.'
+    )
+  if axis == 'mixing' and name != AXES[axis].plain:
+    own = own._replace(needs_batch=True)  # Partners are of the batch.
 
   def register(function):
     make = function
@@ -194,9 +211,31 @@ def make_part(axis: str, text: str, setup: Any) -> Any:
   Raises:
     ConfigError: An unknown name or parameter, or a value out of range.
   """
-  bind(axis, text)
-  name, parameters = _specs.parse(text)
-  return AXES[axis].choices[name].make(setup, **parameters)
+  found = bind(axis, text)
+  _, parameters = _specs.parse(text)
+  if is_of_library(found.function):
+    return found.make(setup, **parameters)
+  try:
+    part = found.make(setup, **parameters)
+  except (_errors.ConfigError, ValueError):
+    raise
+  except Exception as error:  # Whatever a user's code raises.
+    raise _errors.ConfigError(
+      f'{typed(axis, text)} ({_place(error, found.function)}): '
+      f'{type(error).__name__}: {error}'
+    ) from error
+  if not isinstance(part, _part.Part):
+    raise _errors.ConfigError(
+      f'the function of {typed(axis, text)} must return a methods.Part, got '
+      f'{part!r}.'
+    )
+  return part
+
+
+def is_of_library(function: Callable[..., Any]) -> bool:
+  """Whether a function is one of this library, not of one's own."""
+  module = getattr(function, '__module__', None) or ''
+  return module.split('.')[0] == __name__.split('.')[0]
 
 
 def bind(axis: str, text: str) -> Choice:
@@ -258,10 +297,24 @@ def _put(table: dict[str, Choice], name: str, found: Choice) -> None:
 
 
 def _same(one: Callable[..., Any], other: Callable[..., Any]) -> bool:
-  return (one.__module__, one.__qualname__) == (
-    other.__module__,
-    other.__qualname__,
-  )
+  return _origin(one) == _origin(other)
+
+
+def _origin(function: Callable[..., Any]) -> tuple[str, str]:
+  code = getattr(function, '__code__', None)
+  file = code.co_filename if code else function.__module__
+  return file, function.__qualname__
+
+
+def _place(error: Exception, function: Callable[..., Any]) -> str:
+  """The last line of an error that is in the file of a function."""
+  file, _ = _origin(function)
+  lines = [
+    frame.lineno
+    for frame in traceback.extract_tb(error.__traceback__)
+    if frame.filename == file
+  ]
+  return f'{file}:{lines[-1]}' if lines else file
 
 
 def _put_word(axis: str, name: str, found: Word) -> None:

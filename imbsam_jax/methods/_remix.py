@@ -17,7 +17,6 @@ from imbsam_jax.methods import _registry
   'remix',
   axis='mixing',
   about='mixup, labels to the rarer (ECCV-W 2020)',
-  needs_batch=True,
 )
 def remix(
   setup: _part.Setup,

@@ -23,9 +23,19 @@ def split(words: str) -> tuple[str, ...]:
   known = _registry.words()
   found: list[str] = []
   for word in map(str.strip, re.split('[,+]', words)):
+    if '(' in word:
+      raise _errors.ConfigError(
+        f'parameters are no part of a word: {word!r}. Set the field of its '
+        "axis instead, {'objective.loss': 'ldam(max_margin=0.3)'} or "
+        "`objective.loss='ldam(max_margin=0.3)'`."
+      )
     if word not in known:
       near = difflib.get_close_matches(word, known, n=1)
-      hint = f' Did you mean {near[0]!r}?' if near else ''
+      hint = (
+        f' Did you mean {near[0]!r}?'
+        if near
+        else ' A word of your own is known once its file is imported.'
+      )
       raise _errors.ConfigError(
         f'unknown method word {word!r}.{hint} Words, explained by '
         f'`experiment.words()`:\n{_all_words()}'

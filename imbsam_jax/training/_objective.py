@@ -123,6 +123,11 @@ class Outcome(NamedTuple):
   shared: jax.Array | None = None
   record: Any = ()
 
+  def plus(self, shared: jax.Array) -> 'Outcome':
+    """The outcome with a further scalar that belongs to no row."""
+    before = 0.0 if self.shared is None else self.shared
+    return self._replace(shared=before + shared)
+
 
 class Outer(NamedTuple):
   """A step on other data that changes what the objective remembers.

@@ -165,6 +165,7 @@ def _pass(
     weighed: What `Objective.weigh` gave in the clean pass; None in that pass.
   """
   outcome = objective(ctx, apply, rows)
+  _check_outcome(outcome, len(weights))
   terms = _terms(outcome, weights)
   weighed = weighed or objective.weigh(ctx, terms.losses)
   _check_uncoupled(objective, weighed, outcome.record)
@@ -185,6 +186,36 @@ def _pass(
     jnp.sum(counted & hits),
     jnp.sum(counted),
   )
+
+
+def _check_outcome(outcome: _objective.Outcome, num_weights: int) -> None:
+  """Refuses losses that are not those of the rows of a pass."""
+  mixed = isinstance(outcome.labels, losses_lib.MixedLabels)
+  num_rows = num_weights // 2 if mixed else num_weights
+  losses = outcome.losses if mixed else (outcome.losses,)
+  shapes = [jnp.shape(x) for x in losses]
+  if any(shape != (num_rows,) for shape in shapes):
+    raise ValueError(
+      'the `losses` of an Outcome must be a loss for each row, float '
+      f'[{num_rows}] here{" and of each of its two labels" if mixed else ""}, '
+      f'got {", ".join(map(str, shapes))}. Leave out means and sums: rows are '
+      'weighted and added here.'
+    )
+  if outcome.shared is not None and jnp.shape(outcome.shared) != ():
+    raise ValueError(
+      'the `shared` term of an Outcome must be a scalar, got shape '
+      f'{jnp.shape(outcome.shared)}.'
+    )
+
+
+class _Streams(dict[str, Any]):
+  """Rows of streams by name."""
+
+  def __missing__(self, name: str) -> Any:
+    raise ValueError(
+      f'there is no stream {name!r} in this step; there are '
+      f'{", ".join(self) or "none"}. A word brings them as Part(streams=...).'
+    )
 
 
 def _metrics(
@@ -268,7 +299,7 @@ def _look_up(
     )
     for name, rows in batch.streams.items()
   }
-  return looked_up, streams
+  return looked_up, _Streams(streams)
 
 
 def _outer_step(

@@ -2,6 +2,7 @@
 # SPDX-License-Identifier: Apache-2.0
 """Each kind of method goes through `build` and `run`: see kinds.py."""
 
+import linecache
 import re
 from unittest import mock
 
@@ -11,8 +12,10 @@ import numpy as np
 import pytest
 
 from imbsam_jax import experiment
+from imbsam_jax import losses
 from imbsam_jax import methods
 from imbsam_jax import training
+from imbsam_jax._runs import recipes
 from tests import own_words
 from tests.experiment import trunks
 
@@ -91,9 +94,9 @@ def kind(request, tmp_path_factory):
 
 def test_trains_and_learns(kind):
   _, exp, result = kind
-  losses = [r['loss'] for r in result.history if 'loss' in r]
-  assert len(losses) == exp.num_steps == 6
-  assert losses[-1] < losses[0]
+  found = [r['loss'] for r in result.history if 'loss' in r]
+  assert len(found) == exp.num_steps == 6
+  assert found[-1] < found[0]
   begin = exp.init(0)
   changed = [
     not np.array_equal(one, other)
@@ -249,8 +252,8 @@ def test_no_gradient_of_a_frozen_trunk_is_computed():
 def test_words_of_a_file_of_ones_own_train(words):
   exp = build(f'imbsam,{words}', 1)
   assert words in str(exp)
-  losses = [r['loss'] for r in experiment.run(exp).history if 'loss' in r]
-  assert np.isfinite(losses).all() and losses[-1] < losses[0]
+  found = [r['loss'] for r in experiment.run(exp).history if 'loss' in r]
+  assert np.isfinite(found).all() and found[-1] < found[0]
 
 
 def test_words_of_ones_own_are_like_the_others():
@@ -276,3 +279,126 @@ def test_a_name_that_is_taken_is_refused():
   module = own_words.run(FILES[1])
   choice = methods.AXES['loss'].choices['rarity_loss']
   assert choice.function is module.rarity_loss
+
+
+def _register(axis, name, function, **traits):
+  methods.word(name, axis=axis, about='a test', **traits)(function)
+
+
+@pytest.mark.parametrize(
+  ('axis', 'function', 'message'),
+  [
+    ('scheme', lambda setup: None, 'must return a methods.Part, got None'),
+    ('scheme', lambda setup: setup.nothing, 'wrong .*kinds_test.py:[0-9]+'),
+    (
+      'mixing',
+      lambda setup: methods.Part(
+        mix=lambda key, step, one, two: (one[0][:1], one[1]),
+        partners=methods.batch_partners,
+      ),
+      'must give .images, losses.MixedLabels',
+    ),
+    (
+      'mixing',
+      lambda setup: methods.Part(
+        mix=lambda key, step, one, two: (
+          one[0][:1],
+          losses.MixedLabels(one[1], two[1], 0.5),
+        ),
+        partners=methods.batch_partners,
+      ),
+      'an image and labels for each pair',
+    ),
+    ('loss', lambda z, y: (z.sum(), y.sum())[0], 'one number for each row'),
+  ],
+)
+def test_mistakes_are_told_when_it_is_built(axis, function, message):
+  with own_words.registered():
+    _register(axis, 'wrong', function)
+    with pytest.raises(experiment.ConfigError, match=message):
+      build('wrong', 1)
+
+
+def test_traits_are_checked():
+  with pytest.raises(ValueError, match="Did you mean 'corrects_prior'"):
+    _register('loss', 'wrong', lambda z, y: z, correct_prior=True)
+  with pytest.raises(ValueError, match='`head` of wrong must be one of any'):
+    _register('loss', 'wrong', lambda z, y: z, head='cosines')
+
+
+def test_parameters_are_no_part_of_a_word():
+  with pytest.raises(ValueError, match='Set the field of its axis'):
+    build('imbsam,rarity_loss(power=1.0)', 1)
+
+
+class _Faulty(training.WrappedObjective):
+  def __init__(self, base, change):
+    super().__init__(base)
+    self.change = change
+
+  def __call__(self, ctx, apply, rows):
+    return self.change(ctx, self.base(ctx, apply, rows))
+
+
+@pytest.mark.parametrize(
+  ('change', 'message'),
+  [
+    (
+      lambda ctx, found: found._replace(losses=found.losses.mean()),
+      r'a loss for each row, float \[16\]',
+    ),
+    (
+      lambda ctx, found: found._replace(losses=found.losses[:, None]),
+      r'got \(16, 1\)',
+    ),
+    (lambda ctx, found: found.plus(found.losses), 'must be a scalar'),
+    (lambda ctx, found: ctx.streams['balancd'], "no stream 'balancd'.*none"),
+  ],
+)
+def test_mistakes_are_told_when_a_step_is_traced(change, message):
+  with own_words.registered():
+    _register(
+      'scheme',
+      'faulty',
+      lambda setup: methods.Part(objective=lambda base: _Faulty(base, change)),
+    )
+    exp = build('faulty', 1)
+    batch = exp.put(exp.batches(0)[0])
+    with pytest.raises(ValueError, match=message):
+      exp.train_step(0).lower(exp.abstract_state, batch)
+
+
+def test_terms_of_no_row_add_up():
+  """The scheme of the example keeps the penalty of another word."""
+  words = 'normface,second_look'
+  sums = [
+    sum(abs(np.asarray(x)).sum() for x in jax.tree.leaves(run.state.params))
+    for run in (
+      experiment.run(build(text, 1))
+      for text in (words, f'{words},zero_centroid')
+    )
+  ]
+  assert sums[0] != sums[1]
+
+
+def test_a_changed_method_is_refused(tmp_path):
+  source = (own_words.ROOT / FILES[1]).read_text()
+  path = tmp_path / 'mine.py'
+
+  def run(text):
+    path.write_text(text)
+    linecache.clearcache()
+    with own_words.registered():
+      # Those of the example would be in the way of their copies.
+      for name in ('rarity_loss', 'halves', 'second_look'):
+        for axis in methods.AXES.values():
+          axis.choices.pop(name, None)
+      recipes.run_file(path)
+      return experiment.run(build('second_look', 1), workdir=tmp_path / 'run')
+
+  run(source)
+  run(source.replace('# A mixing:', '# Another comment:'))
+  with pytest.raises(
+    experiment.ConfigError, match='another method second_look'
+  ):
+    run(source.replace('self.weight * loss', '2 * self.weight * loss'))
