@@ -3,6 +3,7 @@
 """Training batches of a run, and how their rows are cut."""
 
 from typing import Any
+import zlib
 
 import grain
 import numpy as np
@@ -192,8 +193,10 @@ class Batches:
       at = stream.at
       if self._outer is not None and self._outer.stream == name:
         at = self._outer.at
+      # Crops of its own, where images are decoded.
+      own = (seed + zlib.crc32(name.encode())) % 2**32
       streams[name] = stream._replace(
-        examples=self._stored(stream.examples, seed, decode), at=at
+        examples=self._stored(stream.examples, own, decode), at=at
       )
     return streams
 

@@ -326,11 +326,17 @@ def _outputs(
   *,
   mirrored: bool = False,
 ) -> _calibration_methods.Outputs:
-  step = experiment.feature_step or experiment.logit_step
+  def step(variables, images):
+    if mirrored:
+      images = jnp.flip(images, -2)
+    # As the objective makes them, which may not be the network's own.
+    logits = experiment.logit_step(variables, images)
+    if experiment.feature_step is None:
+      return logits
+    return experiment.feature_step(variables, images)[0], *logits
+
   outputs = training.over_examples(
-    jax.jit(lambda variables, images: step(variables, jnp.flip(images, -2)))
-    if mirrored
-    else step,
+    jax.jit(step),
     state.variables,
     examples,
     batch_size=experiment.config.data.batch_size,

@@ -52,6 +52,12 @@ def check(config: _config.Config) -> None:
   if config.model.name == methods.OWN:
     _check_own_head(choices)
   methods.check(choices)
+  fixes_counts = methods.fixes_counts(choices)
+  if fixes_counts is not None and config.data.stratify:
+    raise _errors.ConfigError(
+      f'`{fixes_counts}` decides itself how many tail rows a batch has. Pass '
+      '`data.stratify=False`.'
+    )
   needs_batch = methods.needs_batch(choices)
   if needs_batch is None:
     return

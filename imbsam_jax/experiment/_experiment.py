@@ -177,9 +177,11 @@ class Experiment:
     cost = training.step_cost(
       self.method.stage(step), batch, batch_size=self.config.data.batch_size
     )
-    cost = objective.pass_cost * cost + objective.prepare_cost
-    outer = objective.outer
-    return cost + (outer.cost if outer is not None and outer.at(step) else 0)
+    return (
+      objective.pass_cost * cost
+      + objective.prepare_cost
+      + self._outer_cost(step)
+    )
 
   def expected_cost(self) -> float:
     """Mean cost of a step of the run, from batches spread over it."""
@@ -187,7 +189,17 @@ class Experiment:
     steps = np.unique(
       np.linspace(0, self.num_steps - 1, _COST_SAMPLES).astype(int)
     )
-    return float(np.mean([self.cost(int(s), batches[int(s)]) for s in steps]))
+    costs = [
+      self.cost(int(step), batches[int(step)]) - self._outer_cost(int(step))
+      for step in steps
+    ]
+    # Of all steps: samples would miss some that come regularly.
+    outer = [self._outer_cost(step) for step in range(self.num_steps)]
+    return float(np.mean(costs) + np.mean(outer))
+
+  def _outer_cost(self, step: int) -> float:
+    outer = self.objective.outer
+    return outer.cost if outer is not None and outer.at(step) else 0.0
 
 
 def _shapes(batch: data_lib.TrainBatch) -> tuple[tuple[int, ...], ...]:

@@ -31,6 +31,12 @@ def make_method(
   """
   chosen = methods.bind('update rule', config.method)
   _, own = _specs.parse(config.method)
+  for name in own:
+    if hasattr(config, name):
+      raise _errors.ConfigError(
+        f'`optimizer.method`: set `optimizer.{name}={own[name]!r}` instead of '
+        f'{config.method}.'
+      )
   known = {
     name: getattr(config, name)
     for name in _specs.parameters_of(chosen.function)

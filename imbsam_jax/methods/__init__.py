@@ -54,6 +54,7 @@ from imbsam_jax.methods._combine import combine
 from imbsam_jax.methods._combine import Combined
 from imbsam_jax.methods._combine import OWN
 from imbsam_jax.methods._compatibility import check
+from imbsam_jax.methods._compatibility import fixes_counts
 from imbsam_jax.methods._compatibility import head_for
 from imbsam_jax.methods._compatibility import needs_batch
 from imbsam_jax.methods._part import Part
@@ -103,6 +104,7 @@ __all__ = [
   'combine',
   'describe',
   'field_values',
+  'fixes_counts',
   'head_for',
   'help_text',
   'is_of_library',

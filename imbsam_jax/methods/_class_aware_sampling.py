@@ -15,6 +15,7 @@ from imbsam_jax.methods import _registry
   about='class by class in cycles (ICLR 2020)',
   sets={'data.stratify': False},
   corrects_prior=True,
+  fixes_counts=True,
 )
 def class_aware_sampling(
   setup: _part.Setup, *, samples_per_class: int = 4

@@ -95,8 +95,8 @@ def combine(
   objective: training.Objective = supervised
   if whole.objective is not None:
     objective = whole.objective(supervised)
-  if objective.coupled and not supervised.coupled:
-    _check_trait(chosen['scheme'])
+  if objective.coupled and loss is None:
+    _check_trait(chosen)
   return Combined(
     objective=objective,
     order=whole.order or _sampled(setup, whole.probabilities),
@@ -135,11 +135,17 @@ def _sampled(
   return order
 
 
-def _check_trait(scheme: str) -> None:
-  """Refuses a scheme that does not say what its objective needs."""
-  if not _registry.bind('scheme', scheme).traits.needs_batch:
+def _check_trait(chosen: Mapping[str, str]) -> None:
+  """Refuses words that do not say what their objective needs."""
+  traits = [_registry.bind(axis, text).traits for axis, text in chosen.items()]
+  if not any(one.needs_batch for one in traits):
+    words = ', '.join(
+      _registry.typed(axis, text)
+      for axis, text in chosen.items()
+      if text != _registry.AXES[axis].plain
+    )
     raise ValueError(
-      f'the objective of {scheme} is `coupled`, so register the word with '
+      f'the objective of {words} is `coupled`, so register the word with '
       'needs_batch=True.'
     )
 

@@ -52,9 +52,15 @@ def needs_batch(choices: Mapping[str, str]) -> str | None:
   return None
 
 
+def fixes_counts(choices: Mapping[str, str]) -> str | None:
+  """The word that decides how many rows of a class a batch has, if any."""
+  found = _chosen('sampler', choices['sampler'])
+  return found.word if found.traits.fixes_counts else None
+
+
 def head_for(choices: Mapping[str, str]) -> str:
   """The head of a model: 'auto' is what the loss needs."""
-  head = choices['head']
+  head = _specs.name(choices['head'])
   if head != 'auto':
     return head
   if choices['loss'] == _combine.OWN:
@@ -80,7 +86,7 @@ def _check_head(
   choices: Mapping[str, str], chosen: Mapping[str, _Chosen]
 ) -> None:
   head = head_for(choices)
-  has = _registry.AXES['head'].choices[head].traits.head
+  has = _registry.bind('head', head).traits.head
   for axis, one in chosen.items():
     needs = one.traits.head
     if axis == 'head' or needs in ('any', has):

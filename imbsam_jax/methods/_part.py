@@ -14,6 +14,7 @@ import grain
 import jax
 import numpy as np
 
+from imbsam_jax import _errors
 from imbsam_jax import data as data_lib
 from imbsam_jax import schedules
 from imbsam_jax import training
@@ -33,6 +34,21 @@ class Setup(NamedTuple):
   time: schedules.Timeline
   image_shape: tuple[int, ...] = ()
   data: data_lib.LongTailedData | None = None
+
+  @property
+  def validation(self) -> data_lib.Examples:
+    """Validation images.
+
+    Raises:
+      ConfigError: None are set aside.
+    """
+    held_out = None if self.data is None else self.data.validation
+    if held_out is None:
+      raise _errors.ConfigError(
+        'this method needs validation images: pass '
+        '`data.validation_per_class=20`, or data with a validation part.'
+      )
+    return held_out
 
   @property
   def class_counts(self) -> np.ndarray:
@@ -104,6 +120,8 @@ class Traits(NamedTuple):
       correct the prior.
     needs_batch: Whether the loss of a row depends on others, so that the rows
       of a batch stay together.
+    fixes_counts: Whether it decides how many rows of a class a batch has, which
+      then cannot be stratified.
     own_stream: Whether it takes rows from a re-balanced stream of its own, and
       needs the natural one beside it.
   """
@@ -113,4 +131,5 @@ class Traits(NamedTuple):
   counts_batch: bool = False
   published_with: frozenset[str] = frozenset()
   needs_batch: bool = False
+  fixes_counts: bool = False
   own_stream: bool = False

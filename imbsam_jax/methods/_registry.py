@@ -159,6 +159,8 @@ def word(
   chosen = choice_name or name
 
   def register(function):
+    field = AXES[axis].field if axis in AXES else ''
+    _check_word(axis, name, {field: chosen, **(sets or {})})
     choice(chosen, axis=axis, **traits)(function)
     alias(name, chosen, axis=axis, about=about, sets=sets, suggests=suggests)
     return function
@@ -273,9 +275,9 @@ def _loss_part(
   **parameters: Any,
 ) -> _part.Part:
   given = inspect.signature(function).parameters
-  counts = (
-    {'class_counts': setup.class_counts} if 'class_counts' in given else {}
-  )
+  # A loss whose counts may be left out takes those of its batch.
+  wants = 'class_counts' in given and not _has_default(given['class_counts'])
+  counts = {'class_counts': setup.class_counts} if wants else {}
   plain = _PLAIN_SCALE if traits.head == 'cosine' else 1.0
   defaults = _specs.parameters_of(function)
   scale = parameters.get('scale', defaults.get('scale', plain))
@@ -283,6 +285,10 @@ def _loss_part(
     loss=functools.partial(function, **counts, **parameters),
     logit_scale=float(scale),
   )
+
+
+def _has_default(parameter: inspect.Parameter) -> bool:
+  return parameter.default is not inspect.Parameter.empty
 
 
 def _put(table: dict[str, Choice], name: str, found: Choice) -> None:
@@ -318,9 +324,24 @@ def _place(error: Exception, function: Callable[..., Any]) -> str:
 
 
 def _put_word(axis: str, name: str, found: Word) -> None:
+  _check_word(axis, name, found.sets, found.means)
+  AXES[axis].words[name] = found
+
+
+def _check_word(
+  axis: str,
+  name: str,
+  sets: Mapping[str, Any],
+  means: tuple[str, ...] = (),
+) -> None:
+  """Refuses a name that is none, or that is taken by another word."""
   for other, known in AXES.items():
     before = known.words.get(name)
-    if before is not None and (other, before.sets) != (axis, found.sets):
+    if before is not None and (other, before.sets, before.means) != (
+      axis,
+      sets,
+      means,
+    ):
       raise ValueError(
         f'there is a word {name!r} already: {before.about}. Take another name.'
       )
@@ -328,4 +349,3 @@ def _put_word(axis: str, name: str, found: Word) -> None:
     raise _errors.ConfigError(
       f'a word must be a Python name, such as my_loss, got {name!r}.'
     )
-  AXES[axis].words[name] = found

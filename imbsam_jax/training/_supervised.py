@@ -73,6 +73,11 @@ class Supervised(_objective.Objective):
     return {**rows, 'image': mixed[0], 'mixed': mixed[1]}
 
   def __call__(self, ctx, apply, rows):
+    if self._mix is not None and 'mixed' not in rows:
+      raise ValueError(
+        'rows that are to be mixed came unmixed: an objective that overrides '
+        '`prepare` begins with rows = self.base.prepare(ctx, rows).'
+      )
     logits = apply(rows['image'])
     options = {}
     if self._draws:

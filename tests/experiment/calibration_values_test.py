@@ -70,7 +70,7 @@ def _experiment(**changes):
     mesh=training.data_mesh(),
     num_threads=0,
     feature_step=_features,
-    logit_step=lambda v, images: (10 + _features(v, images)[1],),
+    logit_step=lambda v, images: (_features(v, images)[1],),
     predict_step=_predict,
     objective=types.SimpleNamespace(logit_scale=_SCALE),
   )
@@ -168,6 +168,7 @@ class CalibrateTest(parameterized.TestCase):
 
     experiment = _experiment()
     experiment.feature_step = features
+    experiment.logit_step = lambda v, images: (features(v, images)[1],)
     del state.variables['params']['classifier']['kernel']
     trained, _ = _spied(_none, experiment, state)
     self.assertIsNone(trained.kernel)
@@ -177,9 +178,22 @@ class CalibrateTest(parameterized.TestCase):
     trained, _ = _spied(_none, experiment, state)
     self.assertIsNone(trained.kernel)
 
+  def test_logits_are_those_of_the_objective(self):
+    experiment = _experiment()
+    experiment.logit_step = lambda v, images: (10 + _features(v, images)[1],)
+    trained, _ = _spied(_none, experiment, _state())
+    features, logits = _features(
+      _state().variables, experiment.data.train.images
+    )
+    np.testing.assert_allclose(
+      trained.train.logits, 3 * (10 + logits), rtol=1e-5
+    )
+    np.testing.assert_allclose(trained.train.features, features, rtol=1e-5)
+
   def test_a_network_that_does_not_tell_features(self):
     experiment = _experiment()
     experiment.feature_step = None
+    experiment.logit_step = lambda v, images: (10 + _features(v, images)[1],)
     trained, found = _spied(_none, experiment, _state())
     self.assertIsNone(trained.train.features)
     self.assertIsNone(trained.kernel)

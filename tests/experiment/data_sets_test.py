@@ -217,7 +217,7 @@ def test_counts_and_steps(name, loaded):
   many, medium, few = groups
   assert re.search(
     rf'{many} many \(> \d+\), {medium} medium, {few} few \(< \d+\); '
-    rf'tail \(< \d+\): {tail} classes',
+    rf'tail \(< \d+\): {tail} class',
     header,
   ), header
   if name not in _TRAINED:

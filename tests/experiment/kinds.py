@@ -89,9 +89,12 @@ class Adversaries(training.WrappedObjective):
     self.prepare_cost = self.prepare_cost_of_images
 
   def prepare(self, ctx, rows):
+    rows = self.base.prepare(ctx, rows)
+
     def loss(images):
       logits = ctx.clean(images, train=False)
-      return losses.cross_entropy(logits, rows['label']).sum()
+      labels = rows.get('mixed', rows['label'])
+      return losses.cross_entropy(logits, labels).sum()
 
     ascent = jnp.sign(jax.grad(loss)(rows['image']))
     return {**rows, 'image': rows['image'] + EPSILON * ascent}
@@ -151,7 +154,7 @@ class OuterOffsets(training.WrappedObjective):
 )
 def outer_offsets(setup):
   def validation(seed):
-    held_out = setup.data.validation
+    held_out = setup.validation
     order = data.shuffled_order(
       len(held_out.labels), batch_size=setup.time.batch_size, seed=seed
     )

@@ -326,6 +326,56 @@ def test_traits_are_checked():
     _register('loss', 'wrong', lambda z, y: z, head='cosines')
 
 
+def test_validation_images_are_asked_for():
+  sources = experiment.Sources(train=_SOURCES.train, test=_SOURCES.test)
+  fields = {'model.name': 'mlp', 'model.norm': 'none'}
+  config = experiment.config('own', 'outer_offsets', fields)
+  with pytest.raises(experiment.ConfigError, match='needs validation images'):
+    experiment.build(config, data=sources)
+
+
+def test_a_word_that_is_refused_is_not_known():
+  with pytest.raises(ValueError, match='there is a word .drw. already'):
+    _register('loss', 'drw', lambda z, y: z)
+  assert 'drw' not in methods.AXES['loss'].choices
+  with pytest.raises(ValueError, match='there is a word .ldam_drw. already'):
+    methods.combination('ldam_drw', 'ldam', 'drs', about='another')
+
+
+def test_rows_that_are_to_be_mixed_are_mixed():
+  """A scheme that prepares rows begins with what its base prepares."""
+  exp = build('adversaries,halves', 1)
+  assert exp.objective.coupled
+  found = [r['loss'] for r in experiment.run(exp).history if 'loss' in r]
+  assert np.isfinite(found).all()
+
+  class Forgetful(training.WrappedObjective):
+    def prepare(self, ctx, rows):
+      return rows
+
+  with own_words.registered():
+    _register(
+      'scheme', 'forgetful', lambda setup: methods.Part(objective=Forgetful)
+    )
+    exp = build('forgetful,halves', 1)
+    batch = exp.put(exp.batches(0)[0])
+    with pytest.raises(ValueError, match='self.base.prepare'):
+      exp.train_step(0).lower(exp.abstract_state, batch)
+
+
+def test_expected_cost_counts_every_outer_step():
+  exp = build('outer_offsets', 1, epochs=50)
+  every = np.mean([exp.objective.outer.at(step) for step in range(150)])
+  assert exp.expected_cost() == pytest.approx(1 + every * 5 / 3)
+
+
+def test_streams_of_outer_steps_are_theirs_alone():
+  batches = build('outer_offsets', 1).batches(0)
+  assert ['validation' in batches[step].streams for step in range(6)] == [
+    False, True, False, False, True, False
+  ]  # fmt: skip
+
+
 def test_parameters_are_no_part_of_a_word():
   with pytest.raises(ValueError, match='Set the field of its axis'):
     build('imbsam,rarity_loss(power=1.0)', 1)

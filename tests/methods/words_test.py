@@ -15,6 +15,7 @@ import numpy as np
 import imbsam_jax
 from imbsam_jax import _specs
 from imbsam_jax import experiment as experiment_lib
+from imbsam_jax import losses
 from imbsam_jax import methods
 from imbsam_jax import schedules
 from imbsam_jax.experiment import _choices
@@ -192,6 +193,11 @@ class CompatibilityTest(parameterized.TestCase):
       'model.head=auto',
     ),
     ({'model__head': 'cosine'}, 'word normface'),
+    ({'model__head': 'cosine()'}, 'word normface'),
+    (
+      {'data__sampler': 'class_aware'},
+      '`class_aware_sampling` decides itself .*stratify=False',
+    ),
     (
       {'objective__mixing': 'mixup', 'optimizer__rows': 'split'},
       '`mixup` looks at the whole batch, which `optimizer.rows=split`',
@@ -244,6 +250,36 @@ class CompatibilityTest(parameterized.TestCase):
 def _combine(time=None, image_shape=(8, 8, 1), **choices):
   time = time or schedules.Timeline(_COUNTS, 10, 16)
   return methods.combine(choices, methods.Setup(time, image_shape))
+
+
+class LossTest(parameterized.TestCase):
+  @parameterized.parameters(
+    ('arb', losses.arb_loss, False),
+    ('balanced_softmax', losses.balanced_softmax, True),
+    ('cdt', losses.cdt_loss, True),
+    ('cri', losses.cri_loss, True),
+    ('cross_entropy', losses.cross_entropy, False),
+    ('distribution_balanced', None, True),
+    ('focal', losses.focal_loss, False),
+    ('ldam', losses.ldam_loss, True),
+    ('logit_adjustment', losses.logit_adjusted_cross_entropy, True),
+    ('mm', losses.mm_loss, False),
+    ('mm_ldam', losses.mm_ldam_loss, True),
+    ('vs', losses.vs_loss, True),
+  )
+  def test_which_counts_it_takes(self, name, function, of_the_data):
+    """Those of the data, or, as `arb` does, those of its batch."""
+    logits = np.linspace(-1, 1, 12, dtype=np.float32).reshape(3, 4)
+    labels = np.array([0, 3, 3])
+    found = _combine(loss=name).objective.loss(logits, labels)
+    others = methods.combine(
+      {'loss': name},
+      methods.Setup(schedules.Timeline(_COUNTS[::-1], 10, 16), (8, 8, 1)),
+    ).objective.loss(logits, labels)
+    self.assertEqual(not np.allclose(found, others), of_the_data)
+    if function is not None:
+      counts = (_COUNTS,) if of_the_data else ()
+      np.testing.assert_array_equal(found, function(logits, labels, *counts))
 
 
 class ParametersTest(parameterized.TestCase):
