@@ -208,6 +208,13 @@ def _build(
     num_microbatches=config.optimizer.num_microbatches,
     ascent=config.optimizer.ascent,
   )
+  if combined.params.load is not None:
+    frozen = steps.init(jax.random.key(0)).frozen
+    own['loaded parameters'] = {
+      'about': f'{len(jax.tree.leaves(frozen))} arrays that are not trained',
+      'computes': training.params_sha256(frozen),
+      'jax': '',
+    }
   # Batches of images that stay on the devices say which.
   resident = in_memory and images.nbytes <= _MAX_TABLE_BYTES
   if steps_per_call is None:

@@ -11,7 +11,8 @@ A method is an `Objective`. `make_train_step` calls its parts in this order:
    all passes of the step then have;
 4. `after`, once a step: what is remembered, a queue of features for example.
 
-An `Outer` step on other data may come before them, every so many steps.
+Every so many steps an `Outer` step on other data comes after `prepare`, whose
+rows it gets.
 """
 
 from collections.abc import Callable

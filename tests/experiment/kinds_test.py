@@ -235,6 +235,11 @@ def test_frozen_parameters_are_loaded_and_not_in_a_checkpoint(tmp_path):
     again, state = experiment.restore(tmp_path, data=_SOURCES)
   chex.assert_trees_all_equal(state.variables, result.state.variables)
   assert 'of them trained' in str(again)
+  with (
+    mock.patch.object(trunks, 'leaf', lambda number, shape: np.ones(shape)),
+    pytest.raises(experiment.ConfigError, match='another loaded parameters'),
+  ):
+    experiment.restore(tmp_path, data=_SOURCES)
 
 
 def test_no_gradient_of_a_frozen_trunk_is_computed():
