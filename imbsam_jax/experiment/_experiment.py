@@ -173,15 +173,9 @@ class Experiment:
 
   def cost(self, step: int, batch: data_lib.TrainBatch) -> float:
     """Cost of one step in SGD steps."""
-    objective = self.objective
-    cost = training.step_cost(
-      self.method.stage(step), batch, batch_size=self.config.data.batch_size
-    )
-    return (
-      objective.pass_cost * cost
-      + objective.prepare_cost
-      + self._outer_cost(step)
-    )
+    outer = self.objective.outer
+    before = outer.cost if outer is not None and outer.at(step) else 0.0
+    return self._cost_of_passes(step, batch) + before
 
   def expected_cost(self) -> float:
     """Mean cost of a step of the run, from batches spread over it."""
@@ -189,17 +183,22 @@ class Experiment:
     steps = np.unique(
       np.linspace(0, self.num_steps - 1, _COST_SAMPLES).astype(int)
     )
-    costs = [
-      self.cost(int(step), batches[int(step)]) - self._outer_cost(int(step))
-      for step in steps
-    ]
-    # Of all steps: samples would miss some that come regularly.
-    outer = [self._outer_cost(step) for step in range(self.num_steps)]
-    return float(np.mean(costs) + np.mean(outer))
-
-  def _outer_cost(self, step: int) -> float:
+    found = float(
+      np.mean([self._cost_of_passes(int(s), batches[int(s)]) for s in steps])
+    )
     outer = self.objective.outer
-    return outer.cost if outer is not None and outer.at(step) else 0.0
+    if outer is None:
+      return found
+    # Counted: samples would miss some of what comes regularly.
+    number = len(range(outer.start, self.num_steps, outer.every))
+    return found + outer.cost * number / self.num_steps
+
+  def _cost_of_passes(self, step: int, batch: data_lib.TrainBatch) -> float:
+    objective = self.objective
+    cost = training.step_cost(
+      self.method.stage(step), batch, batch_size=self.config.data.batch_size
+    )
+    return objective.pass_cost * cost + objective.prepare_cost
 
 
 def _shapes(batch: data_lib.TrainBatch) -> tuple[tuple[int, ...], ...]:
