@@ -1,10 +1,13 @@
 # Copyright 2026 The imbsam_jax Authors.
 # SPDX-License-Identifier: Apache-2.0
-r"""Measures what steps cost, in steps of SGD, on whatever device there is.
+r"""Measures what steps cost, on whatever device there is.
 
   python -m imbsam_jax benchmark --json=benchmark.json
+  python -m imbsam_jax benchmark --rows=images --torch_python=env/bin/python
 
-Ratios only: each is the median over pairs of measurements in turns. With
+Costs are in steps of SGD: each is the median over pairs of measurements in
+turns. With --rows=images also images a second, and beside them those of PyTorch
+in an environment of its own. With
 XLA_FLAGS=--xla_force_host_platform_device_count=8 a CPU counts as eight
 devices, for the row that compares devices.
 """
@@ -19,7 +22,7 @@ from absl import flags
 
 from imbsam_jax._doors import calls
 
-_ROWS = ('steps', 'optax', 'pipeline', 'side_by_side', 'devices')
+_ROWS = ('steps', 'optax', 'pipeline', 'side_by_side', 'devices', 'images')
 
 
 def define(values: flags.FlagValues) -> None:
@@ -37,7 +40,14 @@ def define(values: flags.FlagValues) -> None:
   flags.DEFINE_list(
     'rows',
     list(_ROWS),
-    'What to measure.',
+    f'What to measure, of {", ".join(_ROWS)}.',
+    flag_values=values,
+  )
+  flags.DEFINE_string(
+    'torch_python',
+    None,
+    'Python of an environment with PyTorch, which takes the same steps in '
+    'turns; for --rows=images.',
     flag_values=values,
   )
 
@@ -63,30 +73,26 @@ def main(call: calls.Call) -> None:
   }
   rows = []
   for name in given.rows:
-    for row in kinds[name]():
+    for row in kinds[name]() if name in kinds else ():
       rows.append(row)
       # At once: the rest may take minutes.
       print(f'{row.name}: {_number(row.time) or row.note}', flush=True)
+  pytorch, throughputs = (
+    _throughputs(given) if 'images' in given.rows else (None, [])
+  )
   device = jax.devices()[0].device_kind
-  print()
-  print(
-    console.markdown_table(
-      ['in steps of SGD', 'FLOPs', 'time', 'aim, time', 'note'],
-      [
-        [
-          row.name,
-          _number(row.flops),
-          _number(row.time),
-          _number(row.target),
-          row.note,
-        ]
-        for row in rows
-      ],
-    )
+  if rows:
+    print()
+    print(_table_of_costs(rows))
+  if throughputs:
+    print()
+    print(_table_of_throughputs(throughputs))
+  today = datetime.date.today().isoformat()
+  versions = f'JAX {jax.__version__}' + (
+    f', PyTorch {pytorch}' if pytorch else ''
   )
   print(
-    f'\n{given.model}, {jax.device_count()} x {device}, JAX '
-    f'{jax.__version__}, {datetime.date.today().isoformat()}, '
+    f'\n{given.model}, {jax.device_count()} x {device}, {versions}, {today}, '
     f'{given.pairs} pairs of {given.steps} steps'
   )
   if given.json:
@@ -95,14 +101,96 @@ def main(call: calls.Call) -> None:
         {
           'device': device,
           'jax': jax.__version__,
-          'date': datetime.date.today().isoformat(),
+          'pytorch': pytorch,
+          'date': today,
           'model': given.model,
           'rows': [row._asdict() for row in rows],
+          'images_per_second': [one._asdict() for one in throughputs],
         },
         indent=2,
       )
       + '\n'
     )
+
+
+def _throughputs(given: Any) -> tuple[str | None, list[Any]]:
+  """Version of PyTorch, if it takes part, and what was measured."""
+  from imbsam_jax.experiment import benchmarks
+
+  pytorch = (
+    benchmarks.PyTorch(given.torch_python) if given.torch_python else None
+  )
+  measured = []
+  try:
+    for one in benchmarks.throughputs(
+      pytorch, pairs=given.pairs, num_steps=given.steps
+    ):
+      measured.append(one)
+      beside = ''.join(
+        f', PyTorch {mode} {rate:,.0f}' for mode, rate in one.pytorch.items()
+      )
+      print(
+        f'{_kind(one)}: {one.images_per_second:,.0f} images/s{beside}',
+        flush=True,
+      )
+  finally:
+    if pytorch is not None:
+      pytorch.close()
+  return pytorch.version if pytorch else None, measured
+
+
+def _table_of_costs(rows: list[Any]) -> str:
+  from imbsam_jax._runs import console
+
+  return console.markdown_table(
+    ['in steps of SGD', 'FLOPs', 'time', 'aim, time', 'note'],
+    [
+      [
+        row.name,
+        _number(row.flops),
+        _number(row.time),
+        _number(row.target),
+        row.note,
+      ]
+      for row in rows
+    ],
+  )
+
+
+def _table_of_throughputs(throughputs: list[Any]) -> str:
+  from imbsam_jax._runs import console
+
+  modes = list(throughputs[0].pytorch)
+  return console.markdown_table(
+    [
+      'ResNet-32, 128 images',
+      'images/s',
+      *(f'PyTorch {mode}' for mode in modes),
+      *(f'ratio to {mode}' for mode in modes),
+      'page faults a step',
+      'time in the kernel, %',
+    ],
+    [
+      [
+        _kind(one),
+        f'{one.images_per_second:,.0f}',
+        *(f'{one.pytorch[mode]:,.0f}' for mode in modes),
+        *(f'{one.ratios[mode]:.2f}' for mode in modes),
+        f'{one.page_faults:,.0f}',
+        f'{100 * one.kernel_share:.0f}',
+      ]
+      for one in throughputs
+    ],
+  )
+
+
+def _kind(one: Any) -> str:
+  """'imbsam, GroupNorm, 10 steps a call', as the tables name it."""
+  norm = {'group': 'GroupNorm', 'batch': 'BatchNorm'}[one.norm]
+  several = one.steps_per_call
+  return f'{one.method}, {norm}' + (
+    f', {several} steps a call' if several > 1 else ''
+  )
 
 
 def _check(given: Any) -> None:

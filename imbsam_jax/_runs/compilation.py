@@ -11,6 +11,7 @@ from typing import Any
 import jax
 
 from imbsam_jax import _errors
+from imbsam_jax import data
 
 _DETERMINISTIC = '--xla_gpu_deterministic_ops=true'
 
@@ -22,17 +23,27 @@ def compile_ahead(experiments: Sequence[Any]) -> None:
   """
 
   def compile_one(experiment, program, step):
-    batch = experiment.put(experiment.batches(0)[step])
+    batch = experiment.batches(0)[step]
     train_step = experiment.train_steps[program.kind]
-    train_step.lower(experiment.abstract_state, batch).compile()
+    train_step.lower(experiment.abstract_state, experiment.put(batch)).compile()
+
+  def compile_several(experiment, program, step):
+    batches = [experiment.batches(0)[step]] * experiment.steps_per_call
+    several = experiment.several_steps[program.kind]
+    several.lower(
+      experiment.abstract_state,
+      experiment.put_stacked(data.stack_batches(batches)),
+    ).compile()
 
   with futures.ThreadPoolExecutor(os.cpu_count()) as pool:
     waiting = [pool.submit(experiment.init, 0) for experiment in experiments]
-    waiting += [
-      pool.submit(compile_one, experiment, program, step)
-      for experiment in experiments
-      for program, step in experiment.programs().items()
-    ]
+    for experiment in experiments:
+      for program, step in experiment.programs().items():
+        waiting.append(pool.submit(compile_one, experiment, program, step))
+        if experiment.steps_per_call > 1:
+          waiting.append(
+            pool.submit(compile_several, experiment, program, step)
+          )
     for one in waiting:
       one.result()
 

@@ -92,6 +92,9 @@ class Batches:
     row_multiple: Devices times micro-batches.
     resident: Whether training images stay on the devices, and batches say which
       theirs are.
+    several: Whether several steps share a call. Its batches have one size, so
+      that there would be a program for each pair of the largest head and the
+      largest tail among them; then all are filled up to one size.
     part: The rows of this process.
 
   Attributes:
@@ -111,6 +114,7 @@ class Batches:
     outer: training.Outer | None,
     row_multiple: int,
     resident: bool,
+    several: bool,
     part: data_lib.Part,
   ):
     self._data = data
@@ -130,7 +134,7 @@ class Batches:
       self._tail_sizes = data_lib.choose_tail_sizes(
         num_tail,
         batch_size=batch_size,
-        num_sizes=4 if num_steps < _LONG_RUN else 8,
+        num_sizes=1 if several else 4 if num_steps < _LONG_RUN else 8,
         row_multiple=row_multiple,
       )
       sizes = [

@@ -236,6 +236,7 @@ def _build(
     outer=objective.outer,
     row_multiple=row_multiple,
     resident=resident,
+    several=steps_per_call > 1,
     # Indices cost nothing, and are stacked for several steps in one call.
     part=data_lib.WHOLE if resident else training.part_of(mesh),
   )

@@ -55,6 +55,56 @@ def num_groups(channels: int) -> int:
   return next((n for n in candidates if channels % n == 0), 1)
 
 
+class GroupNorm(nn.Module):
+  """Group normalization (Wu and He, 2018) as one product and one sum.
+
+  ``y = a x + b`` with, for each row and channel, ``a = scale / sqrt(var +
+  epsilon)`` and ``b = bias - mean a``, where mean and variance are those of the
+  channel's group. Flax's layer computes the same; here all sums over pixels are
+  sums of one channel (of x and x^2, and in the gradient of dy and x dy), which
+  compilers make in one reading of the array. That halves the kernels of a
+  normalization on GPUs, where those of small images cost what their launch
+  costs.
+
+  Attributes:
+    num_groups: Number of groups; it divides the number of channels.
+    epsilon: What is added to the variance.
+  """
+
+  num_groups: int
+  epsilon: float = _EPSILON
+
+  @nn.compact
+  def __call__(self, x: jax.Array) -> jax.Array:
+    """Normalizes each row by itself.
+
+    Args:
+      x: Float32 array, shape ``[batch, ..., channels]``.
+
+    Returns:
+      Array of the same shape.
+    """
+    channels = x.shape[-1]
+    scale = self.param('scale', nn.initializers.ones, (channels,))
+    bias = self.param('bias', nn.initializers.zeros, (channels,))
+    pixels = tuple(range(1, x.ndim - 1))
+    mean = self._mean_of_group(x.mean(pixels))
+    mean_of_squares = self._mean_of_group(jnp.square(x).mean(pixels))
+    # Rounding makes a difference of nearly equal numbers negative at times.
+    variance = jnp.maximum(mean_of_squares - jnp.square(mean), 0.0)
+    factor = scale * jax.lax.rsqrt(variance + self.epsilon)
+    summand = bias - mean * factor
+    return x * jnp.expand_dims(factor, pixels) + jnp.expand_dims(
+      summand, pixels
+    )
+
+  def _mean_of_group(self, x: jax.Array) -> jax.Array:
+    """The mean of its group for each channel, ``[batch, channels]``."""
+    groups = x.reshape(x.shape[0], self.num_groups, -1)
+    means = groups.mean(-1, keepdims=True)
+    return jnp.broadcast_to(means, groups.shape).reshape(x.shape)
+
+
 class Normalization(nn.Module):
   """Batch normalisation, group normalisation or none, by name.
 
@@ -108,5 +158,5 @@ class Normalization(nn.Module):
         use_running_average=not train, momentum=0.9, epsilon=_EPSILON
       )
     else:
-      layer = nn.GroupNorm(num_groups(x.shape[-1]), epsilon=_EPSILON)
+      layer = GroupNorm(num_groups(x.shape[-1]))
     return layer(x).astype(self.dtype)

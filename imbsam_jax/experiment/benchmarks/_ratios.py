@@ -6,13 +6,10 @@ Ratios of times are medians over pairs of measurements that follow one another,
 so that whatever else the machine does hits both.
 """
 
-from collections.abc import Callable
 from collections.abc import Iterator
-from collections.abc import Sequence
 from concurrent import futures
 import os
 import statistics
-import time
 from typing import Any
 from typing import NamedTuple
 
@@ -22,16 +19,12 @@ import numpy as np
 import optax
 
 import imbsam_jax
-from imbsam_jax import augment
 from imbsam_jax import data as data_lib
 from imbsam_jax import losses
-from imbsam_jax import models
 from imbsam_jax import training
+from imbsam_jax.experiment.benchmarks import _program
+from imbsam_jax.experiment.benchmarks import _workload
 
-_BATCH_SIZE = 64
-# Of 64 rows: the share of the tail on CIFAR-100-LT with threshold 100.
-_NUM_TAIL = 12
-_NUM_CLASSES = 100
 _RHO = 0.05
 
 
@@ -53,135 +46,12 @@ class Row(NamedTuple):
   note: str = ''
 
 
-class Program:
-  """A compiled step with a state and a batch of its own."""
-
-  def __init__(self, step: Callable[..., Any], state: Any, batch: Any):
-    lowered = jax.jit(step, donate_argnums=0).lower(state, batch)
-    self._compiled = lowered.compile()
-    # A copy: the program takes its state over.
-    self._state = jax.tree.map(jnp.copy, state)
-    self._batch = batch
-
-  @property
-  def flops(self) -> float:
-    """FLOPs of the compiled step."""
-    analysis: Any = self._compiled.cost_analysis()
-    return (analysis[0] if isinstance(analysis, list) else analysis)['flops']
-
-  def seconds(
-    self, num_steps: int, next_batch: Callable[[int], Any] | None = None
-  ) -> float:
-    """Time of some steps, on its own batch or on those of a pipeline."""
-    begin = time.perf_counter()
-    for step in range(num_steps):
-      batch = next_batch(step) if next_batch else self._batch
-      self._state, _ = self._compiled(self._state, batch)
-    jax.block_until_ready(self._state)
-    return time.perf_counter() - begin
-
-
-def ratio(one: Program, other: Program, *, pairs: int, num_steps: int) -> float:
-  """Median ratio of the times of two programs, measured in turns."""
-  for program in (one, other):
-    program.seconds(1)
-  found = [
-    one.seconds(num_steps) / other.seconds(num_steps) for _ in range(pairs)
-  ]
-  return statistics.median(found)
-
-
-class Workload:
-  """Batches and steps of one network on images of 32x32.
-
-  Args:
-    model: Name of the network.
-    norm: Its normalisation.
-  """
-
-  def __init__(self, model: str, norm: Any):
-    self.class_counts = data_lib.long_tail_class_counts(_NUM_CLASSES, 500, 100)
-    labels = np.repeat(np.arange(_NUM_CLASSES), self.class_counts)
-    rng = np.random.RandomState(0)
-    images = rng.randint(0, 256, (len(labels), 32, 32, 3)).astype(np.uint8)
-    self.mesh = training.data_mesh()
-    self.table = training.replicate(self.mesh, images)
-    self.examples = data_lib.Examples(
-      np.arange(len(labels), dtype=np.int32), labels.astype(np.int32)
-    )
-    chosen: Any = model
-    self.model = models.create_model(
-      chosen, num_classes=_NUM_CLASSES, norm=norm
-    )
-
-  def batches(
-    self,
-    method: training.Method,
-    *,
-    layout: data_lib.Layout,
-    stratify_below: int | None = None,
-    tail_sizes: Sequence[int] | None = None,
-  ) -> Any:
-    """Batches of a method, stratified or not."""
-    if stratify_below is None:
-      order = data_lib.shuffled_order(
-        len(self.examples.labels), batch_size=_BATCH_SIZE, seed=0
-      )
-    else:
-      order = data_lib.stratified_order(
-        (self.class_counts < stratify_below)[self.examples.labels],
-        batch_size=_BATCH_SIZE,
-        seed=0,
-      )
-    arguments = (order, self.examples, method.class_weights)
-    if layout == 'joint':
-      return data_lib.joint_batches(*arguments)
-    make = (
-      data_lib.split_batches
-      if layout == 'split'
-      else data_lib.tail_only_batches
-    )
-    sizes = {'tail_sizes': tail_sizes, 'row_multiple': self.mesh.size}
-    return make(*arguments, **sizes)
-
-  def put(self, batch: Any) -> Any:
-    """A batch on the devices."""
-    return training.shard_batch(self.mesh, batch, table=self.table)
-
-  def step(self, method: training.Method, *, stage: int = 0) -> Any:
-    """The step of a method's stage, not jitted."""
-    return training.make_train_step(
-      self.model,
-      self._optimizer(method, stage),
-      losses.cross_entropy,
-      training.Inputs(_preprocess, _crop_and_flip),
-    )
-
-  def state(self, method: training.Method, *, seed: int = 0) -> Any:
-    """The initial state."""
-    state = training.create_train_state(
-      self.model,
-      self._optimizer(method, 0),
-      jax.random.key(seed),
-      jnp.zeros((1, 32, 32, 3)),
-    )
-    return training.replicate(self.mesh, state)
-
-  def program(
-    self, method: training.Method, batch: Any, *, stage: int = 0
-  ) -> Program:
-    """A compiled step on a batch."""
-    return Program(
-      self.step(method, stage=stage), self.state(method), self.put(batch)
-    )
-
-  def _optimizer(self, method: training.Method, stage: int) -> Any:
-    return training.make_optimizer(method.stages[stage].link, 0.01)
-
-
 def step_rows(model: str, *, pairs: int, num_steps: int) -> Iterator[Row]:
   """Steps of the methods against steps of SGD, as they are measured."""
-  group, batch = Workload(model, 'group'), Workload(model, 'batch')
+  group, batch = (
+    _workload.Workload(model, 'group'),
+    _workload.Workload(model, 'batch'),
+  )
   counts = group.class_counts
   methods = training.update_rules
   sgd, sam = methods.sgd(counts), methods.sam(counts, _RHO)
@@ -190,12 +60,7 @@ def step_rows(model: str, *, pairs: int, num_steps: int) -> Iterator[Row]:
   rare = methods.imbsam(counts, _RHO, threshold=20)
   sse = methods.sse_sam(counts, _RHO, _RHO, threshold=100, switch_step=7)
   joint = group.batches(sgd, layout='joint')[0]
-  split = group.batches(
-    imbsam,
-    layout='split',
-    stratify_below=100,
-    tail_sizes=(_NUM_TAIL - 1, _NUM_TAIL),
-  )[0]
+  split = group.stratified(imbsam, 'split')[0]
   epoch, frequency = _epoch_of_rare_tails(group, rare)
   makers = {
     'sgd': lambda: group.program(sgd, joint),
@@ -208,13 +73,7 @@ def step_rows(model: str, *, pairs: int, num_steps: int) -> Iterator[Row]:
       imbsam, batch.batches(imbsam, layout='joint')[0]
     ),
     'tail_only_bn': lambda: batch.program(
-      imbsam,
-      batch.batches(
-        imbsam,
-        layout='tail_only',
-        stratify_below=100,
-        tail_sizes=(_NUM_TAIL - 1, _NUM_TAIL),
-      )[0],
+      imbsam, batch.stratified(imbsam, 'tail_only')[0]
     ),
     **{
       size: lambda one=one: group.program(rare, one)
@@ -223,11 +82,11 @@ def step_rows(model: str, *, pairs: int, num_steps: int) -> Iterator[Row]:
   }
   with futures.ThreadPoolExecutor(os.cpu_count()) as pool:
     made = list(pool.map(lambda make: make(), makers.values()))
-  programs: dict[Any, Program] = dict(zip(makers, made, strict=True))
+  programs: dict[Any, _program.Program] = dict(zip(makers, made, strict=True))
 
   def costs(name, base='sgd'):
     one, other = programs[name], programs[base]
-    measured = ratio(one, other, pairs=pairs, num_steps=num_steps)
+    measured = _program.ratio(one, other, pairs=pairs, num_steps=num_steps)
     return one.flops / other.flops, measured
 
   def mean(parts):
@@ -239,7 +98,7 @@ def step_rows(model: str, *, pairs: int, num_steps: int) -> Iterator[Row]:
   yield Row('SAM', *costs('sam'))
   imbsam_costs = costs('imbsam')
   yield Row(
-    f'ImbSAM, split rows, tail {_NUM_TAIL}/{_BATCH_SIZE}',
+    f'ImbSAM, split rows, tail {group.num_tail}/{group.batch_size}',
     *imbsam_costs,
     target=1.30,
     note='GroupNorm',
@@ -248,7 +107,7 @@ def step_rows(model: str, *, pairs: int, num_steps: int) -> Iterator[Row]:
     'ImbSAM, CIFAR-100-LT IF 100, threshold 20, an epoch',
     *mean(frequency.items()),
     target=1.12,
-    note=f'{_BATCH_SIZE} rows, {len(epoch)} sizes, shuffled',
+    note=f'{group.batch_size} rows, {len(epoch)} sizes, shuffled',
   )
   pairs_of_costs = zip(costs('sse'), imbsam_costs, strict=True)
   yield Row(
@@ -271,17 +130,17 @@ def step_rows(model: str, *, pairs: int, num_steps: int) -> Iterator[Row]:
 
 
 def _epoch_of_rare_tails(
-  workload: Workload, method: training.Method
+  workload: _workload.Workload, method: training.Method
 ) -> tuple[dict[Any, Any], dict[Any, float]]:
   """A batch of each size that an epoch has, and how often each comes."""
   joint = workload.batches(method, layout='joint')
-  steps = range(-(-len(workload.examples.labels) // _BATCH_SIZE))
+  steps = range(-(-len(workload.examples.labels) // workload.batch_size))
   num_tail = [int((joint[step].weights[1] != 0).sum()) for step in steps]
   batches = workload.batches(
     method,
     layout='split',
     tail_sizes=data_lib.choose_tail_sizes(
-      num_tail, batch_size=_BATCH_SIZE, row_multiple=workload.mesh.size
+      num_tail, batch_size=workload.batch_size, row_multiple=workload.mesh.size
     ),
   )
   epoch: dict[Any, Any] = {}
@@ -295,7 +154,7 @@ def _epoch_of_rare_tails(
 
 def optax_row(model: str, *, pairs: int, num_steps: int) -> Row:
   """`sam` against `optax.contrib.sam`, both bare."""
-  workload = Workload(model, 'group')
+  workload = _workload.Workload(model, 'group')
   sgd = training.update_rules.sgd(workload.class_counts)
   batch = workload.put(workload.batches(sgd, layout='joint')[0])
   params = workload.state(sgd).params
@@ -303,7 +162,7 @@ def optax_row(model: str, *, pairs: int, num_steps: int) -> Row:
   def loss_fn(params, batch, weights):
     logits: Any = workload.model.apply(
       {'params': params},
-      _preprocess(batch.table[batch.rows['image']]),
+      _workload.preprocess(batch.table[batch.rows['image']]),
       train=True,
     )
     return (
@@ -337,19 +196,19 @@ def optax_row(model: str, *, pairs: int, num_steps: int) -> Row:
     )
     return (optax.apply_updates(params, updates), opt_state), ()
 
-  one = Program(our_step, (params, ours.init(params)), batch)
-  other = Program(their_step, (params, theirs.init(params)), batch)
+  one = _program.Program(our_step, (params, ours.init(params)), batch)
+  other = _program.Program(their_step, (params, theirs.init(params)), batch)
   return Row(
     'SAM against optax.contrib.sam(opaque_mode=True)',
     one.flops / other.flops,
-    ratio(one, other, pairs=pairs, num_steps=num_steps),
+    _program.ratio(one, other, pairs=pairs, num_steps=num_steps),
     target=1.02,
   )
 
 
 def pipeline_row(model: str, *, pairs: int, num_steps: int) -> Row:
   """Steps on batches of the pipeline against steps on one batch."""
-  workload = Workload(model, 'group')
+  workload = _workload.Workload(model, 'group')
   sgd = training.update_rules.sgd(workload.class_counts)
   batches = workload.batches(sgd, layout='joint')
   program = workload.program(sgd, batches[0])
@@ -372,7 +231,7 @@ def pipeline_row(model: str, *, pairs: int, num_steps: int) -> Row:
 
 def side_by_side_row(*, pairs: int, num_steps: int, runs: int = 8) -> Row:
   """Several runs of a small net in one program against one run."""
-  workload = Workload('strided_conv_net', 'group')
+  workload = _workload.Workload('strided_conv_net', 'group')
   sgd = training.update_rules.sgd(workload.class_counts)
   batch = workload.batches(sgd, layout='joint')[0]
   stacked = training.shard_batch(
@@ -386,13 +245,13 @@ def side_by_side_row(*, pairs: int, num_steps: int, runs: int = 8) -> Row:
     *(workload.state(sgd, seed=seed) for seed in range(runs)),
   )
   step = workload.step(sgd)
-  many = Program(training.side_by_side(step), states, stacked)
+  many = _program.Program(training.side_by_side(step), states, stacked)
   one = workload.program(sgd, batch)
   on_cpu = jax.default_backend() == 'cpu'
   return Row(
     f'{runs} seeds side by side, small net, against one',
     many.flops / one.flops,
-    ratio(many, one, pairs=pairs, num_steps=num_steps),
+    _program.ratio(many, one, pairs=pairs, num_steps=num_steps),
     target=None if on_cpu else 3.0,
     note='pays on accelerators only' if on_cpu else '',
   )
@@ -409,7 +268,7 @@ def devices_row(num_steps: int = 5) -> Row:
     )
   found = []
   for devices in (jax.devices()[:1], jax.devices()):
-    workload = Workload('strided_conv_net', 'group')
+    workload = _workload.Workload('strided_conv_net', 'group')
     workload.mesh = training.data_mesh(devices)
     workload.table = training.replicate(
       workload.mesh, np.asarray(workload.table)
@@ -426,12 +285,3 @@ def devices_row(num_steps: int = 5) -> Row:
   differences = jax.tree.map(lambda x, y: np.abs(x - y).max(), *found)
   largest = max(jax.tree.leaves(differences))
   return Row(name, note=f'{largest:.1e} after {num_steps} steps (1e-5 at most)')
-
-
-def _preprocess(images: jax.Array) -> jax.Array:
-  return images.astype(jnp.float32) / 128 - 1
-
-
-def _crop_and_flip(key: jax.Array, image: jax.Array) -> jax.Array:
-  crop_key, flip_key = jax.random.split(key)
-  return augment.random_flip(flip_key, augment.pad_crop(crop_key, image))
