@@ -16,6 +16,7 @@ from imbsam_jax.models._cifar_resnet import ResNet32
 from imbsam_jax.models._classifier import Classifier
 from imbsam_jax.models._conv_net import SmallConvNet
 from imbsam_jax.models._conv_net import StridedConvNet
+from imbsam_jax.models._convolution import convolution
 from imbsam_jax.models._heads import CosineHead
 from imbsam_jax.models._heads import HEADS
 from imbsam_jax.models._heads import LinearHead
@@ -56,6 +57,7 @@ __all__ = (
   'ResNeXt50',
   'SmallConvNet',
   'StridedConvNet',
+  'convolution',
   'cosine_logits',
   'create_model',
   'from_nnx',

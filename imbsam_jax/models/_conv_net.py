@@ -9,6 +9,7 @@ from jax.typing import ArrayLike
 from imbsam_jax import _checks
 from imbsam_jax import _initializers
 from imbsam_jax.models import _classifier
+from imbsam_jax.models import _convolution
 from imbsam_jax.models import _normalization
 
 
@@ -70,6 +71,7 @@ class SmallConvNet(_classifier.Classifier):
         use_bias=self.norm == 'none',
         kernel_init=_initializers.he_normal(),
         dtype=self.dtype,
+        conv_general_dilated=_convolution.convolution,
         name=f'conv{i}',
       )(x)
       x = _normalization.Normalization(

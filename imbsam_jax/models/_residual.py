@@ -11,6 +11,7 @@ from jax.typing import DTypeLike
 
 from imbsam_jax import _checks
 from imbsam_jax import _initializers
+from imbsam_jax.models import _convolution
 from imbsam_jax.models import _normalization
 
 
@@ -98,6 +99,7 @@ def conv_norm(
     use_bias=False,
     kernel_init=_initializers.he_normal(fan),
     dtype=dtype,
+    conv_general_dilated=_convolution.convolution,
     name=name,
   )(x)
   layer = _normalization.Normalization(norm, dtype=dtype, name=f'{name}_norm')
