@@ -47,7 +47,7 @@ def define(values: flags.FlagValues) -> None:
   flags.DEFINE_list(
     'rhos',
     [],
-    'Radii that every method but SGD is run with, instead of its own.',
+    'Radii that every method that has one is run with, instead of its own.',
     flag_values=values,
   )
   flags.DEFINE_enum(
@@ -84,6 +84,7 @@ def main(call: calls.Call) -> None:
   configs = _configs(call, words)
   if given.rhos:
     configs = _with_radii(configs, given.rhos, given.links)
+  experiment_lib.check_used(call.overrides, configs.values())
   experiment_lib.cache_compilations()
   comparison = experiment_lib.compare(
     configs,
@@ -129,13 +130,13 @@ def _with_radii(
       '--rhos and --links do not go together: a table has one of them in its '
       'columns. Combine words with plus signs: --methods=sam+ldam_drw.'
     )
-  found = {}
+  by_radius = {}
   for word, config in configs.items():
-    if config.optimizer.method == 'sgd':
-      found[word] = config
+    if not experiment_lib.uses(config.optimizer.method, 'rho'):
+      by_radius[word] = config
       continue
     for rho in radii:
-      found[f'{word}@{rho:g}'] = experiment_lib.replace(
+      by_radius[f'{word}@{rho:g}'] = experiment_lib.replace(
         config, {'optimizer.rho': rho}
       )
-  return found
+  return by_radius

@@ -41,6 +41,7 @@ def main(call: calls.Call) -> None:
   from imbsam_jax import experiment as experiment_lib
   from imbsam_jax import training
   from imbsam_jax._runs import compilation
+  from imbsam_jax._runs import folder
   from imbsam_jax._runs import signals
 
   # Processes that join begin with JAX.
@@ -50,11 +51,14 @@ def main(call: calls.Call) -> None:
     raise experiment_lib.ConfigError(
       'pass --workdir=FOLDER for what the run leaves.'
     )
+  experiment_lib.check_used(call.overrides, [call.config])
   if processes.join(call.flags) and call.flags.dry_run:
     raise experiment_lib.ConfigError(
       '--dry_run is for one process: it saves on its machine alone.'
     )
   experiment_lib.cache_compilations(shared=not door.is_one_of_several())
+  if not call.flags.dry_run:
+    training.in_first_process(lambda: folder.check_writable(workdir))
   experiment = experiment_lib.build(call.config)
   print(experiment, flush=True)
   if call.flags.dry_run:

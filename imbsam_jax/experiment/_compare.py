@@ -210,6 +210,7 @@ def compare(
         progress=progress,
       )
   folder = pathlib.Path(workdir).expanduser()
+  folder_lib.check_writable(folder)
   compared = _Compared(folder, seeds, say or _silent, progress)
   found = compared.run(configs, stacked)
   first = next(iter(configs.values()))
