@@ -9,6 +9,7 @@ The same command again goes on where it stopped. Single fields:
 --config=digits_lt:help lists the method words.
 """
 
+import functools
 import pathlib
 from typing import Any
 
@@ -22,6 +23,9 @@ RECIPES = 'imbsam_jax.experiment.recipes'
 EXAMPLE = 'digits_lt:imbsam'
 CONFIG_HELP = 'Recipe, or configuration file, and method words: NAME:WORDS.'
 STOPPED = 'stopped before the first step; nothing new was saved.'
+_REHEARSAL_STOPPED = (
+  'stopped; a dry run saves nothing, and begins anew with the same command.'
+)
 
 
 def define(values: flags.FlagValues) -> None:
@@ -57,16 +61,20 @@ def main(call: calls.Call) -> None:
       '--dry_run is for one process: it saves on its machine alone.'
     )
   experiment_lib.cache_compilations(shared=not door.is_one_of_several())
-  if not call.flags.dry_run:
-    training.in_first_process(lambda: folder.check_writable(workdir))
+  if call.flags.dry_run:
+    with signals.leaving(_REHEARSAL_STOPPED):
+      experiment = experiment_lib.build(call.config)
+      print(f'{experiment}\ncompiling, then two steps ...', flush=True)
+      print(experiment_lib.dry_run(experiment))
+    return
+  # Before the data are read, which may take minutes.
+  training.in_first_process(lambda: folder.check_writable(workdir))
   experiment = experiment_lib.build(call.config)
   print(experiment, flush=True)
-  if call.flags.dry_run:
-    print(experiment_lib.dry_run(experiment))
-    return
   # Of a complete run no step is taken.
   if not (workdir / 'summary.json').exists():
-    compilation.compile_ahead([experiment])
+    say = functools.partial(print, flush=True)
+    compilation.compile_ahead([experiment], say=say)
   result = experiment_lib.run(experiment, workdir=workdir, progress=True)
   if not training.is_first_process():
     return
