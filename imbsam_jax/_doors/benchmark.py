@@ -62,6 +62,10 @@ def main(call: calls.Call) -> None:
 
   given = call.flags
   _check(given)
+  # First: whether it starts is seen in seconds, and the rest takes minutes.
+  pytorch = (
+    benchmarks.PyTorch(given.torch_python) if given.torch_python else None
+  )
   experiment_lib.cache_compilations()
   device = jax.devices()[0].device_kind
   print(
@@ -84,9 +88,7 @@ def main(call: calls.Call) -> None:
       rows.append(row)
       # At once: the rest may take minutes.
       print(f'{row.name}: {_number(row.time) or row.note}', flush=True)
-  pytorch, throughputs = (
-    _throughputs(given) if 'images' in given.rows else (None, [])
-  )
+  throughputs = _throughputs(pytorch, **much) if 'images' in given.rows else []
   if rows:
     print()
     print(_table_of_costs(rows))
@@ -95,7 +97,7 @@ def main(call: calls.Call) -> None:
     print(_table_of_throughputs(throughputs))
   today = datetime.date.today().isoformat()
   versions = f'JAX {jax.__version__}' + (
-    f', PyTorch {pytorch}' if pytorch else ''
+    f', PyTorch {pytorch.version}' if pytorch else ''
   )
   print(
     f'\n{given.model}, {jax.device_count()} x {device}, {versions}, {today}, '
@@ -107,7 +109,7 @@ def main(call: calls.Call) -> None:
         {
           'device': device,
           'jax': jax.__version__,
-          'pytorch': pytorch,
+          'pytorch': pytorch.version if pytorch else None,
           'date': today,
           'model': given.model,
           'rows': [row._asdict() for row in rows],
@@ -119,19 +121,14 @@ def main(call: calls.Call) -> None:
     )
 
 
-def _throughputs(given: Any) -> tuple[str | None, list[Any]]:
-  """Version of PyTorch, if it takes part, and what was measured."""
+def _throughputs(pytorch: Any, **much: int) -> list[Any]:
+  """What was measured; the process of PyTorch ends."""
   from imbsam_jax.experiment import benchmarks
 
-  pytorch = (
-    benchmarks.PyTorch(given.torch_python) if given.torch_python else None
-  )
   measured = []
   _say('measuring images ...')
   try:
-    for one in benchmarks.throughputs(
-      pytorch, pairs=given.pairs, num_steps=given.steps, say=_say
-    ):
+    for one in benchmarks.throughputs(pytorch, say=_say, **much):
       measured.append(one)
       beside = ''.join(
         f', PyTorch {mode} {rate:,.0f}' for mode, rate in one.pytorch.items()
@@ -143,7 +140,7 @@ def _throughputs(given: Any) -> tuple[str | None, list[Any]]:
   finally:
     if pytorch is not None:
       pytorch.close()
-  return pytorch.version if pytorch else None, measured
+  return measured
 
 
 def _table_of_costs(rows: list[Any]) -> str:
@@ -216,6 +213,11 @@ def _check(given: Any) -> None:
         raise _errors.ConfigError(
           f'--{flag} knows {", ".join(known)}, got {name!r}.{hint}'
         )
+  if given.torch_python and 'images' not in given.rows:
+    raise _errors.ConfigError(
+      '--torch_python takes part in the rows `images` alone, and --rows has '
+      f'{", ".join(given.rows)}. Add images to --rows, or leave it out.'
+    )
   path = pathlib.Path(given.json or '.').expanduser()
   if given.json and (path.is_dir() or not path.parent.is_dir()):
     raise _errors.ConfigError(

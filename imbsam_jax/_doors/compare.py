@@ -55,7 +55,8 @@ def define(values: flags.FlagValues) -> None:
     'auto',
     ['auto', 'always', 'never'],
     'Runs that differ in seed and radius alone go through one program '
-    'together; auto does so on accelerators, for images that stay there.',
+    'together; auto does so on accelerators, for images that stay there and '
+    'networks of at most 100,000 parameters.',
     flag_values=values,
   )
   flags.DEFINE_integer(

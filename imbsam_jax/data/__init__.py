@@ -38,6 +38,7 @@ from imbsam_jax.data._sources import Examples
 from imbsam_jax.data._sources import Source
 from imbsam_jax.data._sources import TfdsSource
 from imbsam_jax.data._split_batches import choose_tail_sizes
+from imbsam_jax.data._split_batches import one_tail_size
 from imbsam_jax.data._split_batches import split_batches
 from imbsam_jax.data._split_batches import split_sizes
 from imbsam_jax.data._split_batches import stack_batches
@@ -77,6 +78,7 @@ __all__ = [
   'adbench_split',
   'check_same_rows',
   'choose_tail_sizes',
+  'one_tail_size',
   'class_aware_order',
   'deep_sad_split',
   'fingerprint',

@@ -131,11 +131,15 @@ class Batches:
     if layout != 'joint':
       # Of seed 0: runs of other seeds share compiled programs.
       observed, num_tail = self._count_tail_rows(self._order(0), num_steps)
-      self._tail_sizes = data_lib.choose_tail_sizes(
-        num_tail,
-        batch_size=batch_size,
-        num_sizes=1 if several else 4 if num_steps < _LONG_RUN else 8,
-        row_multiple=row_multiple,
+      self._tail_sizes = (
+        data_lib.one_tail_size(num_tail, batch_size=batch_size)
+        if several
+        else data_lib.choose_tail_sizes(
+          num_tail,
+          batch_size=batch_size,
+          num_sizes=4 if num_steps < _LONG_RUN else 8,
+          row_multiple=row_multiple,
+        )
       )
       sizes = [
         data_lib.split_sizes(

@@ -92,15 +92,17 @@ class GroupNorm(nn.Module):
     mean_of_squares = self._mean_of_group(jnp.square(x).mean(pixels))
     # Rounding makes a difference of nearly equal numbers negative at times.
     variance = jnp.maximum(mean_of_squares - jnp.square(mean), 0.0)
-    factor = scale * jax.lax.rsqrt(variance + self.epsilon)
-    summand = bias - mean * factor
+    factor = scale[None] * jax.lax.rsqrt(variance + self.epsilon)
+    summand = bias[None] - mean * factor
     return x * jnp.expand_dims(factor, pixels) + jnp.expand_dims(
       summand, pixels
     )
 
   def _mean_of_group(self, x: jax.Array) -> jax.Array:
     """The mean of its group for each channel, ``[batch, channels]``."""
-    groups = x.reshape(x.shape[0], self.num_groups, -1)
+    rows, channels = x.shape
+    size = channels // self.num_groups
+    groups = x.reshape(rows, self.num_groups, size)
     means = groups.mean(-1, keepdims=True)
     return jnp.broadcast_to(means, groups.shape).reshape(x.shape)
 

@@ -2,13 +2,14 @@
 # SPDX-License-Identifier: Apache-2.0
 """Flags that do not fit are told before any work."""
 
+import sys
 from unittest import mock
 
 import pytest
 
 from imbsam_jax import experiment
 from imbsam_jax import training
-from imbsam_jax.experiment import benchmarks
+from imbsam_jax.experiment.benchmarks import _workload
 from tests import programs
 
 
@@ -23,6 +24,12 @@ from tests import programs
     ('benchmark --json=/nowhere/x.json', 'must be a file in a folder'),
     ('benchmark --json=/tmp', 'must be a file in a folder'),
     ('benchmark steps', "unexpected argument 'steps'"),
+    ('benchmark --rows=optax --torch_python=x', 'Add images to --rows'),
+    ('benchmark --rows=images --torch_python=/no', 'does not start: No such'),
+    (
+      f'benchmark --rows=images --torch_python={sys.executable}',
+      "No module named 'torch'",
+    ),
     (
       'evaluate --workdir=/x --checkpoint=banana',
       '--checkpoint=banana: it mus',
@@ -45,7 +52,7 @@ def test_mistakes_are_told_before_any_work(arguments, expected):
   with (
     mock.patch.object(experiment, 'restore', side_effect=AssertionError),
     mock.patch.object(experiment, 'cache_compilations'),
-    mock.patch.object(benchmarks, 'Workload', side_effect=AssertionError),
+    mock.patch.object(_workload, 'Workload', side_effect=AssertionError),
     mock.patch.object(
       training, 'inspect_checkpoints', side_effect=AssertionError
     ),

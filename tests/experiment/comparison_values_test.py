@@ -10,6 +10,7 @@ from unittest import mock
 
 from absl.testing import absltest
 from absl.testing import parameterized
+import jax
 import numpy as np
 
 from imbsam_jax import experiment as experiment_lib
@@ -367,8 +368,10 @@ class ComparisonTest(parameterized.TestCase):
 class _Experiment(experiment_lib.Experiment):
   """Stands for an experiment that nothing was compiled for."""
 
-  def __init__(self, config, data=None, steps_per_call=1):
+  def __init__(self, config, data=None, steps_per_call=1, num_params=100_000):
+    params = {'kernel': jax.ShapeDtypeStruct((num_params,), np.float32)}
     self.__dict__.update(
+      abstract_state=mock.Mock(params=params),
       config=config,
       data=object() if data is None else data,
       num_steps=int(10 * config.epochs),
@@ -399,6 +402,7 @@ class CompareTest(parameterized.TestCase):
     self.said = []
     self.shown = []
     self.steps_per_call = 1
+    self.num_params = 100_000
     for module, name, fake in (
       (_build, 'build', self._build),
       (_build, 'build_on', lambda c, data: self._build(c, data=data)),
@@ -426,7 +430,7 @@ class CompareTest(parameterized.TestCase):
 
   def _build(self, config, *, data=None):
     self.built.append((config.optimizer.method, data))
-    return _Experiment(config, data, self.steps_per_call)
+    return _Experiment(config, data, self.steps_per_call, self.num_params)
 
   def _leave(self, experiment, seed, workdir):
     self.ran.append((experiment, seed, workdir.relative_to(self.folder)))
@@ -690,6 +694,14 @@ class CompareTest(parameterized.TestCase):
     self._compare({'sam': _config('sam')}, seeds=2, stacked=stacked)
     self.assertLen(self.stacked, number)
     self.assertLen(self.ran, 2)
+
+  def test_runs_of_a_large_network_are_stacked_only_where_one_says_so(self):
+    self.steps_per_call = 10
+    self.num_params = 100_001
+    self._compare({'sam': _config('sam')}, seeds=2, stacked=None)
+    self.assertEmpty(self.stacked)
+    self._compare({'rsam': _config('rsam')}, seeds=2, stacked=True)
+    self.assertLen(self.stacked, 1)
 
   def test_without_a_folder(self):
     # Folders are noted from here on.

@@ -4,6 +4,7 @@
 
 import functools
 import json
+from unittest import mock
 
 import jax
 import jax.numpy as jnp
@@ -12,6 +13,7 @@ import pytest
 
 from imbsam_jax import experiment as experiment_lib
 from imbsam_jax import training
+from imbsam_jax._runs import compilation
 from tests import programs
 from tests.experiment import runs
 
@@ -59,6 +61,26 @@ def test_programs_of_shuffled_batches_are_known_ahead(tfds_dir):
   }
   assert 1 < len(found) <= len(planned)
   assert found <= set(planned)
+
+
+def test_several_steps_in_a_call_have_one_program(tfds_dir):
+  config = _config(tfds_dir, data__stratify=False)
+  experiment = experiment_lib.build(config, steps_per_call=4)
+  (planned,) = experiment.programs()
+  batches = experiment.batches(1, decode=False)
+  for step in range(experiment.num_steps):
+    assert experiment.program(step, batches[step]) == planned
+  # And it is compiled before the run.
+  with (
+    mock.patch.object(experiment.several_steps[planned.kind], 'lower') as lower,
+    mock.patch.object(experiment.train_steps[planned.kind], 'lower'),
+  ):
+    compilation.compile_ahead([experiment])
+  (state, stacked), _ = lower.call_args
+  assert state is experiment.abstract_state
+  assert [x.shape for x in stacked.weights] == [
+    (4, *shape) for shape in planned.shapes
+  ]
 
 
 @pytest.mark.extended

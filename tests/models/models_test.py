@@ -5,6 +5,7 @@
 from absl.testing import absltest
 from absl.testing import parameterized
 import chex
+from flax import linen as nn
 import jax
 import jax.numpy as jnp
 import numpy as np
@@ -252,6 +253,35 @@ class NormalizationTest(parameterized.TestCase):
     np.testing.assert_allclose(z, x / np.sqrt(1.0 + 1e-5), rtol=1e-5)
     np.testing.assert_array_equal(
       updates['batch_stats']['BatchNorm_0']['mean'], np.zeros(2)
+    )
+
+  @parameterized.parameters((3.0, 1.0, 1e-5), (100.0, 1.0, 2e-3))
+  def test_group_is_the_layer_of_flax(self, mean, scale, tolerance):
+    # Its gradients too; where means are far from 0 both lose digits.
+    rng = np.random.default_rng(0)
+    x = (mean + scale * rng.normal(size=(3, 5, 4, 12))).astype(np.float32)
+    up = rng.normal(size=x.shape).astype(np.float32)
+    params = {
+      'scale': rng.normal(size=12).astype(np.float32),
+      'bias': rng.normal(size=12).astype(np.float32),
+    }
+    ours = models.Normalization('group')
+    theirs = nn.GroupNorm(models.num_groups(12), epsilon=1e-5)
+
+    def pulled_back(apply):
+      y, pull = jax.vjp(apply, params, x)
+      return y, *pull(up)
+
+    result = pulled_back(
+      lambda p, x: ours.apply({'params': {'GroupNorm_0': p}}, x, train=True)
+    )
+    expected = pulled_back(lambda p, x: theirs.apply({'params': p}, x))
+    jax.tree.map(
+      lambda one, other: np.testing.assert_allclose(
+        one, other, rtol=tolerance, atol=tolerance * np.abs(other).max()
+      ),
+      result,
+      expected,
     )
 
   @parameterized.parameters('batch', 'group')

@@ -9,12 +9,12 @@ from imbsam_jax.experiment.benchmarks._images_per_second import (
   throughputs as throughputs,
 )
 from imbsam_jax.experiment.benchmarks._pytorch import PyTorch as PyTorch
-from imbsam_jax.experiment.benchmarks._ratios import Row as Row
 from imbsam_jax.experiment.benchmarks._ratios import devices_row as devices_row
 from imbsam_jax.experiment.benchmarks._ratios import optax_row as optax_row
 from imbsam_jax.experiment.benchmarks._ratios import (
   pipeline_row as pipeline_row,
 )
+from imbsam_jax.experiment.benchmarks._ratios import Row as Row
 from imbsam_jax.experiment.benchmarks._ratios import (
   side_by_side_row as side_by_side_row,
 )

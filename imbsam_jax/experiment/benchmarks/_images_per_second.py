@@ -8,7 +8,6 @@ from concurrent import futures
 import os
 import resource
 import statistics
-from typing import Any
 from typing import NamedTuple
 
 import jax
@@ -86,6 +85,8 @@ def throughputs(
     pytorch.warm_up([(method, norm) for method, norm, _ in kinds])
   with futures.ThreadPoolExecutor(os.cpu_count()) as pool:
     made = list(pool.map(lambda kind: _make(*kind), kinds))
+  if pytorch is not None:
+    pytorch.wait()
   for kind, program in zip(kinds, made, strict=True):
     yield _measure(program, *kind, pytorch, pairs, num_steps)
 

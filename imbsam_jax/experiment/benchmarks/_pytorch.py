@@ -41,6 +41,7 @@ class PyTorch:
         text=True,
       )
     except OSError as error:
+      self._printed.close()
       raise _errors.ConfigError(
         f'--torch_python={python} does not start: {error.strerror}. Give the '
         'path of a Python that has PyTorch, as in '
@@ -54,17 +55,20 @@ class PyTorch:
     )
 
   def warm_up(self, kinds: Iterable[tuple[str, str]]) -> None:
-    """Begins the first steps of kinds, (method, norm), and does not wait."""
+    """Begins the first steps of kinds, (method, norm), until `wait`."""
     for method, norm in dict.fromkeys(kinds):
       for mode in self.modes:
         self._ask(method, norm, mode, 0)
         self._num_waiting += 1
 
-  def seconds(self, method: str, norm: str, mode: str, num_steps: int) -> float:
-    """Time of some steps; the first call of a kind warms up before it."""
+  def wait(self) -> None:
+    """Waits for what `warm_up` began."""
     for _ in range(self._num_waiting):
       self._answer()
     self._num_waiting = 0
+
+  def seconds(self, method: str, norm: str, mode: str, num_steps: int) -> float:
+    """Time of some steps; the first call of a kind warms up before it."""
     self._ask(method, norm, mode, num_steps)
     return self._answer()['seconds']
 
@@ -86,6 +90,7 @@ class PyTorch:
       self._process.wait()
       self._printed.seek(0)
       last = (self._printed.read().strip() or 'nothing').splitlines()[-1]
+      self.close()
       raise _errors.ConfigError(
         f'--torch_python={self._python} ended; its last line was: {last}'
       )

@@ -23,6 +23,7 @@ import time
 
 import torch  # pyrefly: ignore[missing-import]
 from torch import nn  # pyrefly: ignore[missing-import]
+import torch._functorch.config  # pyrefly: ignore[missing-import]
 from torch.nn import functional  # pyrefly: ignore[missing-import]
 
 _BATCH_SIZE = 128
@@ -44,6 +45,7 @@ class Block(nn.Module):
     self.stride = stride
 
   def forward(self, x):
+    """The block's result, of the shape that its stride leaves."""
     y = functional.relu(self.norm1(self.conv1(x)))
     y = self.norm2(self.conv2(y))
     if self.stride > 1:
@@ -68,6 +70,7 @@ class ResNet32(nn.Module):
     self.head = nn.Linear(64, _NUM_CLASSES)
 
   def forward(self, x):
+    """Logits."""
     return self.head(self.blocks(x).mean((2, 3)))
 
 
@@ -158,6 +161,9 @@ def main():
   device = 'cuda' if torch.cuda.is_available() else 'cpu'
   torch.backends.cuda.matmul.allow_tf32 = True
   torch.backends.cudnn.benchmark = True
+  # Two backward passes of one graph, as ImbSAM's released code takes them, do
+  # not compile with it.
+  torch._functorch.config.donated_buffer = False
   images = Images(device)
   # Compilers print, and the answers must stand alone.
   answers, sys.stdout = sys.stdout, sys.stderr
@@ -166,8 +172,8 @@ def main():
     print(json.dumps(values), file=answers, flush=True)
 
   @functools.cache
-  def warm_step(*kind):
-    step = make_step(*kind, device)
+  def warm_step(method, norm, mode):
+    step = make_step(method, norm, mode, device)
     for _ in range(3):
       step(*images.batch())
     return step
