@@ -109,6 +109,8 @@ def _configs(call: calls.Call, words: list[str]) -> dict[str, Any]:
   from imbsam_jax.experiment import recipes
 
   reserved = {'optimizer.method': 'methods', 'seed': 'seeds'}
+  if call.flags.rhos:
+    reserved['optimizer.rho'] = 'rhos'
   return {
     word: configs.of_word(call, word, recipes, reserved) for word in words
   }
@@ -130,6 +132,12 @@ def _with_radii(
     raise experiment_lib.ConfigError(
       '--rhos and --links do not go together: a table has one of them in its '
       'columns. Combine words with plus signs: --methods=sam+ldam_drw.'
+    )
+  rules = {config.optimizer.method for config in configs.values()}
+  if not any(experiment_lib.uses(rule, 'rho') for rule in rules):
+    raise experiment_lib.ConfigError(
+      f'--rhos={",".join(rhos)} has no effect on {", ".join(configs)}. Leave '
+      'it out, or add a method that has a radius, such as imbsam, to --methods.'
     )
   by_radius = {}
   for word, config in configs.items():
