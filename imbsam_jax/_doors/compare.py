@@ -72,6 +72,7 @@ def main(call: calls.Call) -> None:
   from imbsam_jax import experiment as experiment_lib
   from imbsam_jax import methods
   from imbsam_jax._runs import compilation
+  from imbsam_jax.experiment import used_fields
 
   given = call.flags
   compilation.ask_for_same_bits(call.config.deterministic)
@@ -85,7 +86,7 @@ def main(call: calls.Call) -> None:
   configs = _configs(call, words)
   if given.rhos:
     configs = _with_radii(configs, given.rhos, given.links)
-  experiment_lib.check_used(call.overrides, configs.values())
+  used_fields.check(call.overrides, configs.values())
   experiment_lib.cache_compilations()
   comparison = experiment_lib.compare(
     configs,
@@ -121,6 +122,7 @@ def _with_radii(
 ) -> dict[str, Any]:
   """``{'sam': ...}`` to ``{'sam@0.05': ..., 'sam@0.1': ...}``."""
   from imbsam_jax import experiment as experiment_lib
+  from imbsam_jax.experiment import used_fields
 
   try:
     radii = [float(rho) for rho in rhos]
@@ -134,14 +136,14 @@ def _with_radii(
       'columns. Combine words with plus signs: --methods=sam+ldam_drw.'
     )
   rules = {config.optimizer.method for config in configs.values()}
-  if not any(experiment_lib.uses(rule, 'rho') for rule in rules):
+  if not any(used_fields.uses(rule, 'rho') for rule in rules):
     raise experiment_lib.ConfigError(
       f'--rhos={",".join(rhos)} has no effect on {", ".join(configs)}. Leave '
       'it out, or add a method that has a radius, such as imbsam, to --methods.'
     )
   by_radius = {}
   for word, config in configs.items():
-    if not experiment_lib.uses(config.optimizer.method, 'rho'):
+    if not used_fields.uses(config.optimizer.method, 'rho'):
       by_radius[word] = config
       continue
     for rho in radii:

@@ -9,8 +9,8 @@ that it takes arguments that are no flags, and `STOPPED` is what a signal makes
 it say where nothing has to be saved.
 
 Exit codes: 0 done, 2 usage, 3 data, 4 diverged, 5 checkpoint, 143 stopped by
-SIGTERM or SIGINT, all steps that were taken saved; 1, or 134 from JAX, where
-another process of the run has failed.
+SIGTERM or SIGINT, all steps that were taken saved where the program saves any;
+1, or 134 from JAX, where another process of the run has failed.
 """
 
 from collections.abc import Iterator

@@ -47,6 +47,7 @@ def main(call: calls.Call) -> None:
   from imbsam_jax._runs import compilation
   from imbsam_jax._runs import folder
   from imbsam_jax._runs import signals
+  from imbsam_jax.experiment import used_fields
 
   # Processes that join begin with JAX.
   compilation.ask_for_same_bits(call.config.deterministic)
@@ -55,7 +56,7 @@ def main(call: calls.Call) -> None:
     raise experiment_lib.ConfigError(
       'pass --workdir=FOLDER for what the run leaves.'
     )
-  experiment_lib.check_used(call.overrides, [call.config])
+  used_fields.check(call.overrides, [call.config])
   if processes.join(call.flags) and call.flags.dry_run:
     raise experiment_lib.ConfigError(
       '--dry_run is for one process: it saves on its machine alone.'

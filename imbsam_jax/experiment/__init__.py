@@ -56,8 +56,6 @@ from imbsam_jax.experiment._restore import restore
 from imbsam_jax.experiment._run import run
 from imbsam_jax.experiment._summary import plot
 from imbsam_jax.experiment._summary import Result
-from imbsam_jax.experiment._used_fields import check_used
-from imbsam_jax.experiment._used_fields import uses
 from imbsam_jax.methods import help_text as words
 
 __all__ = [
@@ -81,7 +79,6 @@ __all__ = [
   'calibrate_runs',
   'calibration_table',
   'check',
-  'check_used',
   'compare',
   'comparison_table',
   'comparison_table_by_link',
@@ -97,7 +94,6 @@ __all__ = [
   'replace',
   'restore',
   'run',
-  'uses',
   'with_words',
   'words',
 ]

@@ -21,6 +21,7 @@ from imbsam_jax._runs import signals
 from imbsam_jax.anomaly import study
 from imbsam_jax.experiment import _build
 from imbsam_jax.experiment import _scores
+from imbsam_jax.experiment import used_fields
 from imbsam_jax.experiment.benchmarks import _ratios
 from tests import programs
 
@@ -248,9 +249,9 @@ def test_a_rule_of_ones_own_may_use_its_setup(monkeypatch):
   def mine(setup, *, head_rho):
     del setup, head_rho
 
-  assert experiment.uses('mine', 'head_rho')
-  assert experiment.uses('mine', 'switch')
-  assert not experiment.uses('mine', 'rho')
+  assert used_fields.uses('mine', 'head_rho')
+  assert used_fields.uses('mine', 'switch')
+  assert not used_fields.uses('mine', 'rho')
 
 
 @pytest.fixture(name='left')

@@ -37,7 +37,7 @@ def uses(method: str, field: str) -> bool:
   return field in _specs.parameters_of(function)
 
 
-def check_used(given: Iterable[str], configs: Iterable[_config.Config]) -> None:
+def check(given: Iterable[str], configs: Iterable[_config.Config]) -> None:
   """Refuses fields that were set by hand and have no effect.
 
   Args:
