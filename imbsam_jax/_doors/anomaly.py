@@ -39,6 +39,7 @@ def main(call: calls.Call) -> None:
     )
   workdir = pathlib.Path(call.flags.workdir).expanduser()
   study.check(config)
+  folder.check_writable(workdir)
   experiment_lib.cache_compilations()
   table = study.read(config.data)
   part = study.split(config, table, config.seed)

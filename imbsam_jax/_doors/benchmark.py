@@ -22,6 +22,7 @@ from absl import flags
 
 from imbsam_jax._doors import calls
 
+STOPPED = 'stopped; no file was written, and the same command begins anew.'
 _ROWS = ('steps', 'optax', 'pipeline', 'side_by_side', 'devices', 'images')
 
 
@@ -66,22 +67,28 @@ def main(call: calls.Call) -> None:
     benchmarks.PyTorch(given.torch_python) if given.torch_python else None
   )
   experiment_lib.cache_compilations()
+  device = jax.devices()[0].device_kind
+  print(
+    f'{given.model} on {jax.device_count()} x {device}, {given.pairs} pairs of '
+    f'{given.steps} steps; each program is compiled first',
+    flush=True,
+  )
   much = {'pairs': given.pairs, 'num_steps': given.steps}
   kinds = {
-    'steps': lambda: benchmarks.step_rows(given.model, **much),
+    'steps': lambda: benchmarks.step_rows(given.model, say=_say, **much),
     'optax': lambda: [benchmarks.optax_row(given.model, **much)],
     'pipeline': lambda: [benchmarks.pipeline_row(given.model, **much)],
     'side_by_side': lambda: [benchmarks.side_by_side_row(**much)],
     'devices': lambda: [benchmarks.devices_row()],
   }
   rows = []
-  for name in given.rows:
-    for row in kinds[name]() if name in kinds else ():
+  for name in filter(kinds.get, given.rows):
+    _say(f'measuring {name} ...')
+    for row in kinds[name]():
       rows.append(row)
       # At once: the rest may take minutes.
       print(f'{row.name}: {_number(row.time) or row.note}', flush=True)
   throughputs = _throughputs(pytorch, **much) if 'images' in given.rows else []
-  device = jax.devices()[0].device_kind
   if rows:
     print()
     print(_table_of_costs(rows))
@@ -119,8 +126,9 @@ def _throughputs(pytorch: Any, **much: int) -> list[Any]:
   from imbsam_jax.experiment import benchmarks
 
   measured = []
+  _say('measuring images ...')
   try:
-    for one in benchmarks.throughputs(pytorch, **much):
+    for one in benchmarks.throughputs(pytorch, say=_say, **much):
       measured.append(one)
       beside = ''.join(
         f', PyTorch {mode} {rate:,.0f}' for mode, rate in one.pytorch.items()
@@ -215,6 +223,10 @@ def _check(given: Any) -> None:
     raise _errors.ConfigError(
       f'--json={given.json} must be a file in a folder that there is.'
     )
+
+
+def _say(text: str) -> None:
+  print(text, flush=True)
 
 
 def _number(value: float | None) -> str:

@@ -12,6 +12,7 @@ leaves it, gives the mean +- std over them: --workdir=runs/digits_lt/sgd
 """
 
 import functools
+import pathlib
 
 from absl import flags
 
@@ -37,12 +38,16 @@ def define(values: flags.FlagValues) -> None:
 def main(call: calls.Call) -> None:
   """Restores, fits, chooses, prints."""
   from imbsam_jax import experiment as experiment_lib
+  from imbsam_jax._runs import folder
 
   given = call.flags
   if not given.workdir:
     raise experiment_lib.ConfigError(
       'pass --workdir=FOLDER, the folder of a run.'
     )
+  workdir = pathlib.Path(given.workdir).expanduser()
+  if workdir.exists():  # That there is none is said otherwise.
+    folder.check_writable(workdir)
   experiment_lib.cache_compilations()
   found = experiment_lib.calibrate_runs(
     given.workdir,

@@ -47,7 +47,7 @@ def define(values: flags.FlagValues) -> None:
   flags.DEFINE_list(
     'rhos',
     [],
-    'Radii that every method but SGD is run with, instead of its own.',
+    'Radii that every method that has one is run with, instead of its own.',
     flag_values=values,
   )
   flags.DEFINE_enum(
@@ -72,6 +72,7 @@ def main(call: calls.Call) -> None:
   from imbsam_jax import experiment as experiment_lib
   from imbsam_jax import methods
   from imbsam_jax._runs import compilation
+  from imbsam_jax.experiment import used_fields
 
   given = call.flags
   compilation.ask_for_same_bits(call.config.deterministic)
@@ -85,6 +86,7 @@ def main(call: calls.Call) -> None:
   configs = _configs(call, words)
   if given.rhos:
     configs = _with_radii(configs, given.rhos, given.links)
+  used_fields.check(call.overrides, configs.values())
   experiment_lib.cache_compilations()
   comparison = experiment_lib.compare(
     configs,
@@ -108,6 +110,8 @@ def _configs(call: calls.Call, words: list[str]) -> dict[str, Any]:
   from imbsam_jax.experiment import recipes
 
   reserved = {'optimizer.method': 'methods', 'seed': 'seeds'}
+  if call.flags.rhos:
+    reserved['optimizer.rho'] = 'rhos'
   return {
     word: configs.of_word(call, word, recipes, reserved) for word in words
   }
@@ -118,6 +122,7 @@ def _with_radii(
 ) -> dict[str, Any]:
   """``{'sam': ...}`` to ``{'sam@0.05': ..., 'sam@0.1': ...}``."""
   from imbsam_jax import experiment as experiment_lib
+  from imbsam_jax.experiment import used_fields
 
   try:
     radii = [float(rho) for rho in rhos]
@@ -130,13 +135,19 @@ def _with_radii(
       '--rhos and --links do not go together: a table has one of them in its '
       'columns. Combine words with plus signs: --methods=sam+ldam_drw.'
     )
-  found = {}
+  rules = {config.optimizer.method for config in configs.values()}
+  if not any(used_fields.uses(rule, 'rho') for rule in rules):
+    raise experiment_lib.ConfigError(
+      f'--rhos={",".join(rhos)} has no effect on {", ".join(configs)}. Leave '
+      'it out, or add a method that has a radius, such as imbsam, to --methods.'
+    )
+  by_radius = {}
   for word, config in configs.items():
-    if config.optimizer.method == 'sgd':
-      found[word] = config
+    if not used_fields.uses(config.optimizer.method, 'rho'):
+      by_radius[word] = config
       continue
     for rho in radii:
-      found[f'{word}@{rho:g}'] = experiment_lib.replace(
+      by_radius[f'{word}@{rho:g}'] = experiment_lib.replace(
         config, {'optimizer.rho': rho}
       )
-  return found
+  return by_radius

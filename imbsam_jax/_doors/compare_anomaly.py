@@ -58,6 +58,7 @@ def main(call: calls.Call) -> None:
   """Fits what is missing, then writes and prints the comparison."""
   from imbsam_jax import experiment as experiment_lib
   from imbsam_jax._doors import configs as configs_lib
+  from imbsam_jax._runs import folder
   from imbsam_jax.anomaly import study
   from imbsam_jax.anomaly.study import recipes
 
@@ -89,13 +90,15 @@ def main(call: calls.Call) -> None:
     )
   for config in configs.values():
     study.check(config)
+  workdir = pathlib.Path(given.workdir).expanduser()
+  folder.check_writable(workdir)
   experiment_lib.cache_compilations()
   study.compare(
     configs,
     tables,
     ratios,
     given.seeds,
-    pathlib.Path(given.workdir).expanduser(),
+    workdir,
     command=call.command,
     say=functools.partial(print, flush=True),
   )

@@ -8,6 +8,7 @@ from collections.abc import Sequence
 import contextlib
 import dataclasses
 import importlib
+import itertools
 import typing
 from typing import Any
 
@@ -116,6 +117,51 @@ def define(
     raise _errors.ConfigError(_unknown(arguments, config, error)) from error
   except (flags.Error, ValueError, TypeError, AttributeError) as error:
     raise _errors.ConfigError(str(error)) from error
+
+
+def take_nones(
+  arguments: Sequence[str], config: Any
+) -> tuple[list[str], dict[str, None]]:
+  """Takes ``--config.FIELD=None`` out of a command line.
+
+  The parsers of numbers do not know None, and to those of texts it is a text.
+
+  Args:
+    arguments: The command line.
+    config: The configuration without its fields of the command line.
+
+  Returns:
+    The other arguments, and the fields that are None.
+
+  Raises:
+    ConfigError: A field that cannot be None; what it can be is named.
+  """
+  hints, values = fields.types(type(config)), fields.flatten(config)
+  rest: list[str] = []
+  nones: dict[str, None] = {}
+  waiting = iter(arguments)
+  for argument in waiting:
+    flag, equals, value = argument.partition('=')
+    name = flag.lstrip('-').removeprefix('config.')
+    if not flag.startswith(('--config.', '-config.')) or name not in hints:
+      rest.append(argument)
+      continue
+    parts = [argument]
+    if not equals and hints[name] is not bool:
+      parts += itertools.islice(waiting, 1)
+      value = parts[-1]
+    # Of several values the last one counts.
+    nones.pop(name, None)
+    if value != 'None':
+      rest += parts
+    elif fields.fits(None, hints[name]):
+      nones[name] = None
+    else:
+      raise _errors.ConfigError(
+        f'`{name}` must be {fields.type_name(hints[name])}, such as '
+        f'{values[name]!r}, got None.'
+      )
+  return rest, nones
 
 
 def overrides(values: flags.FlagValues) -> dict[str, Any]:

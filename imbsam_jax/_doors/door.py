@@ -9,8 +9,8 @@ that it takes arguments that are no flags, and `STOPPED` is what a signal makes
 it say where nothing has to be saved.
 
 Exit codes: 0 done, 2 usage, 3 data, 4 diverged, 5 checkpoint, 143 stopped by
-SIGTERM or SIGINT, all steps that were taken saved; 1, or 134 from JAX, where
-another process of the run has failed.
+SIGTERM or SIGINT, all steps that were taken saved where the program saves any;
+1, or 134 from JAX, where another process of the run has failed.
 """
 
 from collections.abc import Iterator
@@ -32,6 +32,7 @@ from absl import flags
 from absl import logging
 
 from imbsam_jax._doors import calls
+from imbsam_jax._doors import field_help
 
 PROGRAMS = (
   'train',
@@ -158,7 +159,7 @@ def _main(
   from imbsam_jax._runs import recipes as recipes_lib
   from imbsam_jax._runs import signals
 
-  source, words, config, overrides = '', None, None, {}
+  source, words, config, overrides, nones = '', None, None, {}, {}
   rest = list(arguments)
   # Before the words of a configuration are read.
   for path in configs.imports(rest):
@@ -172,13 +173,14 @@ def _main(
       _print(study.words())
       return 0
     config = configs.load(source, words, recipes, study.Config)
+    rest, nones = configs.take_nones(rest, config)
     configs.define(values, config, rest)
   try:
     _, *others = values([called, *rest])
   except flags.Error as error:
     raise _errors.ConfigError(str(error)) from error
   if config is not None:
-    overrides = configs.overrides(values)
+    overrides = configs.overrides(values) | nones
     config = fields.replace(config, overrides)
   logging.set_verbosity(values.verbosity)
   if others and not getattr(program, 'POSITIONAL', False):
@@ -207,10 +209,13 @@ def _first_line(name: str) -> str:
 
 
 def _help(program: Any, values: Any) -> str:
-  if hasattr(program, 'RECIPES'):
+  takes_config = hasattr(program, 'RECIPES')
+  if takes_config:
     flags.DEFINE_string('config', None, program.CONFIG_HELP, flag_values=values)
-  listed = values.get_help()
-  return f'{program.__doc__}\nflags:\n{listed}'
+  parts = [program.__doc__, f'flags:\n{values.get_help()}']
+  if takes_config:
+    parts.append(f'\n{field_help.text(program.RECIPES)}')
+  return '\n'.join(parts)
 
 
 def _print(text: str) -> None:

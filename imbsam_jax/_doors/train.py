@@ -9,6 +9,7 @@ The same command again goes on where it stopped. Single fields:
 --config=digits_lt:help lists the method words.
 """
 
+import functools
 import pathlib
 from typing import Any
 
@@ -22,6 +23,9 @@ RECIPES = 'imbsam_jax.experiment.recipes'
 EXAMPLE = 'digits_lt:imbsam'
 CONFIG_HELP = 'Recipe, or configuration file, and method words: NAME:WORDS.'
 STOPPED = 'stopped before the first step; nothing new was saved.'
+_REHEARSAL_STOPPED = (
+  'stopped; a dry run saves nothing, and begins anew with the same command.'
+)
 
 
 def define(values: flags.FlagValues) -> None:
@@ -41,7 +45,9 @@ def main(call: calls.Call) -> None:
   from imbsam_jax import experiment as experiment_lib
   from imbsam_jax import training
   from imbsam_jax._runs import compilation
+  from imbsam_jax._runs import folder
   from imbsam_jax._runs import signals
+  from imbsam_jax.experiment import used_fields
 
   # Processes that join begin with JAX.
   compilation.ask_for_same_bits(call.config.deterministic)
@@ -50,19 +56,26 @@ def main(call: calls.Call) -> None:
     raise experiment_lib.ConfigError(
       'pass --workdir=FOLDER for what the run leaves.'
     )
+  used_fields.check(call.overrides, [call.config])
   if processes.join(call.flags) and call.flags.dry_run:
     raise experiment_lib.ConfigError(
       '--dry_run is for one process: it saves on its machine alone.'
     )
   experiment_lib.cache_compilations(shared=not door.is_one_of_several())
+  if call.flags.dry_run:
+    with signals.leaving(_REHEARSAL_STOPPED):
+      experiment = experiment_lib.build(call.config)
+      print(f'{experiment}\ncompiling, then two steps ...', flush=True)
+      print(experiment_lib.dry_run(experiment))
+    return
+  # Before the data are read, which may take minutes.
+  training.in_first_process(lambda: folder.check_writable(workdir))
   experiment = experiment_lib.build(call.config)
   print(experiment, flush=True)
-  if call.flags.dry_run:
-    print(experiment_lib.dry_run(experiment))
-    return
   # Of a complete run no step is taken.
   if not (workdir / 'summary.json').exists():
-    compilation.compile_ahead([experiment])
+    say = functools.partial(print, flush=True)
+    compilation.compile_ahead([experiment], say=say)
   result = experiment_lib.run(experiment, workdir=workdir, progress=True)
   if not training.is_first_process():
     return

@@ -2,6 +2,7 @@
 # SPDX-License-Identifier: Apache-2.0
 """What compiled programs are of a run, and where they are kept."""
 
+from collections.abc import Callable
 from collections.abc import Sequence
 from concurrent import futures
 import os
@@ -12,14 +13,21 @@ import jax
 
 from imbsam_jax import _errors
 from imbsam_jax import data
+from imbsam_jax._runs import console
 
 _DETERMINISTIC = '--xla_gpu_deterministic_ops=true'
 
 
-def compile_ahead(experiments: Sequence[Any]) -> None:
+def compile_ahead(
+  experiments: Sequence[Any], *, say: Callable[[str], Any] | None = None
+) -> None:
   """Compiles the programs of experiments into the compilation cache.
 
   XLA compiles a program on one core, so several at once.
+
+  Args:
+    experiments: Experiments.
+    say: Called with a line on how many programs these are; None says nothing.
   """
 
   def compile_one(experiment, program, step):
@@ -35,16 +43,16 @@ def compile_ahead(experiments: Sequence[Any]) -> None:
       experiment.put_stacked(data.stack_batches(batches)),
     ).compile()
 
+  jobs: list[tuple[Any, ...]] = [(one.init, 0) for one in experiments]
+  for experiment in experiments:
+    for program, step in experiment.programs().items():
+      jobs.append((compile_one, experiment, program, step))
+      if experiment.steps_per_call > 1:
+        jobs.append((compile_several, experiment, program, step))
+  if jobs and say is not None:
+    say(f'compiling {console.counted(len(jobs), "program")} ...')
   with futures.ThreadPoolExecutor(os.cpu_count()) as pool:
-    waiting = [pool.submit(experiment.init, 0) for experiment in experiments]
-    for experiment in experiments:
-      for program, step in experiment.programs().items():
-        waiting.append(pool.submit(compile_one, experiment, program, step))
-        if experiment.steps_per_call > 1:
-          waiting.append(
-            pool.submit(compile_several, experiment, program, step)
-          )
-    for one in waiting:
+    for one in [pool.submit(*job) for job in jobs]:
       one.result()
 
 

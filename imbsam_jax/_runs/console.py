@@ -19,8 +19,14 @@ from imbsam_jax import training
 # Called with the records of new steps.
 Report = Callable[[list[dict[str, Any]]], None]
 
+# Called with a line of text.
+Say = Callable[[str], Any]
+
 # Seconds between lines in a file.
 _BETWEEN_LINES = 30.0
+# What a line of 80 columns leaves to the bar: ten or more of them.
+_BAR = '{desc} |{bar}| {n_fmt}/{total_fmt}, {remaining} left{postfix}'
+_LONGEST_TITLE = 20
 
 
 def fields(entries: Mapping[str, str]) -> str:
@@ -84,7 +90,13 @@ class Progress:
   def __init__(self, total: int, title: str):
     # A notebook shows it, and is no terminal.
     disable = False if 'ipykernel' in sys.modules else None
-    self._bar = tqdm.tqdm(total=total, desc=title, unit='step', disable=disable)
+    self._bar = tqdm.tqdm(
+      total=total,
+      desc=_shortened(title),
+      bar_format=_BAR,
+      dynamic_ncols=True,
+      disable=disable,
+    )
     self._title, self._total = title, total
     self._said = time.monotonic()
     # A resumed run does not begin at 0.
@@ -128,6 +140,12 @@ class Progress:
       left = (now - begin) / (step - first) * (self._total - step)
       text += f', {duration(left)} left'
     print(text, file=sys.stderr, flush=True)
+
+
+def _shortened(title: str) -> str:
+  if len(title) <= _LONGEST_TITLE:
+    return title
+  return title[: _LONGEST_TITLE - 2] + '..'
 
 
 def check_progress(progress: Any) -> None:

@@ -135,9 +135,9 @@ def check_types(config: Any) -> None:
   """
   fields = flatten(config)
   for name, hint in types(type(config)).items():
-    if not _fits(fields[name], hint):
+    if not fits(fields[name], hint):
       raise _errors.ConfigError(
-        f'`{name}` must be {_type_name(hint)}, got {fields[name]!r}.'
+        f'`{name}` must be {type_name(hint)}, got {fields[name]!r}.'
       )
 
 
@@ -152,19 +152,21 @@ def types(kind: type) -> dict[str, Any]:
   return found
 
 
-def _fits(value: Any, hint: Any) -> bool:
+def fits(value: Any, hint: Any) -> bool:
+  """Whether a value is of the type of a field."""
   arguments = typing.get_args(hint)
   origin = typing.get_origin(hint)
   if origin is tuple:
     return isinstance(value, tuple) and all(
-      _fits(entry, arguments[0]) for entry in value
+      fits(entry, arguments[0]) for entry in value
     )
   if arguments:  # A union.
-    return any(_fits(value, argument) for argument in arguments)
+    return any(fits(value, argument) for argument in arguments)
   if isinstance(value, bool):
     return hint is bool
   return isinstance(value, (int, float) if hint is float else hint)
 
 
-def _type_name(hint: Any) -> str:
+def type_name(hint: Any) -> str:
+  """The type of a field, as it is written."""
   return str(hint) if typing.get_args(hint) else hint.__name__

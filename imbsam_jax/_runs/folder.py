@@ -5,7 +5,9 @@
 from collections.abc import Mapping
 from collections.abc import Sequence
 import json
+import os
 import pathlib
+import tempfile
 from typing import Any
 from typing import TypeVar
 
@@ -54,6 +56,29 @@ def claim(
         f'process {number} does not see the {workdir} of process 0. Pass a '
         '`workdir` on a disk that all processes share.'
       )
+
+
+def check_writable(workdir: pathlib.Path) -> None:
+  """Refuses a folder that could not be made or written into, and makes none.
+
+  Args:
+    workdir: Folder of runs that are to come.
+
+  Raises:
+    ConfigError: Says where nothing can be written.
+  """
+  place = workdir.absolute()
+  while not os.path.lexists(place):
+    place = place.parent
+  try:
+    # Rights alone do not tell: a disk may be full or read-only.
+    with tempfile.TemporaryFile(dir=place):
+      pass
+  except OSError as error:
+    raise _errors.ConfigError(
+      f'`workdir={workdir}` cannot be written: {place}: {error.strerror}. '
+      'Pass another `workdir`.'
+    ) from error
 
 
 def compare_processes(

@@ -84,5 +84,8 @@ def _handled(handler: Any) -> Iterator[Any]:
 
 
 def _say(text: str) -> None:
+  file = sys.stderr.fileno()
+  # A terminal may show a line of progress and ^C, which give way.
+  begin = '\r\x1b[K' if os.isatty(file) else ''
   # Not print: the signal may have come in the middle of one.
-  os.write(sys.stderr.fileno(), f'\n{text}\n'.encode())
+  os.write(file, f'{begin}{text}\n'.encode())

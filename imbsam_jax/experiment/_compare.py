@@ -2,7 +2,6 @@
 # SPDX-License-Identifier: Apache-2.0
 """Methods x seeds: runs, mean +- std, a table and a picture."""
 
-from collections.abc import Callable
 from collections.abc import Mapping
 from collections.abc import Sequence
 import dataclasses
@@ -11,6 +10,7 @@ import json
 import os
 import pathlib
 import tempfile
+import time
 from typing import Any
 
 import jax
@@ -30,7 +30,9 @@ from imbsam_jax.experiment import _comparison_tables
 from imbsam_jax.experiment import _config
 from imbsam_jax.experiment import _data_sets
 from imbsam_jax.experiment import _experiment
+from imbsam_jax.experiment import _header
 from imbsam_jax.experiment import _own
+from imbsam_jax.experiment import _pace
 from imbsam_jax.experiment import _run
 from imbsam_jax.experiment import _stacked_runs
 from imbsam_jax.experiment import _summary
@@ -41,8 +43,6 @@ _AT_ONCE = 8
 _MAX_STACKED_PARAMETERS = 100_000
 
 Method = _config.Config | _experiment.Experiment
-# Called with a line of text.
-Say = Callable[[str], Any]
 
 
 @dataclasses.dataclass(frozen=True, repr=False)
@@ -156,7 +156,7 @@ def compare(
   links: Sequence[str] = (),
   stacked: bool | None = None,
   command: str = 'imbsam_jax.experiment.compare',
-  say: Say | None = None,
+  say: console.Say | None = None,
   progress: bool | console.Report | None = None,
 ) -> Comparison:
   """Trains every method on every seed and compares them.
@@ -174,7 +174,9 @@ def compare(
       program together; None does so on accelerators, for images that stay
       there.
     command: What is told as the origin of the numbers.
-    say: Called with the header and a line for each run, such as ``print``.
+    say: Called with the header, a line for each run that tells how many there
+      are and about how long the rest takes, and what is compiled in between;
+      such as ``print``.
     progress: As for `run`: True shows a line over the steps of each run; a
       function is called with the records of new steps, which have the 'method'
       and the 'seed' of the run besides. Of runs that go through one program
@@ -212,6 +214,7 @@ def compare(
         progress=progress,
       )
   folder = pathlib.Path(workdir).expanduser()
+  folder_lib.check_writable(folder)
   compared = _Compared(folder, seeds, say or _silent, progress)
   found = compared.run(configs, stacked)
   first = next(iter(configs.values()))
@@ -246,21 +249,28 @@ class _Compared:
     self,
     workdir: pathlib.Path,
     num_seeds: int,
-    say: Say,
+    say: console.Say,
     progress: bool | console.Report | None,
   ):
     self._workdir = workdir
     self._num_seeds = num_seeds
     self._say = say
     self._progress = progress
+    self._number = 0  # Runs that a line was said of.
+    self._total = 0
+    self._stacked: set[pathlib.Path] = set()
 
   def run(
     self, methods: Mapping[str, Method], stacked: bool | None
   ) -> dict[str, list[pathlib.Path]]:
     """Folders of all runs; what is missing is trained."""
     words = list(methods)
+    self._total = len(words) * self._num_seeds
+    self._pace = _pace.Pace(
+      {word: len(self._missing_seeds(word)) for word in words}
+    )
     first = _as_experiment(methods[words[0]], like=None)
-    self._say(f'{first}\n')
+    self._say(f'{_header.of_comparison(first, words, self._num_seeds)}\n')
     # What cannot work is said before hours are spent on what can.
     for word in words[1:]:
       one = methods[word]
@@ -289,36 +299,50 @@ class _Compared:
     width: int,
     stacked: bool,
   ) -> dict[str, list[pathlib.Path]]:
+    for word, experiment in experiments.items():
+      work = experiment.num_steps * experiment.expected_cost()
+      self._pace.know(word, work)
     if stacked:
       for group in self._groups(experiments):
-        first = group[0]
-        with console.shown(
-          self._progress,
-          first.experiment.num_steps,
-          f'{len(group)} stacked runs',
-          # Folders are <word>/seed_<n>.
-          method=first.workdir.parent.name,
-          seed=first.seed,
-        ) as report:
-          _stacked_runs.run_stacked(group, progress=report)
+        self._run_stacked(group)
     # Before the first run, whose time would otherwise be mostly this.
     compilation.compile_ahead(
       [
         experiment
         for word, experiment in experiments.items()
-        if not all(
-          (self._folder(word, seed) / 'summary.json').exists()
-          for seed in range(self._num_seeds)
-        )
-      ]
+        if self._missing_seeds(word)
+      ],
+      say=self._say,
     )
     return {
       word: [
-        self._run(word.ljust(width), experiment, seed, self._folder(word, seed))
+        self._run(word, width, experiment, seed)
         for seed in range(self._num_seeds)
       ]
       for word, experiment in experiments.items()
     }
+
+  def _run_stacked(self, group: list[_stacked_runs.Member]) -> None:
+    first = group[0]
+    programs = console.counted(len(first.experiment.programs()), 'program')
+    self._say(
+      f'{len(group)} of {self._total} runs go side by side: compiling '
+      f'{programs} ...'
+    )
+    begin = time.perf_counter()
+    with console.shown(
+      self._progress,
+      first.experiment.num_steps,
+      f'{len(group)} stacked runs',
+      # Folders are <word>/seed_<n>.
+      method=first.workdir.parent.name,
+      seed=first.seed,
+    ) as report:
+      _stacked_runs.run_stacked(group, progress=report)
+    seconds = (time.perf_counter() - begin) / len(group)
+    for member in group:
+      self._stacked.add(member.workdir)
+      self._pace.trained(member.workdir.parent.name, seconds)
 
   def _groups(
     self, experiments: Mapping[str, _experiment.Experiment]
@@ -342,33 +366,46 @@ class _Compared:
   def _folder(self, word: str, seed: int) -> pathlib.Path:
     return self._workdir / word / f'seed_{seed}'
 
+  def _missing_seeds(self, word: str) -> list[int]:
+    return [
+      seed
+      for seed in range(self._num_seeds)
+      if not (self._folder(word, seed) / 'summary.json').exists()
+    ]
+
   def _run(
     self,
-    title: str,
+    word: str,
+    width: int,
     experiment: _experiment.Experiment,
     seed: int,
-    workdir: pathlib.Path,
   ) -> pathlib.Path:
+    workdir = self._folder(word, seed)
     config = fields.replace(experiment.config, {'seed': seed})
     summary = folder_lib.read_summary(
       workdir, config, experiment.fingerprint, experiment.own
     )
-    done = ' (complete before)' if summary else ''
+    how = ' (complete before)' if workdir not in self._stacked else ''
+    self._number += 1
     if summary is None:
+      how, begin = '', time.perf_counter()
       with console.shown(
         self._progress,
         experiment.num_steps,
-        f'{title} seed {seed}',
-        method=title.strip(),
+        f'{self._number}/{self._total} {word} seed {seed}',
+        method=word,
         seed=seed,
       ) as report:
         summary = _run.run(
           experiment, seed=seed, workdir=workdir, progress=report
         ).summary
+      self._pace.trained(word, time.perf_counter() - begin)
+    number = f'{self._number:>{len(str(self._total))}}/{self._total}'
     self._say(
-      f'{title} seed {seed}  top-1 {console.percent(summary["top1"])}  '
+      f'{number} {word:<{width}} seed {seed}  '
+      f'top-1 {console.percent(summary["top1"])}  '
       f'tail {console.percent(summary["tail"])}  '
-      f'{summary["seconds"]:.1f} s{done}'
+      f'{summary["seconds"]:.1f} s{how}{self._pace.left()}'
     )
     return workdir
 

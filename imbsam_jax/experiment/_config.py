@@ -87,8 +87,8 @@ class Objective:
 
   Attributes:
     loss: The loss of an example, such as 'cross_entropy' or 'ldam'.
-    weights: Weights of classes or examples in the loss, such as 'drw(start=
-      0.8)' or 'absgd'; 'none' leaves all alike.
+    weights: Weights of classes or examples in the loss, such as 'absgd' or
+      'drw(start=0.8)'; 'none' leaves all alike.
     mixing: How examples are mixed, such as 'mixup' or 'cmo'; 'none' leaves them
       as they are.
     scheme: A method that changes more than one of these, with a stream of data,

@@ -2,6 +2,7 @@
 # SPDX-License-Identifier: Apache-2.0
 """What an experiment says about itself before it runs."""
 
+from collections.abc import Sequence
 from typing import Any
 
 import jax
@@ -13,6 +14,9 @@ from imbsam_jax._runs import console
 from imbsam_jax.experiment import _choices
 from imbsam_jax.experiment import _config
 
+# Methods that a line has room for.
+_LISTED = 12
+
 
 def header(experiment: Any) -> str:
   """What a run is about, on one screen.
@@ -20,44 +24,86 @@ def header(experiment: Any) -> str:
   Args:
     experiment: An `Experiment`, which shows itself by this.
   """
+  config = experiment.config
+  return console.fields(
+    _examples(experiment)
+    | {
+      'model': f'{_model(config.model, experiment.head)}, '
+      f'{_parameters(experiment)}',
+      'method': f'{_choices.describe(config)}, '
+      f'{training.LAYOUTS[experiment.layout].about}, expected cost '
+      f'{experiment.expected_cost():.2f} SGD steps',
+      'run': f'{_length(experiment)}, seed {config.seed}',
+    }
+  )
+
+
+def of_comparison(experiment: Any, words: Sequence[str], num_seeds: int) -> str:
+  """What a comparison is about, on one screen.
+
+  Args:
+    experiment: The first of its experiments.
+    words: The methods.
+    num_seeds: How often each is trained.
+  """
+  listed = ', '.join(words[:_LISTED])
+  if len(words) > _LISTED:
+    listed += f' and {len(words) - _LISTED} more'
+  runs = console.counted(len(words) * num_seeds, 'run')
+  seeds = 'seed 0' if num_seeds == 1 else f'seeds 0 to {num_seeds - 1}'
+  return console.fields(
+    _examples(experiment)
+    | {
+      'model': f'{_model(experiment.config.model)}, '
+      f'{_parameters(experiment)} with {words[0]}',
+      'methods': listed,
+      'runs': f'{runs}, {seeds} of each method; {_length(experiment)} each',
+    }
+  )
+
+
+def _examples(experiment: Any) -> dict[str, str]:
+  """The lines on data and class groups."""
   config, counts = experiment.config, experiment.data.class_counts
-  params = experiment.abstract_state.params
   groups = metrics.class_groups(
     counts, many_above=config.many_above, few_below=config.few_below
   )
   tail = counts < config.optimizer.threshold
+  validation = experiment.data.validation
+  return {
+    'data': f'{config.data.name}, {_classes(len(counts))}, '
+    f'{experiment.num_train} training images '
+    f'({counts.max()} to {counts.min()} per class, imbalance factor '
+    f'{counts.max() / counts.min():.4g}), '
+    f'{0 if validation is None else len(validation.labels)} validation, '
+    f'{len(experiment.data.test.labels)} test',
+    'groups': f'{groups["many"].sum()} many (> {config.many_above}), '
+    f'{groups["medium"].sum()} medium, '
+    f'{groups["few"].sum()} few (< {config.few_below}); '
+    f'tail (< {config.optimizer.threshold}): {_classes(tail.sum())}, '
+    f'{counts[tail].sum() / counts.sum():.1%} of the images',
+  }
+
+
+def _parameters(experiment: Any) -> str:
+  state = experiment.abstract_state
   num_params, num_frozen = (
     sum(x.size for x in jax.tree.leaves(tree))
-    for tree in (params, experiment.abstract_state.frozen)
+    for tree in (state.params, state.frozen)
   )
   trained = f', {num_params:,} of them trained' if num_frozen else ''
-  validation = experiment.data.validation
-  return console.fields(
-    {
-      'data': f'{config.data.name}, {_classes(len(counts))}, '
-      f'{experiment.num_train} training images '
-      f'({counts.max()} to {counts.min()} per class, imbalance factor '
-      f'{counts.max() / counts.min():.4g}), '
-      f'{0 if validation is None else len(validation.labels)} validation, '
-      f'{len(experiment.data.test.labels)} test',
-      'groups': f'{groups["many"].sum()} many (> {config.many_above}), '
-      f'{groups["medium"].sum()} medium, '
-      f'{groups["few"].sum()} few (< {config.few_below}); '
-      f'tail (< {config.optimizer.threshold}): {_classes(tail.sum())}, '
-      f'{counts[tail].sum() / counts.sum():.1%} of the images',
-      'model': f'{_model(config.model, experiment.head)}, '
-      f'{num_params + num_frozen:,} parameters{trained}',
-      'method': f'{_choices.describe(config)}, '
-      f'{training.LAYOUTS[experiment.layout].about}, expected cost '
-      f'{experiment.expected_cost():.2f} SGD steps',
-      'run': f'{config.epochs:g} epochs, {experiment.num_steps} steps of '
-      f'{config.data.batch_size} on '
-      + console.counted(
-        experiment.mesh.size,
-        f'{experiment.mesh.devices.flat[0].platform} device',
-      )
-      + f', seed {config.seed}',
-    }
+  return f'{num_params + num_frozen:,} parameters{trained}'
+
+
+def _length(experiment: Any) -> str:
+  config = experiment.config
+  return (
+    f'{config.epochs:g} epochs, {experiment.num_steps} steps of '
+    f'{config.data.batch_size} on '
+    + console.counted(
+      experiment.mesh.size,
+      f'{experiment.mesh.devices.flat[0].platform} device',
+    )
   )
 
 
@@ -65,12 +111,13 @@ def _classes(number: int) -> str:
   return console.counted(number, 'class', 'classes')
 
 
-def _model(model: _config.Model, head: str) -> str:
+def _model(model: _config.Model, head: str = '') -> str:
+  """The network; in a comparison without its head, which follows the loss."""
   if model.name == methods.OWN:
     # What is said of it is what was declared, or found.
     parts = ['your own network']
     parts += ['BatchNorm'] if model.norm == 'batch' else []
-    parts += [f'{head} head'] if head != 'linear' else []
+    parts += [f'{head} head'] if head not in ('', 'linear') else []
     return ', '.join(parts)
   norm = 'no' if model.norm == 'none' else model.norm
-  return f'{model.name}, {norm} norm, {head} head'
+  return f'{model.name}, {norm} norm' + (f', {head} head' if head else '')

@@ -4,6 +4,7 @@
 
 import importlib
 import pathlib
+import runpy
 import subprocess
 import sys
 import warnings
@@ -15,9 +16,12 @@ from imbsam_jax import experiment
 from imbsam_jax._doors import calls
 from imbsam_jax._doors import configs
 from imbsam_jax._doors import door
+from imbsam_jax._runs import fields
+from imbsam_jax.anomaly import study
 from imbsam_jax.experiment import recipes
 from tests import programs
 
+_PLAIN = (bool, int, float, str)
 _ROOT = pathlib.Path(__file__).parents[2]
 
 
@@ -61,6 +65,19 @@ def test_both_names_are_one_program(name):
     sys.modules[f'imbsam_jax._doors.{name}'].__doc__ or '?'
   )
   assert '--debug' not in help_text or 'traceback' in help_text
+
+
+@pytest.mark.parametrize('name', door.PROGRAMS)
+def test_a_program_runs_as_a_file(name, monkeypatch):
+  seen = []
+  monkeypatch.setattr(
+    door, 'run', lambda *names, called: seen.append((*names, sys.path[0]))
+  )
+  # As Python does: the package is not in the folder of the file.
+  path = _ROOT / 'experiments' / f'{name}.py'
+  monkeypatch.setattr(sys, 'path', [str(path.parent), *sys.path])
+  runpy.run_path(str(path), run_name='__main__')
+  assert seen == [(name, str(_ROOT))]
 
 
 # What is one's own is passed in Python.
@@ -167,6 +184,99 @@ def test_fields_of_every_type():
   assert type(config.epochs) is float
   assert call.overrides['epochs'] == 3
   assert call.command.startswith('python -m imbsam_jax keep --config=digits')
+
+
+@pytest.mark.parametrize(
+  'typed',
+  [
+    ['--config.data.max_count=None'],
+    ['--config.data.max_count', 'None'],
+    ['-config.data.max_count=None'],
+    ['--config.data.max_count=7', '--config.data.max_count=None'],
+  ],
+)
+def test_fields_that_are_none(typed):
+  # digits_lt sets 100 of them.
+  call = _config_of('--config=digits_lt', *typed, '--config.epochs=3')
+  assert call.overrides == {'data.max_count': None, 'epochs': 3.0}
+  assert call.config.data.max_count is None
+
+
+def test_the_last_value_of_a_field_counts():
+  call = _config_of(
+    '--config=digits_lt',
+    '--config.optimizer.clip_norm=None',
+    '--config.optimizer.clip_norm=2',
+    '--config.data.data_dir=None',
+  )
+  assert call.overrides == {'optimizer.clip_norm': 2.0, 'data.data_dir': None}
+
+
+@pytest.mark.parametrize(
+  ('typed', 'expected'),
+  [
+    ('optimizer.rho', 'must be float, such as 0.2, got None.'),
+    ('data.name', "must be str, such as 'digits', got None."),
+    ('flip_test', 'must be bool, such as False, got None.'),
+    ('data.splits', "must be tuple[str | None, ...], such as ('train', None,"),
+  ],
+)
+def test_fields_that_cannot_be_none(typed, expected):
+  done = programs.call(
+    'train', '--config=digits_lt:imbsam', f'--config.{typed}=None'
+  )
+  assert done.returncode == 2
+  assert done.stderr.startswith(f'error: --config.{typed} {expected}')
+  assert done.stderr.count('\n') == 1
+
+
+@pytest.mark.parametrize(
+  ('name', 'config'),
+  [
+    ('train', experiment.Config()),
+    ('compare', experiment.Config()),
+    ('anomaly', study.Config()),
+    ('compare_anomaly', study.Config()),
+  ],
+)
+def test_help_lists_every_field(name, config):
+  lines = programs.call(name, '--help').stdout.splitlines()
+  assert max(map(len, lines)) <= 80
+  hints = {
+    # `Optional[int]` as it is written.
+    field: getattr(hint, '__name__', str(hint)) if hint in _PLAIN else str(hint)
+    for field, hint in fields.types(type(config)).items()
+  }
+  shown = [line.strip() for line in lines if line.startswith('  --config.')]
+  assert shown == [
+    f'--config.{field}  {hints[field]}  {value!r}'
+    for field, value in fields.flatten(config).items()
+  ]
+
+
+def test_help_says_what_a_field_is():
+  lines = programs.call('train', '--help').stdout.splitlines()
+  place = lines.index('  --config.optimizer.rho  float  0.05')
+  # The whole sentence, which two lines of its docstring have.
+  assert lines[place + 1 : place + 3] == [
+    '    Radius: of all (sam, focal_sam), of the tail (imbsam, sse_sam), per '
+    'entry',
+    '    (rsam).',
+  ]
+  # Of several sentences the first one.
+  assert '    At its largest.' in lines
+  assert not [line for line in lines if 'Marks the result' in line]
+  undocumented = [
+    line
+    for line, after in zip(lines, [*lines[1:], ''], strict=True)
+    if line.startswith('  --config.') and not after.startswith('    ')
+  ]
+  assert not undocumented
+
+
+@pytest.mark.parametrize('name', ['evaluate', 'calibrate', 'benchmark'])
+def test_help_of_a_program_without_a_configuration(name):
+  assert '--config.' not in programs.call(name, '--help').stdout
 
 
 def test_spaces_between_words_are_no_part_of_them():

@@ -2,6 +2,7 @@
 # SPDX-License-Identifier: Apache-2.0
 """What a comparison says of made-up runs: tables, sentences, its picture."""
 
+import itertools
 import json
 import pathlib
 import types
@@ -21,6 +22,7 @@ from imbsam_jax._runs import fields
 from imbsam_jax.experiment import _build
 from imbsam_jax.experiment import _compare
 from imbsam_jax.experiment import _comparison_tables
+from imbsam_jax.experiment import _header
 from imbsam_jax.experiment import _run
 from imbsam_jax.experiment import _stacked_runs
 from tests.training import tiny_training as tiny
@@ -377,6 +379,12 @@ class _Experiment(experiment_lib.Experiment):
       fingerprint={},
     )
 
+  def expected_cost(self):
+    return 2.0 if self.config.optimizer.method == 'sam' else 1.0
+
+  def programs(self):
+    return {'one': 0, 'other': 1}
+
   def __str__(self):
     return f'about {self.config.optimizer.method}'
 
@@ -402,6 +410,17 @@ class CompareTest(parameterized.TestCase):
       (_stacked_runs, 'run_stacked', self._run_stacked),
       (compilation, 'compile_ahead', self._compile_ahead),
       (console, 'Progress', self._progress),
+      (
+        _header,
+        'of_comparison',
+        lambda first, words, seeds: f'{first}, {words}, {seeds} seeds',
+      ),
+      # A run takes half a minute.
+      (
+        _compare,
+        'time',
+        mock.Mock(perf_counter=itertools.count(step=30.0).__next__),
+      ),
       # Takes most of the time.
       (metrics, 'plot_accuracy_by_frequency', mock.Mock()),
     ):
@@ -447,7 +466,8 @@ class CompareTest(parameterized.TestCase):
       self._leave(*member)
     progress([])
 
-  def _compile_ahead(self, experiments):
+  def _compile_ahead(self, experiments, *, say):
+    assert say == self.said.append
     self.compiled.append([e.config.optimizer.method for e in experiments])
 
   def _progress(self, total, title):
@@ -485,20 +505,21 @@ class CompareTest(parameterized.TestCase):
     self.assertEqual(
       self.said,
       [
-        'about sgd\n',
-        'sgd seed 0  top-1 10.0  tail 20.0  12.3 s',
-        'sgd seed 1  top-1 20.0  tail 20.0  12.3 s',
-        'sam seed 0  top-1 10.0  tail 30.0  12.3 s',
-        'sam seed 1  top-1 20.0  tail 30.0  12.3 s',
+        "about sgd, ['sgd', 'sam'], 2 seeds\n",
+        # Runs of 20 SGD steps, and of 30 steps that cost two each.
+        '1/4 sgd seed 0  top-1 10.0  tail 20.0  12.3 s, about 4 min left',
+        '2/4 sgd seed 1  top-1 20.0  tail 20.0  12.3 s, about 3 min left',
+        '3/4 sam seed 0  top-1 10.0  tail 30.0  12.3 s, about 54 s left',
+        '4/4 sam seed 1  top-1 20.0  tail 30.0  12.3 s',
       ],
     )
     self.assertEqual(
       self.shown,
       [
-        [20, 'sgd seed 0', 1, 'closed'],
-        [20, 'sgd seed 1', 1, 'closed'],
-        [30, 'sam seed 0', 1, 'closed'],
-        [30, 'sam seed 1', 1, 'closed'],
+        [20, '1/4 sgd seed 0', 1, 'closed'],
+        [20, '2/4 sgd seed 1', 1, 'closed'],
+        [30, '3/4 sam seed 0', 1, 'closed'],
+        [30, '4/4 sam seed 1', 1, 'closed'],
       ],
     )
     self.assertEqual(found.config, _config('sgd', epochs=2.0))
@@ -544,10 +565,11 @@ class CompareTest(parameterized.TestCase):
     self.assertEqual(
       self.said[1:5],
       [
-        'sgd  seed 0  top-1 10.0  tail 20.0  12.3 s (complete before)',
-        'sgd  seed 1  top-1 20.0  tail 20.0  12.3 s (complete before)',
-        'sgd  seed 2  top-1 30.0  tail 20.0  12.3 s',
-        'rsam seed 0  top-1 10.0  tail n/a  12.3 s',
+        '1/6 sgd  seed 0  top-1 10.0  tail 20.0  12.3 s (complete before)',
+        '2/6 sgd  seed 1  top-1 20.0  tail 20.0  12.3 s (complete before)',
+        # Of the three of rsam.
+        '3/6 sgd  seed 2  top-1 30.0  tail 20.0  12.3 s, about 90 s left',
+        '4/6 rsam seed 0  top-1 10.0  tail n/a  12.3 s, about 60 s left',
       ],
     )
     self.assertLen(self.shown, 4)
@@ -585,6 +607,8 @@ class CompareTest(parameterized.TestCase):
     words = [f'm{k}' for k in range(9)]
     found = self._compare({word: _config('sgd') for word in words}, seeds=1)
     self.assertEqual([len(group) for group in self.compiled], [8, 1])
+    # The ninth is not built yet, and counts as the others.
+    self.assertEndsWith(self.said[1], ', about 4 min left')
     self.assertEqual(_compare.jax.clear_caches.call_count, 1)
     self.assertEqual(list(found.summaries), words)
     # The first is built once, for its header and its runs.
@@ -644,7 +668,18 @@ class CompareTest(parameterized.TestCase):
       [['3 stacked runs', 0, 'closed'], ['2 stacked runs', 0, 'closed']],
     )
     self.assertEqual(self.shown[-1][0], 400)
-    self.assertEqual(self.said[-1].count('complete before'), 1)
+    self.assertEqual(
+      self.said[3:5],
+      [
+        '3 of 6 runs go side by side: compiling 2 programs ...',
+        '2 of 6 runs go side by side: compiling 2 programs ...',
+      ],
+    )
+    # One was complete, the others have just been trained.
+    self.assertEqual(
+      [line for line in self.said if 'complete before' in line],
+      ['5/6 wide seed 0  top-1 10.0  tail 30.0  12.3 s (complete before)'],
+    )
 
   def test_a_run_alone_is_not_stacked(self):
     self._compare({'sam': _config('sam')}, seeds=1, stacked=True)
@@ -682,7 +717,7 @@ class CompareTest(parameterized.TestCase):
     self.assertLen(found.summaries['sgd+vs'], 3)
     self.assertEqual(found.links, ('sgd',))
     self.assertLen(self.stacked, 2)
-    self.assertLen(self.said, 7)
+    self.assertLen(self.said, 1 + 2 + 6)
     self.assertLen(self.shown, 2)
     for _, _, folder in self.ran:
       self.assertFalse((self.folder / folder).exists())

@@ -192,7 +192,8 @@ def test_compares_experiments_of_ones_own(sources):
   said = []
   found = experiment.compare(exps, seeds=2, say=said.append)
   assert found.methods['imbsam']['top1']['runs'] == 2
-  assert len(said) == 1 + 4
+  # States and a step of each method are compiled.
+  assert len(said) == 1 + 1 + 4 and said[1] == 'compiling 4 programs ...'
   for text in (found.table(), found.finding(), str(found)):
     assert 'sgd' in text
   assert found.plot().axes[0].get_title(loc='left').startswith('own: accuracy')

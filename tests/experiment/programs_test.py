@@ -406,7 +406,10 @@ def test_calibrate_needs_validation_images(tfds_dir):
     ),
     (['--config.data.imbalance_factor=0.05'], 'at least 1, got 0.05[^0-9].*20'),
     (['--config.optimizer.rho=-1'], 'optimizer.rho must be from 0 to'),
-    (['--config.optimizer.switch=2'], 'switch must be from 0 to 1, got 2.0'),
+    (
+      [f'--config={_DIGITS}:sse_sam', '--config.optimizer.switch=2'],
+      'switch must be from 0 to 1, got 2.0',
+    ),
     (['--config.optimizer.clip_norm=-1'], 'clip_norm must be from'),
     (['--config.many_above=10'], 'many_above must be at least'),
     ([f'--config={_DIGITS}:ldam,vs'], 'cannot be combined'),

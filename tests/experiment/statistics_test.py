@@ -197,6 +197,19 @@ class HeaderTest(parameterized.TestCase):
         'run     2.5 epochs, 18 steps of 48 on 4 tpu devices, seed 3',
       ],
     )
+    self.assertEqual(
+      _header.of_comparison(experiment, ['sgd', 'sam'], 3).splitlines()[2:],
+      [
+        'model    mlp, no norm, 2,107 parameters with sgd',
+        'methods  sgd, sam',
+        'runs     6 runs, seeds 0 to 2 of each method; 2.5 epochs, 18 steps of '
+        '48 on 4 tpu devices each',
+      ],
+    )
+    words = [f'm{k}' for k in range(14)]
+    found = _header.of_comparison(experiment, words, 1)
+    self.assertIn(', m10, m11 and 2 more\n', found)
+    self.assertIn('14 runs, seed 0 of each method', found)
     experiment.data.validation = None
     self.assertIn(', 0 validation, 21 test', _header.header(experiment))
     self.assertEqual(self._model(experiment, head='cosine', norm='batch'), (

@@ -14,6 +14,7 @@ import jax
 
 from imbsam_jax import data as data_lib
 from imbsam_jax import training
+from imbsam_jax._runs import console
 from imbsam_jax.experiment.benchmarks import _program
 from imbsam_jax.experiment.benchmarks import _pytorch
 from imbsam_jax.experiment.benchmarks import _workload
@@ -48,7 +49,11 @@ class Throughput(NamedTuple):
 
 
 def throughputs(
-  pytorch: _pytorch.PyTorch | None, *, pairs: int, num_steps: int
+  pytorch: _pytorch.PyTorch | None,
+  *,
+  pairs: int,
+  num_steps: int,
+  say: console.Say,
 ) -> Iterator[Throughput]:
   """Steps of a ResNet-32 on 128 images, of which 24 are of tail classes.
 
@@ -59,6 +64,7 @@ def throughputs(
     pytorch: The process beside, or None.
     pairs: Turns of each kind of step.
     num_steps: Steps of a turn.
+    say: Called with a line on what is compiled.
 
   Yields:
     One kind of step at a time, as it is measured.
@@ -73,6 +79,7 @@ def throughputs(
     for method in methods
     for per_call in ((1, 10) if accelerated and norm == 'group' else (1,))
   ]
+  say(f'compiling {len(kinds)} programs ...')
   if pytorch is not None:
     # It compiles too, meanwhile.
     pytorch.warm_up([(method, norm) for method, norm, _ in kinds])

@@ -22,6 +22,7 @@ import imbsam_jax
 from imbsam_jax import data as data_lib
 from imbsam_jax import losses
 from imbsam_jax import training
+from imbsam_jax._runs import console
 from imbsam_jax.experiment.benchmarks import _program
 from imbsam_jax.experiment.benchmarks import _workload
 
@@ -46,7 +47,9 @@ class Row(NamedTuple):
   note: str = ''
 
 
-def step_rows(model: str, *, pairs: int, num_steps: int) -> Iterator[Row]:
+def step_rows(
+  model: str, *, pairs: int, num_steps: int, say: console.Say
+) -> Iterator[Row]:
   """Steps of the methods against steps of SGD, as they are measured."""
   group, batch = (
     _workload.Workload(model, 'group'),
@@ -80,6 +83,7 @@ def step_rows(model: str, *, pairs: int, num_steps: int) -> Iterator[Row]:
       for size, one in epoch.items()
     },
   }
+  say(f'compiling {len(makers)} programs ...')
   with futures.ThreadPoolExecutor(os.cpu_count()) as pool:
     made = list(pool.map(lambda make: make(), makers.values()))
   programs: dict[Any, _program.Program] = dict(zip(makers, made, strict=True))

@@ -1,0 +1,63 @@
+# Copyright 2026 The imbsam_jax Authors.
+# SPDX-License-Identifier: Apache-2.0
+"""Which fields of the optimiser an update rule has a use for."""
+
+from collections.abc import Iterable
+import inspect
+
+from imbsam_jax import _errors
+from imbsam_jax import _specs
+from imbsam_jax import methods
+from imbsam_jax.experiment import _config
+
+_RULE = 'update rule'
+# Whatever the rule: batches and tables tell the tail apart too.
+_FOR_ALL = ('threshold',)
+
+
+def uses(method: str, field: str) -> bool:
+  """Whether an update rule has a use for a field that is made for rules.
+
+  By the parameters of its function, and by what that asks of its setup.
+
+  Args:
+    method: The text of `optimizer.method`.
+    field: Name of a field of the optimiser.
+
+  Raises:
+    ConfigError: An unknown rule.
+  """
+  function = inspect.unwrap(methods.bind(_RULE, method).function)
+  if field == 'switch':  # It comes as `RuleSetup.switch_step`.
+    code = getattr(function, '__code__', None)
+    # One's own may hand the setup on.
+    own = code is None or not methods.is_of_library(function)
+    return own or 'switch_step' in code.co_names
+  field = {'rho_schedule': 'rho'}.get(field, field)
+  return field in _specs.parameters_of(function)
+
+
+def check(given: Iterable[str], configs: Iterable[_config.Config]) -> None:
+  """Refuses fields that were set by hand and have no effect.
+
+  Args:
+    given: Their dotted names.
+    configs: What they were set in: one, or all those of a comparison, of which
+      one has to have a use for each of them.
+
+  Raises:
+    ConfigError: Names the field, and the rules that it is for.
+  """
+  chosen = list(dict.fromkeys(one.optimizer.method for one in configs))
+  for name in given:
+    part, _, field = name.partition('.')
+    users = [rule for rule in methods.AXES[_RULE].choices if uses(rule, field)]
+    # Of other fields it is not the rule that decides.
+    if part != 'optimizer' or field in _FOR_ALL or not users:
+      continue
+    if not any(uses(method, field) for method in chosen):
+      who = chosen[0] if len(chosen) == 1 else f'any of {", ".join(chosen)}'
+      raise _errors.ConfigError(
+        f'`{name}` has no effect on {who}. Leave it out, or choose a method '
+        f'that it is for: {", ".join(sorted(users))}.'
+      )
