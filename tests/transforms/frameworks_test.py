@@ -122,12 +122,30 @@ class TrainStateTest(parameterized.TestCase):
       params=params,
       tx=optax.chain(imbsam_jax.imbsam(0.3), optax.sgd(0.1)),
     )
-    with self.assertRaisesRegex(
-      ValueError,
-      '`imbsam` needs the extra argument .*flax TrainState, for example.* use '
-      '`imbsam_jax.value_and_grad`',
-    ):
-      state.apply_gradients(grads=params)
+    batch, weights = problems.to_jax((self.batch, self.weights))
+    _, grads, grad_fn = imbsam_jax.gradient_oracle(
+      problems.loss_fn, params, batch, group_weights=weights
+    )
+    for arguments in ({}, {'grad_fn': grad_fn}):
+      with self.assertRaisesRegex(
+        ValueError,
+        '`imbsam` got no `grad_fn`: `TrainState.apply_gradients` of flax does '
+        'not hand it on.*imbsam_jax.value_and_grad.*state.tx.update',
+      ):
+        state.apply_gradients(grads=grads, **arguments)
+    # What it says to call.
+    updates, opt_state = state.tx.update(
+      grads, state.opt_state, state.params, grad_fn=grad_fn
+    )
+    state = state.replace(
+      step=state.step + 1,
+      opt_state=opt_state,
+      params=optax.apply_updates(state.params, updates),
+    )
+    expected = _one_step(
+      imbsam_jax.imbsam(0.3), self.params, self.batch, self.weights
+    )
+    trees.assert_close(state.params, expected, 1e-6)
 
 
 class OptaxContribTest(parameterized.TestCase):
