@@ -3,12 +3,18 @@
 """Learning from class-imbalanced data in JAX.
 
 `import imbsam_jax` brings the update rules and their oracles, and loads jax,
-optax and numpy only. Data, models and the trainer are sub-packages.
+optax and numpy only. Sub-packages are attributes, ``imbsam_jax.losses``, and
+are imported on first use: `augment`, `calibration`, `losses`, `metrics`,
+`oracles`, `sampling`, `schedules`, `transforms` and `weights` need nothing
+more; `models`, `data`, `training`, `methods`, `experiment` and `anomaly` need
+an extra.
 """
 
 import importlib
 import typing
 from typing import Any
+
+from imbsam_jax import _extras
 
 if typing.TYPE_CHECKING:
   from imbsam_jax.oracles import focal_weights
@@ -45,9 +51,30 @@ __all__ = [
   'value_and_grad',
 ]
 
+# Public sub-packages.
+_PACKAGES = (
+  'anomaly',
+  'augment',
+  'calibration',
+  'data',
+  'experiment',
+  'losses',
+  'methods',
+  'metrics',
+  'models',
+  'oracles',
+  'sampling',
+  'schedules',
+  'training',
+  'transforms',
+  'weights',
+)
+
 
 def __getattr__(name: str) -> Any:
   # On first use: the command line is read and --help printed without JAX.
+  if name in _PACKAGES:
+    return importlib.import_module(f'imbsam_jax.{name}')
   if name in __all__:
     for package in ('transforms', 'oracles'):
       module = importlib.import_module(f'imbsam_jax.{package}')
@@ -57,4 +84,6 @@ def __getattr__(name: str) -> Any:
 
 
 def __dir__() -> list[str]:
-  return sorted([*globals(), *__all__])
+  # `help` asks for the value of every name: not for what cannot be imported.
+  packages = [name for name in _PACKAGES if _extras.is_there(name)]
+  return sorted({*globals(), *__all__, *packages})

@@ -5,36 +5,61 @@
 import importlib.util
 import sys
 
-# What is imported at once, by name of the module.
-_TRAIN = ('flax', 'grain', 'orbax', 'tqdm')
-_PROGRAMS = (*_TRAIN, 'absl', 'ml_collections')
+_DATA = ('grain', 'PIL')
+_TRAINING = ('flax', *_DATA, 'orbax')
+_EXPERIMENT = (*_TRAINING, 'tqdm')
+_PROGRAMS = (*_EXPERIMENT, 'absl', 'ml_collections')
+# Of each sub-package that needs more than jax, optax and numpy: the extra, and
+# what is imported at once, by name of the module.
+_NEEDS = {
+  'anomaly': ('train', (*_EXPERIMENT, 'sklearn')),
+  'data': ('data', _DATA),
+  'experiment': ('train', _EXPERIMENT),
+  'methods': ('train', _EXPERIMENT),
+  'models': ('models', ('flax',)),
+  'training': ('train', _TRAINING),
+}
 
 
-def check_train() -> None:
-  """Refuses to import what needs the extra `train` without it.
+def is_there(package: str) -> bool:
+  """Whether what a sub-package needs is installed."""
+  return package not in _NEEDS or not _absent(_NEEDS[package][1])
+
+
+def check(package: str) -> None:
+  """Refuses to import a sub-package without what it needs.
+
+  Args:
+    package: Name of the sub-package, such as 'data'.
 
   Raises:
     ImportError: Names what is missing, and what to type.
   """
-  message = _missing('imbsam_jax.experiment', _TRAIN)
-  if message:
-    raise ImportError(message)
+  extra, modules = _NEEDS[package]
+  absent = _absent(modules)
+  if absent:
+    raise ImportError(
+      f'imbsam_jax.{package} needs {_advice(extra, absent)}',
+      name=absent[0],
+    )
 
 
 def check_programs() -> None:
   """Ends a program with exit code 2 where the extra `train` is missing."""
-  message = _missing('the programs', _PROGRAMS)
-  if message:
-    print(f'error: {message}', file=sys.stderr)
+  absent = _absent(_PROGRAMS)
+  if absent:
+    print(
+      f'error: the programs need {_advice("train", absent)}', file=sys.stderr
+    )
     sys.exit(2)
 
 
-def _missing(what: str, modules: tuple[str, ...]) -> str:
-  absent = [m for m in modules if importlib.util.find_spec(m) is None]
-  if not absent:
-    return ''
-  verb = 'needs' if what.startswith('imbsam_jax') else 'need'
+def _absent(modules: tuple[str, ...]) -> list[str]:
+  return [name for name in modules if importlib.util.find_spec(name) is None]
+
+
+def _advice(extra: str, absent: list[str]) -> str:
   return (
-    f"{what} {verb} the extra `train`: pip install 'imbsam_jax[train]', in a "
-    f"clone pip install '.[train]'. Missing: {', '.join(absent)}."
+    f"the extra `{extra}`: pip install 'imbsam_jax[{extra}]', in a clone pip "
+    f"install '.[{extra}]'. Missing: {', '.join(absent)}."
   )

@@ -2,6 +2,11 @@
 # SPDX-License-Identifier: Apache-2.0
 """Semi-supervised anomaly detection: Deep SAD under any update rule."""
 
+from imbsam_jax import _extras
+
+# Before anything is imported that may be missing.
+_extras.check('anomaly')
+
 from imbsam_jax.anomaly._deep_sad import center_of
 from imbsam_jax.anomaly._deep_sad import deep_sad_loss_fn
 from imbsam_jax.anomaly._deep_sad import deep_sad_losses

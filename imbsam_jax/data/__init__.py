@@ -2,6 +2,11 @@
 # SPDX-License-Identifier: Apache-2.0
 """Sources, long-tailed subsets, tables with anomalies, training batches."""
 
+from imbsam_jax import _extras
+
+# Before anything is imported that may be missing.
+_extras.check('data')
+
 from imbsam_jax.data._anomaly_splits import adbench_split
 from imbsam_jax.data._anomaly_splits import AnomalySplit
 from imbsam_jax.data._anomaly_splits import deep_sad_split

@@ -18,7 +18,7 @@ prints. What one has beside the words, a network, data or a loss, goes into
 from imbsam_jax import _extras
 
 # Before anything is imported that may be missing.
-_extras.check_train()
+_extras.check('experiment')
 
 from imbsam_jax._errors import ConfigError
 from imbsam_jax._runs.compilation import cache_compilations

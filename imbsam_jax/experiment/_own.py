@@ -3,13 +3,13 @@
 """What is the user's own beside the words: data, a network, a loss."""
 
 import dataclasses
-import inspect
 from typing import Any
 
 from flax import linen as nn
 import jax
 
 from imbsam_jax import _errors
+from imbsam_jax import _modes
 from imbsam_jax import data as data_lib
 from imbsam_jax import methods
 from imbsam_jax import models
@@ -112,10 +112,9 @@ def as_model(model: Any) -> Any:
       f'`model` must be a Linen module, made, such as Net(), got {model!r}. '
       'Write models.from_nnx(lambda rngs: Net(rngs=rngs)) for an NNX module.'
     )
-  parameters = inspect.signature(type(model).__call__).parameters
-  kinds = [parameter.kind for parameter in parameters.values()]
-  if 'train' in parameters or inspect.Parameter.VAR_KEYWORD in kinds:
+  if _modes.takes_train(model):
     return model
+  parameters = _modes.call_parameters(model)
   known = [name for name in _MODES if name in parameters]
   return _Called(model, {name: _MODES[name] for name in known})
 

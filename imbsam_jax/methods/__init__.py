@@ -9,6 +9,11 @@ way, by the decorator `word`, and is there once that file is imported:
 ``docs/examples/my_methods.py`` has a loss, a mixing and a scheme.
 """
 
+from imbsam_jax import _extras
+
+# Before anything is imported that may be missing.
+_extras.check('methods')
+
 from imbsam_jax.methods import _absgd
 from imbsam_jax.methods import _arb
 from imbsam_jax.methods import _balanced_softmax

@@ -8,6 +8,11 @@ by ``method='features'``. With ``norm='group'`` or ``'none'`` the rows of a
 batch do not depend on each other.
 """
 
+from imbsam_jax import _extras
+
+# Before anything is imported that may be missing.
+_extras.check('models')
+
 from imbsam_jax._cosine import cosine_logits
 from imbsam_jax.models._cifar_resnet import CifarResNet
 from imbsam_jax.models._cifar_resnet import CifarResNet34

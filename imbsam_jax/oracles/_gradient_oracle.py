@@ -53,7 +53,8 @@ def gradient_oracle(
   Raises:
     ValueError: Weights of another shape, a loss that is not a scalar, rows not
       divisible by `num_microbatches`.
-    TypeError: Weights not floating point, `loss_fn` not returning a pair.
+    TypeError: Weights or parameters not floating point, a whole module as
+      `params`, `loss_fn` not returning a pair.
   """
   weights = _group_gradients.check_weights(
     group_weights, batch, shape='[num_groups, rows]'

@@ -12,6 +12,8 @@ import jax.numpy as jnp
 import optax
 
 from imbsam_jax import _checks
+from imbsam_jax.oracles import _descent
+from imbsam_jax.oracles import _params
 from imbsam_jax.oracles import _weighted_pass
 
 
@@ -65,6 +67,7 @@ class GroupGradients:
       num_total: How many parts, the first ones, the total is the sum of;
         default all.
     """
+    _params.check_params(params)
     self._loss_fn = loss_fn
     self._params = params
     self._parts = parts
@@ -86,6 +89,8 @@ class GroupGradients:
     # Kept: for a group with rows of its own this is the clean group gradient.
     self._clean_totals = [one.gradient(0) for one in self._clean]
     self.value = self._value(self._clean[: self._num_total])
+    # The very arrays that are given out, so that links know them again.
+    self._gradient = _sum_of_trees(self._clean_totals[: self._num_total])
 
   def __call__(self, params: optax.Params, group: int) -> optax.Updates:
     """Gradient of one group's loss at `params`."""
@@ -108,16 +113,18 @@ class GroupGradients:
   def total(self, params: optax.Params) -> optax.Updates:
     """Gradient of the sum over groups at `params`; sets `value`."""
     if self._is_clean(params):
-      passes = self._clean[: self._num_total]
-      gradients = self._clean_totals[: self._num_total]
-    else:
-      passes = [
-        self._pass(i, params, _total(part))
-        for i, part in enumerate(self._parts[: self._num_total])
-      ]
-      gradients = [one.gradient(0) for one in passes]
+      self.value = self._value(self._clean[: self._num_total])
+      return self._gradient
+    passes = [
+      self._pass(i, params, _total(part))
+      for i, part in enumerate(self._parts[: self._num_total])
+    ]
     self.value = self._value(passes)
-    return jax.tree.map(lambda *leaves: sum(leaves[1:], leaves[0]), *gradients)
+    return _sum_of_trees([one.gradient(0) for one in passes])
+
+  def gave(self, updates: optax.Updates) -> bool | None:
+    """Whether `updates` are the oracle's gradient; None is unknown."""
+    return _descent.is_given(updates, self._gradient)
 
   def _pass(
     self, i: int, params: optax.Params, weights: jax.Array
@@ -140,6 +147,10 @@ class GroupGradients:
     return structure == clean_structure and all(
       x is y for x, y in zip(leaves, clean_leaves, strict=True)
     )
+
+
+def _sum_of_trees(trees: Sequence[optax.Updates]) -> optax.Updates:
+  return jax.tree.map(lambda *leaves: sum(leaves[1:], leaves[0]), *trees)
 
 
 def _total(part: Part) -> jax.Array:

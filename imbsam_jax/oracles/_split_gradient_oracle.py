@@ -2,7 +2,9 @@
 # SPDX-License-Identifier: Apache-2.0
 """The cheap oracle: every group brings rows of its own."""
 
+from collections.abc import Mapping
 from collections.abc import Sequence
+from collections.abc import Sized
 from typing import Any
 
 import jax
@@ -48,8 +50,12 @@ def split_gradient_oracle(
 
   Raises:
     ValueError: Numbers of batches and weights differ, or as `gradient_oracle`.
-    TypeError: As for `gradient_oracle`.
+    TypeError: One batch instead of one for each group, or as `gradient_oracle`.
   """
+  _check_sequence('batches', batches, '[head_rows, tail_rows]')
+  _check_sequence(
+    'group_weights', group_weights, '[head_weights, tail_weights]'
+  )
   if len(batches) != len(group_weights):
     raise ValueError(
       '`batches` and `group_weights` must have one entry per group, got '
@@ -69,3 +75,17 @@ def split_gradient_oracle(
     num_microbatches=num_microbatches,
   )
   return grad_fn.value, grad_fn.total(params), grad_fn
+
+
+def _check_sequence(name: str, value: Any, example: str) -> None:
+  """Refuses one tree of all rows where each group has its own."""
+  if isinstance(value, Sized) and not isinstance(value, Mapping):
+    return
+  shown = f'one {type(value).__name__}'
+  if isinstance(value, Mapping):
+    shown += f' with the keys {", ".join(map(repr, value))}'
+  raise TypeError(
+    f'`{name}` must have one entry per group, got {shown}. Take the rows of '
+    f'each group apart, {name}={example}, or pass all rows to '
+    '`gradient_oracle`.'
+  )

@@ -2,6 +2,11 @@
 # SPDX-License-Identifier: Apache-2.0
 """A small trainer: state, step, devices, checkpoints, loop."""
 
+from imbsam_jax import _extras
+
+# Before anything is imported that may be missing.
+_extras.check('training')
+
 from imbsam_jax._errors import CheckpointError
 from imbsam_jax._errors import DivergedError
 from imbsam_jax._errors import OtherProcessError

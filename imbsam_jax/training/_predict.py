@@ -9,6 +9,7 @@ from flax import linen as nn
 import jax
 import jax.numpy as jnp
 
+from imbsam_jax.training import _model_check
 from imbsam_jax.training import _objective
 
 
@@ -21,11 +22,13 @@ def make_logit_step(
   """Builds ``logits(variables, images) -> logits [B, C]``, not yet jitted.
 
   Args:
-    model: A Linen module called as ``model(images, train=...)``.
+    model: A Linen module called as ``model(images, train=...)``, or
+      `models.from_nnx` of an NNX one.
     preprocess: Images of the batch to the model's input.
     objective: Whose `Objective.predict` makes the logits; None is the model's
       own output.
   """
+  _model_check.check_model(model)
   predict = (objective or _objective.Objective()).predict
 
   def logit_step(variables, images):
@@ -45,7 +48,8 @@ def make_predict_step(
   """Builds ``predict(variables, images) -> (classes [B], confidences [B])``.
 
   Args:
-    model: A Linen module called as ``model(images, train=...)``.
+    model: A Linen module called as ``model(images, train=...)``, or
+      `models.from_nnx` of an NNX one.
     preprocess: Images of the batch to the model's input.
     objective: As for `make_logit_step`.
     logit_scale: Factor of the logits before the softmax, that of the loss where
@@ -56,6 +60,7 @@ def make_predict_step(
   Returns:
     The prediction, not yet jitted: classes and largest probabilities.
   """
+  _model_check.check_model(model)
   predict = (objective or _objective.Objective()).predict
   if logit_scale is None:
     logit_scale = 1.0 if objective is None else objective.logit_scale

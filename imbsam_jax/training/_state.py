@@ -10,6 +10,7 @@ import jax
 import jax.numpy as jnp
 import optax
 
+from imbsam_jax.training import _model_check
 from imbsam_jax.training import _objective
 from imbsam_jax.training import _param_plan
 
@@ -62,7 +63,8 @@ def create_train_state(
   """Initial state.
 
   Args:
-    model: A Linen module called as ``model(images, train=...)``.
+    model: A Linen module called as ``model(images, train=...)``, or
+      `models.from_nnx` of an NNX one.
     tx: The whole optimiser chain.
     key: Key of `jax.random`, for parameters and dropout.
     sample_images: Float ``[1, ...]``, images as the model sees them.
@@ -74,9 +76,11 @@ def create_train_state(
     The state at step 0.
 
   Raises:
+    TypeError: A model that cannot be called so.
     ValueError: No parameter would be trained, or others were loaded than the
       model has.
   """
+  _model_check.check_model(model)
   init_key, dropout_key = jax.random.split(key)
   variables = _param_plan.loaded(
     dict(model.init(init_key, sample_images, train=False)), plan

@@ -17,6 +17,7 @@ from imbsam_jax import data
 from imbsam_jax import losses as losses_lib
 from imbsam_jax.training import _inputs
 from imbsam_jax.training import _layouts
+from imbsam_jax.training import _model_check
 from imbsam_jax.training import _objective
 from imbsam_jax.training import _param_plan
 from imbsam_jax.training import _state
@@ -53,7 +54,8 @@ def make_train_step(
   """Builds ``step(state, batch) -> (state, metrics)``, not yet jitted.
 
   Args:
-    model: A Linen module called as ``model(images, train=...)``.
+    model: A Linen module called as ``model(images, train=...)``, or
+      `models.from_nnx` of an NNX one.
     tx: `skip_nonfinite` around the whole chain, see `make_optimizer`.
     objective: What is minimised; or the loss ``(logits [B, C], labels [B]) ->
       losses [B]`` of a `Supervised` one. Class weights are in the weights of
@@ -74,9 +76,11 @@ def make_train_step(
     trained parameters; those in ``state.frozen`` cost no backward pass.
 
   Raises:
+    TypeError: A model that cannot be called so.
     ValueError: While it is traced: rows are split or cut that have to stay
       together, or a batch lacks the stream of the outer step.
   """
+  _model_check.check_model(model)
   objective = _supervised.as_objective(objective)
   inputs = _inputs.as_inputs(inputs)
 

@@ -55,4 +55,5 @@ def focal_sam(
     mask=mask,
     adaptive=adaptive,
     eps=eps,
+    required=('rho',),
   )

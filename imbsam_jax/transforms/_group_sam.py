@@ -2,7 +2,6 @@
 # SPDX-License-Identifier: Apache-2.0
 """Sharpness-aware updates per class group: the core of the family."""
 
-from collections.abc import Callable
 from collections.abc import Mapping
 from collections.abc import Sequence
 import numbers
@@ -15,9 +14,8 @@ import optax
 
 from imbsam_jax import _checks
 from imbsam_jax import _masks
+from imbsam_jax.transforms import _oracle_checks
 from imbsam_jax.transforms import _perturbation
-
-GradFn = Callable[[optax.Params, int], optax.Updates]
 
 
 class GroupSamState(NamedTuple):
@@ -100,7 +98,8 @@ def group_sam(
 
   Raises:
     ValueError: A negative radius, no groups, no `grad_fn`, an oracle with
-      another number of groups, or parameters with parts cut out.
+      another number of groups, parameters with parts cut out, or a gradient
+      that is not the oracle's: another transformation came before this link.
     TypeError: A radius that is not a number, schedule or None.
 
   .. note::
@@ -115,8 +114,17 @@ def group_sam(
     For gradient accumulation use ``chain(group_sam(...), MultiSteps(...))``,
     the mean of the updates of the micro-batches, or the argument
     `num_microbatches` of the oracle, the update of the large batch.
-    `optax.MultiSteps` *around* this link cannot be detected and is wrong: it
-    keeps only the last micro-batch's gradient.
+    `optax.MultiSteps` *around* this link is refused: it keeps only the last
+    micro-batch's gradient.
+
+  .. note::
+    The library's oracles know the gradient that they gave out, and a link with
+    a radius refuses another one, such as that of a chain in which Adam comes
+    first. A gradient that is changed on purpose, summed over devices for
+    example, goes with a function that does the same:
+    ``grad_fn=lambda p, k: jax.lax.psum(grad_fn(p, k), 'data')``. Where it
+    reaches the link through `jax.lax.cond` or another traced function, a
+    warning says that it could not be checked.
   """
   if isinstance(rhos, (int, float)) or callable(rhos):
     raise TypeError(
@@ -140,10 +148,23 @@ def group_transform(
   mask: _masks.Mask,
   adaptive: bool | _masks.Mask,
   eps: float,
+  required: Sequence[str] = (),
 ) -> optax.GradientTransformationExtraArgs:
-  """`group_sam` speaking of itself and its radii by the names of a method."""
+  """`group_sam` speaking of itself and its radii by the names of a method.
+
+  Args:
+    name: The method's name.
+    rhos: Radii of the groups, by the names of the method's arguments.
+    mask: See `group_sam`.
+    adaptive: See `group_sam`.
+    eps: See `group_sam`.
+    required: Names of radii that may not be None.
+
+  Returns:
+    The link.
+  """
   for argument, rho in rhos.items():
-    if rho is not None:
+    if rho is not None or argument in required:
       _checks.radius(argument, rho)
   radii = tuple(None if _is_zero(rho) else rho for rho in rhos.values())
 
@@ -156,12 +177,14 @@ def group_transform(
     state: Any,
     params: Any = None,
     *,
-    grad_fn: GradFn | None = None,
+    grad_fn: _oracle_checks.GradFn | None = None,
     **extra_args: Any,
   ) -> tuple[optax.Updates, GroupSamState]:
     del extra_args
-    grad_fn = check_grad_fn(name, grad_fn, num_groups=len(radii))
+    grad_fn = _oracle_checks.check_grad_fn(name, grad_fn, num_groups=len(radii))
     _perturbation.check_params(name, params)
+    if any(rho is not None for rho in radii):
+      _oracle_checks.check_updates(name, updates, grad_fn)
     perturbation_masks = {
       'mask': _masks.resolve_mask(
         'mask', True if mask is None else mask, params
@@ -196,36 +219,6 @@ def group_transform(
     return gradient, GroupSamState(count)
 
   return optax.GradientTransformationExtraArgs(init_fn, update_fn)
-
-
-def check_grad_fn(name: str, grad_fn: Any, *, num_groups: int) -> GradFn:
-  """Refuses a missing gradient oracle and one with other groups."""
-  if grad_fn is None:
-    raise ValueError(
-      f'`{name}` needs the extra argument `grad_fn(params, group)`, got none. '
-      'Pass it to `update`: tx.update(grads, state, params, grad_fn=grad_fn); '
-      '`imbsam_jax.gradient_oracle` builds one. If your training loop cannot '
-      'pass extra arguments (flax TrainState, for example), use '
-      '`imbsam_jax.value_and_grad`.'
-    )
-  if not callable(grad_fn):
-    raise TypeError(
-      f'`grad_fn` must be a function (params, group) -> gradient, got '
-      f'{grad_fn!r}. `imbsam_jax.gradient_oracle` builds one.'
-    )
-  # Hand-written oracles have no such attribute, and are taken at their word.
-  groups = getattr(grad_fn, 'num_groups', num_groups)
-  if groups != num_groups:
-    raise ValueError(
-      f'`{name}` works on {num_groups} class group(s), but `grad_fn` was built '
-      f'for {groups}. Give the oracle `group_weights` with {num_groups} row(s)'
-      + (
-        ': `weights.sum(axis=0, keepdims=True)` joins all groups.'
-        if num_groups == 1
-        else ': `head_tail_weights` makes the rows head and tail.'
-      )
-    )
-  return grad_fn
 
 
 def _is_zero(rho: Any) -> bool:

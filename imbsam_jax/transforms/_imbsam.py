@@ -58,4 +58,5 @@ def imbsam(
     mask=mask,
     adaptive=adaptive,
     eps=eps,
+    required=('rho',),
   )

@@ -11,7 +11,7 @@ import optax
 
 from imbsam_jax import _checks
 from imbsam_jax import _masks
-from imbsam_jax.transforms import _group_sam
+from imbsam_jax.transforms import _oracle_checks
 from imbsam_jax.transforms import _perturbation
 
 
@@ -62,7 +62,8 @@ def rsam(
     called as ``grad_fn(w + e, 0)``: give it one group, the whole batch.
 
   Raises:
-    ValueError: A negative radius, no `grad_fn`, parameters with parts cut out.
+    ValueError: A negative radius, no `grad_fn`, parameters with parts cut out,
+      or a gradient that is not the oracle's, see `group_sam`.
     TypeError: A radius that is not a number or schedule; no key.
 
   .. note::
@@ -103,8 +104,9 @@ def rsam(
     del extra_args
     # The gradient of the sum over groups is well defined for any number.
     groups = getattr(grad_fn, 'num_groups', 1)
-    _group_sam.check_grad_fn('rsam', grad_fn, num_groups=groups)
+    _oracle_checks.check_grad_fn('rsam', grad_fn, num_groups=groups)
     _perturbation.check_params('rsam', params)
+    _oracle_checks.check_updates('rsam', updates, grad_fn)
     perturbed_leaves = _masks.resolve_mask(
       'mask', True if mask is None else mask, params
     )

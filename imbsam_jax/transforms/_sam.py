@@ -49,5 +49,10 @@ def sam(
     Generalization <https://arxiv.org/abs/2010.01412>`_, ICLR 2021.
   """
   return _group_sam.group_transform(
-    'sam', {'rho': rho}, mask=mask, adaptive=adaptive, eps=eps
+    'sam',
+    {'rho': rho},
+    mask=mask,
+    adaptive=adaptive,
+    eps=eps,
+    required=('rho',),
   )

@@ -64,4 +64,5 @@ def sse_sam(
     mask=mask,
     adaptive=adaptive,
     eps=eps,
+    required=('head_rho', 'tail_rho'),
   )

@@ -379,6 +379,20 @@ def test_what_cannot_be_used(arguments, expected, sources):
     experiment.build(_config(), **arguments)
 
 
+def test_linen_sequential_hands_train_to_its_first_layer():
+  for first, expected in ((nn.Dense(8), False), (_NormedNet(), True)):
+    model = nn.Sequential([first, nn.relu, nn.Dense(3)])
+    called = _own.as_model(model)
+    assert (called is model) == expected
+    variables = jax.eval_shape(
+      lambda key, called=called: called.init(
+        key, jnp.zeros((1, 6)), train=False
+      ),
+      jax.random.key(0),
+    )
+    assert 'params' in variables
+
+
 def test_own_network_decides_its_dtype(sources):
   config = _config(model__dtype='bfloat16')
   with pytest.raises(

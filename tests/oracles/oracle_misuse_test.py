@@ -6,6 +6,7 @@ import warnings
 
 from absl.testing import absltest
 from absl.testing import parameterized
+from flax import nnx
 import jax
 import jax.numpy as jnp
 import numpy as np
@@ -107,6 +108,24 @@ class OracleTest(parameterized.TestCase):
     ):
       self._split([links.make_batch()], [np.ones(6, np.float32)] * 2)
 
+  @parameterized.parameters(
+    ({'x': 1, 'y': 2}, "one dict with the keys 'x', 'y'"),
+    (None, 'one NoneType'),
+  )
+  def test_split_of_all_rows_together(self, batches, shown):
+    with self.assertRaisesRegex(
+      TypeError,
+      f'`batches` must have one entry per group, got {shown}. Take .*'
+      r'batches=\[head_rows, tail_rows\], or .*`gradient_oracle`',
+    ):
+      self._split(batches, [np.ones(6, np.float32)] * 2)
+
+  def test_split_weights_by_name(self):
+    with self.assertRaisesRegex(
+      TypeError, '`group_weights` must have .* the key'
+    ):
+      self._split([links.make_batch()], {'head': np.ones(6, np.float32)})
+
   def test_split_without_groups(self):
     with self.assertRaisesRegex(ValueError, 'at least one group, got none'):
       self._split([], [])
@@ -120,6 +139,51 @@ class OracleTest(parameterized.TestCase):
   def test_split_weights_of_another_length(self):
     with self.assertRaisesRegex(ValueError, r'got \(5,\) for a batch of 6'):
       self._split([links.make_batch()], [np.ones(5, np.float32)])
+
+
+class _Whole(nnx.Module):
+  """Statistics would be trained with the parameters."""
+
+  def __init__(self):
+    self.norm = nnx.BatchNorm(3, rngs=nnx.Rngs(0))
+
+
+class ParamsTest(parameterized.TestCase):
+  @parameterized.named_parameters(
+    ('int', {'a': {'b': jnp.arange(3)}}, r"dtype int32 at \['a'\]\['b'\]"),
+    ('bool', [jnp.ones(2), jnp.ones(2, bool)], r'dtype bool at \[1\]'),
+    ('key', {'k': jax.random.key(0)}, r"a key of `jax.random` at \['k'\]"),
+    ('function', {'f': jnp.tanh}, r".*tanh.* at \['f'\]"),
+    ('python_int', {'n': 3}, r"3 at \['n'\]"),
+    ('nnx', _Whole(), 'the whole module _Whole'),
+    ('nnx_inside', {'m': _Whole()}, r"the whole module _Whole at \['m'\]"),
+  )
+  def test_what_has_no_gradient(self, params, shown):
+    weights, rows = np.ones((1, 6), np.float32), np.ones(6, np.float32)
+    batch, loss_fn = links.make_batch(), links.loss_fn
+    for oracle in (
+      lambda: imbsam_jax.gradient_oracle(
+        loss_fn, params, batch, group_weights=weights
+      ),
+      lambda: imbsam_jax.split_gradient_oracle(
+        loss_fn, params, [batch], group_weights=[rows]
+      ),
+    ):
+      with self.assertRaisesRegex(
+        TypeError,
+        f'`params` must be a tree of floating-point arrays, got .*{shown}.*'
+        'nnx.split.*eqx.partition',
+      ):
+        oracle()
+
+  def test_a_number_of_python_has_one(self):
+    _, grads, _ = imbsam_jax.gradient_oracle(
+      lambda p, b, w: (p * w.sum(), None),
+      2.0,
+      None,
+      group_weights=np.ones((1, 6), np.float32),
+    )
+    self.assertEqual(grads, 6.0)
 
 
 def _head_tail(labels=LABELS, counts=COUNTS, threshold=20, **kwargs):

@@ -2,6 +2,8 @@
 # SPDX-License-Identifier: Apache-2.0
 """The links in other people's loops: Flax NNX, TrainState, optax.contrib."""
 
+import functools
+
 from absl.testing import absltest
 from absl.testing import parameterized
 from flax import nnx
@@ -122,12 +124,36 @@ class TrainStateTest(parameterized.TestCase):
       params=params,
       tx=optax.chain(imbsam_jax.imbsam(0.3), optax.sgd(0.1)),
     )
-    with self.assertRaisesRegex(
-      ValueError,
-      '`imbsam` needs the extra argument .*flax TrainState, for example.* use '
-      '`imbsam_jax.value_and_grad`',
-    ):
-      state.apply_gradients(grads=params)
+
+    def step(state, batch, weights, **arguments):
+      _, grads, grad_fn = imbsam_jax.gradient_oracle(
+        problems.loss_fn, state.params, batch, group_weights=weights
+      )
+      if arguments:
+        arguments['grad_fn'] = grad_fn
+      with self.assertRaisesRegex(
+        ValueError,
+        '`imbsam` got no `grad_fn`: `TrainState.apply_gradients` of flax does '
+        'not hand it on.*imbsam_jax.value_and_grad.*state.tx.update',
+      ):
+        state.apply_gradients(grads=grads, **arguments)
+      # What it says to call.
+      updates, opt_state = state.tx.update(
+        grads, state.opt_state, state.params, grad_fn=grad_fn
+      )
+      return state.replace(
+        step=state.step + 1,
+        opt_state=opt_state,
+        params=optax.apply_updates(state.params, updates),
+      )
+
+    rows = problems.to_jax((self.batch, self.weights))
+    jax.eval_shape(step, state, *rows)
+    state = jax.jit(functools.partial(step, grad_fn=None))(state, *rows)
+    expected = _one_step(
+      imbsam_jax.imbsam(0.3), self.params, self.batch, self.weights
+    )
+    trees.assert_close(state.params, expected, 1e-6)
 
 
 class OptaxContribTest(parameterized.TestCase):
