@@ -1,9 +1,18 @@
-# `make train` and `make test` set up what they need. By default python3 with
-# the pinned versions of constraints.txt in .venv; `make test PYTHON=python3.12`
-# takes another interpreter, in an environment of its own, with the newest
-# releases (Python 3.11 keeps the pins).
+# `make train` and `make test` set up what they need: .venv, with the newest
+# Python from 3.11 to 3.13 that there is and the versions of constraints.txt.
+# `make test PYTHON=python3.12` takes that interpreter, in an environment of its
+# own, with the newest releases (Python 3.11 keeps the pins).
 ifeq ($(origin PYTHON),undefined)
-PYTHON := python3
+# pyenv has interpreters that are on no PATH, and shims that start nothing.
+PYTHON := $(shell for version in 3.13 3.12 3.11; do \
+  for python in python$$version \
+    $(HOME)/.pyenv/versions/$$version.*/bin/python3; do \
+    $$python -c 'import sys; print(sys._base_executable)' 2>/dev/null \
+      && exit; \
+  done; done)
+ifeq ($(PYTHON),)
+$(error Python 3.11, 3.12 or 3.13 is needed, and none is on the PATH)
+endif
 VENV ?= .venv
 CONSTRAINTS ?= constraints.txt
 else
@@ -56,7 +65,7 @@ faults: $(INSTALLED)
 	$(PYTEST) -m faults
 
 # Before a release: the newest packages with other Pythons, and many kills.
-PYTHONS ?= python3.12 python3.13
+PYTHONS ?= python3.11 python3.12
 release-check: test test-all soak
 	for python in $(PYTHONS); do \
 	  $(MAKE) test PYTHON=$$python || exit 1; \
@@ -84,8 +93,10 @@ install: $(INSTALLED)
 $(INSTALLED): pyproject.toml constraints.txt imbsam_jax/__init__.py
 	@$(PYTHON) -c 'import sys; assert sys.version_info >= (3, 11), sys.version' \
 	  || (echo "Python 3.11 or newer is needed: make PYTHON=python3.12 ..."; exit 1)
-	@echo "setting up $(VENV) with the packages of pyproject.toml (a few minutes, once)"
-	@$(PYTHON) -m venv $(VENV)
+	@echo "setting up $(VENV) with $$($(PYTHON) --version) and the packages of" \
+	  "pyproject.toml (a few minutes, once)"
+	@test "$$($(BIN)/python --version 2>&1)" = "$$($(PYTHON) --version)" \
+	  || $(PYTHON) -m venv --clear $(VENV)
 	@$(BIN)/python -m pip install --quiet --disable-pip-version-check \
 	  $(if $(CONSTRAINTS),--constraint $(CONSTRAINTS)) --editable '.[dev]'
 	@touch $@

@@ -15,6 +15,7 @@ import typing
 from typing import Any
 
 from imbsam_jax import _extras
+from imbsam_jax._memory import keep_memory
 
 if typing.TYPE_CHECKING:
   from imbsam_jax.oracles import focal_weights
@@ -41,6 +42,7 @@ __all__ = [
   'group_sam',
   'head_tail_weights',
   'imbsam',
+  'keep_memory',
   'rsam',
   'sam',
   'skip_nonfinite',

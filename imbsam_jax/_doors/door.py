@@ -31,6 +31,7 @@ import warnings
 from absl import flags
 from absl import logging
 
+from imbsam_jax import _memory
 from imbsam_jax._doors import calls
 from imbsam_jax._doors import field_help
 
@@ -74,6 +75,8 @@ def run(name: str | None = None, called: str | None = None) -> NoReturn:
       hint = f' Did you mean {near[0]!r}?' if near else ''
       _complain(f'there is no program {name!r}.{hint}\n{_overview()}')
       sys.exit(2)
+  if _keeps_memory(arguments) and _memory.pays():
+    _memory.keep_memory()
   _leave(main(name, arguments, called=called))
 
 
@@ -107,6 +110,13 @@ def main(
     'import',
     [],
     'Python file of yours that registers method words; may be repeated.',
+    flag_values=values,
+  )
+  flags.DEFINE_bool(
+    'keep_memory',
+    True,
+    'On CPUs: keeps memory from step to step, which is faster; false gives it '
+    'back to the machine.',
     flag_values=values,
   )
   program.define(values)
@@ -193,6 +203,18 @@ def _main(
   with signals.leaving(getattr(program, 'STOPPED', 'stopped.')):
     program.main(call)
   return 0
+
+
+def _keeps_memory(arguments: Sequence[str]) -> bool:
+  """The flag, which is read before the others: JAX is not imported yet."""
+  values = flags.FlagValues()
+  values.set_gnu_getopt(True)
+  flags.DEFINE_bool('keep_memory', True, '', flag_values=values)
+  try:
+    values(['', *arguments], known_only=True)
+  except flags.Error:  # Said when all are read.
+    return False
+  return values.keep_memory
 
 
 def _overview() -> str:

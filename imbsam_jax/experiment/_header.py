@@ -7,6 +7,7 @@ from typing import Any
 
 import jax
 
+from imbsam_jax import _memory
 from imbsam_jax import methods
 from imbsam_jax import metrics
 from imbsam_jax import training
@@ -104,6 +105,7 @@ def _length(experiment: Any) -> str:
       experiment.mesh.size,
       f'{experiment.mesh.devices.flat[0].platform} device',
     )
+    + (' in kept memory' if _memory.is_kept() else '')
   )
 
 

@@ -140,7 +140,7 @@ def test_f17_other_devices_are_allowed(whole, stopped, tmp_path):
     devices=1,
   )
   assert done.returncode == 0, done.stderr
-  assert ' on 1 cpu device,' in done.stdout
+  assert ' on 1 cpu device ' in done.stdout
   runs.assert_close(folder, whole[0])
 
 

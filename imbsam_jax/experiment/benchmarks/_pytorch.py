@@ -43,9 +43,9 @@ class PyTorch:
     except OSError as error:
       self._printed.close()
       raise _errors.ConfigError(
-        f'--torch_python={python} does not start: {error.strerror}. Give the '
+        f'`torch_python={python}` does not start: {error.strerror}. Give the '
         'path of a Python that has PyTorch, as in '
-        '--torch_python=torch-env/bin/python.'
+        '`torch_python=torch-env/bin/python`.'
       ) from error
     self._num_waiting = 0
     hello = self._answer()
@@ -92,6 +92,7 @@ class PyTorch:
       last = (self._printed.read().strip() or 'nothing').splitlines()[-1]
       self.close()
       raise _errors.ConfigError(
-        f'--torch_python={self._python} ended; its last line was: {last}'
+        f'the Python of `torch_python={self._python}` ended; its last line '
+        f'was: {last}'
       )
     return json.loads(line)

@@ -4,8 +4,8 @@
 
   python pytorch_step.py
 
-`benchmark` starts it with ``--torch_python``, in an environment that has
-PyTorch and nothing of this project. It writes a line with its version and
+`benchmark` starts it as another program, in an environment that has PyTorch and
+nothing of this project. It writes a line with its version and
 device, then answers each line on its input, ``{"method": "sgd", "norm":
 "group", "mode": "eager", "steps": 3}``, with the seconds that these steps took.
 
