@@ -142,4 +142,4 @@ def _add_noise(
     noise = jnp.clip(noise / 3, -1, 1)
     return w.astype(dtype) + rho.astype(dtype) * noise
 
-  return jax.tree.map(leaf, params, keys, mask)
+  return _perturbation.once(jax.tree.map(leaf, params, keys, mask))
