@@ -16,10 +16,12 @@ import datetime
 import difflib
 import json
 import pathlib
+import resource
 from typing import Any
 
 from absl import flags
 
+from imbsam_jax import _memory
 from imbsam_jax._doors import calls
 
 STOPPED = 'stopped; no file was written, and the same command begins anew.'
@@ -89,6 +91,8 @@ def main(call: calls.Call) -> None:
       # At once: the rest may take minutes.
       print(f'{row.name}: {_number(row.time) or row.note}', flush=True)
   throughputs = _throughputs(pytorch, **much) if 'images' in given.rows else []
+  # The kernel counts in KiB.
+  peak_memory = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss * 1024e-9
   if rows:
     print()
     print(_table_of_costs(rows))
@@ -101,7 +105,9 @@ def main(call: calls.Call) -> None:
   )
   print(
     f'\n{given.model}, {jax.device_count()} x {device}, {versions}, {today}, '
-    f'{given.pairs} pairs of {given.steps} steps'
+    f'{given.pairs} pairs of {given.steps} steps, at most '
+    f'{peak_memory:.1f} GB of memory'
+    + (', kept between steps' if _memory.is_kept() else '')
   )
   if given.json:
     pathlib.Path(given.json).expanduser().write_text(
@@ -109,6 +115,8 @@ def main(call: calls.Call) -> None:
         {
           'device': device,
           'jax': jax.__version__,
+          'peak_memory_gb': peak_memory,
+          'memory_kept': _memory.is_kept(),
           'pytorch': pytorch.version if pytorch else None,
           'date': today,
           'model': given.model,

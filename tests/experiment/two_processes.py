@@ -59,14 +59,17 @@ def main() -> None:
   for name, (word, changes) in _CASES.items():
     found[name] = _train(_experiment(data_dir, word, changes), 'test')
   reads = []
-  found['several_steps'] = _train(
+  several_steps, single_steps = (
     _experiment(
       data_dir,
       'imbsam',
       {'data.stratify': False, 'optimizer.threshold': 60},
-      steps_per_call=_STEPS,
-    ),
-    'test',
+      steps_per_call=number,
+    )
+    for number in (_STEPS, 1)
+  )
+  found['several_steps'] = _train(
+    several_steps, 'test', single_steps.batches(1)
   )
   for name, (word, changes) in _LAYOUTS.items():
     experiment = _experiment(data_dir, word, changes, images=_encoded(reads))
@@ -124,9 +127,9 @@ def _encoded(reads):
   )
 
 
-def _train(experiment, split):
+def _train(experiment, split, batches=None):
   """Losses of some steps, sums of parameters, and the metrics after them."""
-  state, batches = experiment.init(1), experiment.batches(1)
+  state, batches = experiment.init(1), batches or experiment.batches(1)
   losses = []
   if experiment.several is not None:
     chunk = data.stack_batches([batches[step] for step in range(_STEPS)])
