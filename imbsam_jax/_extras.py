@@ -33,7 +33,8 @@ def check(package: str) -> None:
     package: Name of the sub-package, such as 'data'.
 
   Raises:
-    ImportError: Names what is missing, and what to type.
+    ImportError: If a package is missing; the message names it, and the command
+      that installs it.
   """
   extra, modules = _NEEDS[package]
   absent = _absent(modules)

@@ -40,7 +40,8 @@ def keep_memory() -> bool:
   >>> kept = imbsam_jax.keep_memory()
 
   Returns:
-    Whether it does: on Linux with glibc; elsewhere this does nothing.
+    Whether the process will keep it: on Linux with glibc; elsewhere this does
+    nothing.
   """
   global _kept
   if platform.libc_ver()[0] == 'glibc':

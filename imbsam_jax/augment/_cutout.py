@@ -22,7 +22,7 @@ def cutout(
 
   Args:
     key: Key of `jax.random`.
-    image: Float or uint8 ``[H, W, C]`` of any range.
+    image: Float or uint8 array, shape ``[H, W, C]``, of any range.
     size: Side of the square, >= 0: the paper takes 16 for CIFAR-10, 8 for
       CIFAR-100, 20 for SVHN.
     fill: Colour, a scalar or ``[C]``, in the range of the image. The paper
@@ -30,12 +30,12 @@ def cutout(
       the mean colour.
 
   Returns:
-    The shape and dtype of `image`.
+    Array of the shape and dtype of `image`.
 
   Raises:
-    ValueError: Not one image, a negative `size`, or a `fill` of another shape
-      or beyond uint8.
-    TypeError: Another dtype, or a `size` that is no integer.
+    ValueError: If `image` is not one image, `size` is negative, or `fill` has
+      another shape or is beyond uint8.
+    TypeError: If `image` has another dtype, or `size` is not an integer.
 
   .. note::
     The square of the authors' code has the side ``2 * (size // 2)``, which is

@@ -36,16 +36,17 @@ def dbn_mix(
 
   Args:
     key: Key of `jax.random`; one share is drawn for the whole batch.
-    batch: Pair of images, float or uint8 ``[B, ...]``, and int labels ``[B]``,
-      from the instance stream.
-    partner: As `batch`, from the reversed stream.
+    batch: Pair of images, a float or uint8 array of shape ``[B, ...]``, and
+      labels, an int array of shape ``[B]``, from the instance stream.
+    partner: Pair like `batch`, from the reversed stream.
     alpha: Parameter >= 0 of the Beta distribution; 0 returns `batch`.
 
   Returns:
     ``(images, MixedLabels(batch, partner, lam))``, see `mixup`.
 
   Raises:
-    ValueError: A negative `alpha`, or shapes that differ.
-    TypeError: Not pairs, or other dtypes.
+    ValueError: If `alpha` is negative, or shapes differ.
+    TypeError: If an argument is not a pair (images, labels), or has another
+      dtype.
   """
   return _mixup.mixup(key, batch, partner, alpha=alpha)

@@ -39,25 +39,25 @@ def fit_crt(
 
   Args:
     key: Key of `jax.random`, for the kernel and the batches.
-    features: Any float dtype ``[N, D]``, of the training set; batch statistics
-      as in evaluation.
-    labels: Int ``[N]``, values in ``[0, num_classes)``, concrete. Classes
-      without rows are not drawn.
+    features: Float array of any dtype, shape ``[N, D]``, of the training set;
+      batch statistics as in evaluation.
+    labels: Int array, shape ``[N]``, values in ``[0, num_classes)``, concrete.
+      Classes without rows are not drawn.
     num_classes: Number of classes.
     num_steps: Number of steps.
-    batch_size: Rows of a batch.
-    learning_rate: Of the first step.
-    weight_decay: Of kernel and bias.
-    samples_per_class: Rows of one class that follow one another.
+    batch_size: Number of rows of a batch.
+    learning_rate: Learning rate of the first step.
+    weight_decay: Weight decay of kernel and bias.
+    samples_per_class: Number of rows of one class that follow one another.
 
   Returns:
-    The pair (kernel, bias), float32 ``[D, num_classes]`` and
+    The pair (kernel, bias), float32 arrays, shapes ``[D, num_classes]`` and
     ``[num_classes]``.
 
   Raises:
-    ValueError: Lengths that differ, no rows, a label or hyper-parameter out of
-      range.
-    TypeError: Wrong dtypes, or traced labels.
+    ValueError: If lengths differ, there are no rows, or a label or
+      hyper-parameter is out of range.
+    TypeError: If a dtype is wrong, or `labels` are traced.
   """
   features = _cosine.float_matrix('features', features)
   _checks.integer('num_classes', num_classes)

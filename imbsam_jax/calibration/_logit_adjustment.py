@@ -25,19 +25,21 @@ def post_hoc_logit_adjustment(
   [1]
 
   Args:
-    logits: Any float dtype ``[B, C]``, of a linear head.
-    class_counts: Numbers ``[C]`` of the training set, concrete or traced; only
-      their ratios count. A class with 0 gets the logit -inf: it was never
-      seen, and is never predicted.
+    logits: Float array of any dtype, shape ``[B, C]``, of a linear head.
+    class_counts: Numbers, shape ``[C]``, of the training set, concrete or
+      traced; only their ratios count. A class with 0 gets the logit -inf: it
+      was never seen, and is never predicted.
     tau: Strength >= 0, 1 or chosen on validation data from 0 to 2; 0 leaves
       the logits.
 
   Returns:
-    float32 ``[B, C]``.
+    Float32 array, shape ``[B, C]``.
 
   Raises:
-    ValueError: A negative `tau`, or counts of another length.
-    TypeError: Logits not floating point, or counts that are not numbers.
+    ValueError: If `tau` is negative, or `class_counts` has not one entry per
+      logit.
+    TypeError: If `logits` are not floating point, or `class_counts` are not
+      numbers.
   """
   _checks.number('tau', tau, low=0)
   logits = _checks.float_logits(logits)

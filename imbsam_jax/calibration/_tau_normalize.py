@@ -26,16 +26,16 @@ def tau_normalize(class_vectors: ArrayLike, *, tau: float = 1.0) -> jax.Array:
    [0.  1. ]]
 
   Args:
-    class_vectors: Any float dtype ``[C, D]``, a row per class; the transpose of
-      a Flax `Dense` kernel.
+    class_vectors: Float array of any dtype, shape ``[C, D]``, a row per class;
+      the transpose of a Flax `Dense` kernel.
     tau: Exponent >= 0.
 
   Returns:
-    float32 ``[C, D]``; a zero row stays zero.
+    Float32 array, shape ``[C, D]``; a zero row stays zero.
 
   Raises:
-    ValueError: A negative `tau`, or vectors without two axes.
-    TypeError: Vectors not floating point.
+    ValueError: If `tau` is negative, or `class_vectors` does not have two axes.
+    TypeError: If `class_vectors` are not floating point.
   """
   _checks.number('tau', tau, low=0)
   vectors = _cosine.float_matrix('class_vectors', class_vectors)

@@ -41,9 +41,9 @@ def train_only(
   [-0.1036 -0.1036] [0. 0. 0.]
 
   Args:
-    tx: The chain, any of it: also one that begins with `sam` or another link of
-      this library. Masks of its own may be trees like all of the parameters, or
-      functions; those get the tree without frozen leaves.
+    tx: Any chain, also one that begins with `sam` or another link of this
+      library. Masks within it may be trees like all of the parameters, or
+      functions, which get the tree without frozen leaves.
     trainable: Tree of bools like the parameters (or a prefix of it), or a
       function from parameters to one. True is trained.
 
@@ -57,8 +57,9 @@ def train_only(
     passed on as they are.
 
   Raises:
-    TypeError: `trainable` holds something else than bools.
-    ValueError: `trainable` does not fit the parameters, or none is trainable.
+    TypeError: If `trainable` holds something else than bools.
+    ValueError: If `trainable` does not fit the parameters, or none is
+      trainable.
 
   .. note::
     Only parameters are frozen. Batch statistics are no parameters: apply the

@@ -37,22 +37,23 @@ def cri_loss(
   ('fix') or :math:`f_T \, e^{-f} / T` ('decrease').
 
   Args:
-    logits: Cosines, any float dtype ``[B, C]``, see `models.CosineHead`.
-    labels: Int ``[B]``, values in ``[0, C)``, or `MixedLabels`.
-    class_counts: Numbers ``[C]``; only their ratios count. A class with 0
-      leaves the denominator.
+    logits: Float array of cosines, shape ``[B, C]``, see `models.CosineHead`.
+    labels: Int array, shape ``[B]``, values in ``[0, C)``, or `MixedLabels`.
+    class_counts: Numbers, shape ``[C]``; only their ratios count. A class with
+      0 leaves the denominator.
     max_margin: Margin of the rarest class, >= 0.
     scale: Scale s > 0.
     gamma: Focal exponent >= 0; 0 without cutoff is LDAM. The defaults are the
       authors' for CIFAR-10; CIFAR-100 has margin 0.2, scale 10, gamma 1.5.
     cutoff: Probability T in (0, 1); None cuts nothing.
-    mode: What examples below it get: 'zero', 'fix' or 'decrease'.
+    mode: Loss of examples below the cutoff: 'zero', 'fix' or 'decrease'.
 
   Returns:
-    float32 ``[B]``, not reduced.
+    Float32 array, shape ``[B]``, not reduced.
 
   Raises:
-    ValueError: A negative `gamma`, a `cutoff` outside (0, 1), another `mode`.
+    ValueError: If `gamma` is negative, `cutoff` is outside (0, 1), or `mode` is
+      unknown.
 
   .. note::
     The authors' code cuts the mean over the batch, at T = 1e-50, which the loss

@@ -28,14 +28,15 @@ def balanced_softmax(
   of the sampled stream.
 
   Args:
-    logits: Any float dtype ``[B, C]`` of a linear head; computed in float32.
-    labels: Int ``[B]``, values in ``[0, C)``, or `MixedLabels`.
-    class_counts: Numbers ``[C]``; only their ratios count. A class with 0
-      leaves the denominator.
+    logits: Float array of any dtype, shape ``[B, C]``, of a linear head;
+      computed in float32.
+    labels: Int array, shape ``[B]``, values in ``[0, C)``, or `MixedLabels`.
+    class_counts: Numbers, shape ``[C]``; only their ratios count. A class with
+      0 leaves the denominator.
     label_smoothing: Share of the target that is spread over all classes.
 
   Returns:
-    float32 ``[B]``, not reduced.
+    Float32 array, shape ``[B]``, not reduced.
   """
   return vs_loss(
     logits,
@@ -61,19 +62,20 @@ def logit_adjusted_cross_entropy(
   at test. The same warning as for `balanced_softmax` holds.
 
   Args:
-    logits: Any float dtype ``[B, C]`` of a linear head; computed in float32.
-    labels: Int ``[B]``, values in ``[0, C)``, or `MixedLabels`.
-    class_counts: Numbers ``[C]``; only their ratios count. A class with 0
-      leaves the denominator.
+    logits: Float array of any dtype, shape ``[B, C]``, of a linear head;
+      computed in float32.
+    labels: Int array, shape ``[B]``, values in ``[0, C)``, or `MixedLabels`.
+    class_counts: Numbers, shape ``[C]``; only their ratios count. A class with
+      0 leaves the denominator.
     tau: Strength >= 0; 0 is cross entropy, 1 is Fisher consistent for the
       balanced error.
     label_smoothing: Share of the target that is spread over all classes.
 
   Returns:
-    float32 ``[B]``, not reduced.
+    Float32 array, shape ``[B]``, not reduced.
 
   Raises:
-    ValueError: A negative `tau`.
+    ValueError: If `tau` is negative.
 
   .. note::
     The authors' code adds 1e-12 to the prior before the logarithm; here classes
@@ -104,20 +106,21 @@ def cdt_loss(
   logits at test.
 
   Args:
-    logits: Any float dtype ``[B, C]`` of a linear head; computed in float32.
-    labels: Int ``[B]``, values in ``[0, C)``, or `MixedLabels`.
-    class_counts: Numbers ``[C]``; only their ratios count. A class with 0
-      leaves the denominator.
+    logits: Float array of any dtype, shape ``[B, C]``, of a linear head;
+      computed in float32.
+    labels: Int array, shape ``[B]``, values in ``[0, C)``, or `MixedLabels`.
+    class_counts: Numbers, shape ``[C]``; only their ratios count. A class with
+      0 leaves the denominator.
     gamma: Exponent >= 0; 0 is cross entropy. The authors search [0, 0.4] on
       CIFAR-10, [0, 0.2] on CIFAR-100 and Tiny-ImageNet, [0, 0.1] on
       iNaturalist.
     label_smoothing: Share of the target that is spread over all classes.
 
   Returns:
-    float32 ``[B]``, not reduced.
+    Float32 array, shape ``[B]``, not reduced.
 
   Raises:
-    ValueError: A negative `gamma`.
+    ValueError: If `gamma` is negative.
   """
   return vs_loss(
     logits,
@@ -147,10 +150,11 @@ def vs_loss(
   tau = 0 is `cdt_loss`. Raw logits of a linear head with bias at test.
 
   Args:
-    logits: Any float dtype ``[B, C]`` of a linear head; computed in float32.
-    labels: Int ``[B]``, values in ``[0, C)``, or `MixedLabels`.
-    class_counts: Numbers ``[C]``; only their ratios count. A class with 0
-      leaves the denominator.
+    logits: Float array of any dtype, shape ``[B, C]``, of a linear head;
+      computed in float32.
+    labels: Int array, shape ``[B]``, values in ``[0, C)``, or `MixedLabels`.
+    class_counts: Numbers, shape ``[C]``; only their ratios count. A class with
+      0 leaves the denominator.
     gamma: Exponent of the multipliers, >= 0.
     tau: Strength of the offsets, >= 0. The defaults are those of the authors'
       code, whose example for CIFAR-10 is gamma 0.2, tau 1.2; independent
@@ -158,10 +162,10 @@ def vs_loss(
     label_smoothing: Share of the target that is spread over all classes.
 
   Returns:
-    float32 ``[B]``, not reduced.
+    Float32 array, shape ``[B]``, not reduced.
 
   Raises:
-    ValueError: A negative `gamma` or `tau`.
+    ValueError: If `gamma` or `tau` is negative.
   """
   _checks.number('gamma', gamma, low=0)
   _checks.number('tau', tau, low=0)
@@ -197,20 +201,22 @@ def arb_loss(
   CIFAR; the global counts on the large sets). A batch of one class has loss 0.
 
   Args:
-    logits: Any float dtype ``[B, C]`` of a linear head; computed in float32.
-    labels: Int ``[B]``, values in ``[0, C)``, or `MixedLabels`.
-    class_counts: Numbers ``[C]``, or None for the histogram of the batch, of
-      ``labels.first`` if they are mixed.
+    logits: Float array of any dtype, shape ``[B, C]``, of a linear head;
+      computed in float32.
+    labels: Int array, shape ``[B]``, values in ``[0, C)``, or `MixedLabels`.
+    class_counts: Numbers, shape ``[C]``, or None for the histogram of the
+      batch, of ``labels.first`` if they are mixed.
     clip: Largest absolute logit, > 0, without gradient beyond; None clips
       nothing.
     axis_name: Mapped axis over which the histogram is summed.
 
   Returns:
-    float32 ``[B]``, not reduced. Infinite for a second label of which the batch
-    has no first: the two have to come from the same rows, as in mixup.
+    Float32 array, shape ``[B]``, not reduced. Infinite for a second label of
+    which the batch has no first: the two have to come from the same rows, as in
+    mixup.
 
   Raises:
-    ValueError: A `clip` that is not positive.
+    ValueError: If `clip` is not positive.
   """
   logits = _checks.float_logits(logits)
   labels = _mixed.check_labels(labels, logits)

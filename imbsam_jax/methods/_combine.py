@@ -31,11 +31,11 @@ class Combined(NamedTuple):
   """What the words of a run bring together.
 
   Attributes:
-    objective: What is minimised.
+    objective: Objective that is minimised, a `training.Supervised`.
     order: ``order(labels, is_tail, seed)``, see `Part`.
     partners: ``partners(order, labels, seed)`` of mixed rows, or None.
     reweighting: Class weights of the loss, or None.
-    streams: By name ``stream(seed)``.
+    streams: Functions ``stream(seed)`` of further streams of rows, by name.
     model: ``model(network)`` is the network that is trained.
     params: Which parameters are loaded, and which are trained.
   """
@@ -58,16 +58,16 @@ def combine(
   """Makes and joins the parts of a run, and tries them on shapes.
 
   Args:
-    choices: By axis, such as ``{'loss': 'ldam', 'weights': 'drw'}``; those that
-      are left out are plain.
-    setup: What the words know of the run.
+    choices: Choices by axis, such as ``{'loss': 'ldam', 'weights': 'drw'}``; an
+      axis that is left out has its plain choice.
+    setup: Sizes, class counts and data that words may depend on.
     loss: A function of one's own instead of the choice of a loss, ``(logits
       [B, C], labels [B]) -> losses [B]``, each of its own row alone.
 
   Raises:
-    ConfigError: An unknown name or parameter, a value out of range, or a
-      function that does not give a loss for each row.
-    ValueError: Images of a shape that cannot be mixed.
+    ConfigError: If a name or parameter is unknown, a value is out of range, or
+      `loss` does not give a loss for each row.
+    ValueError: If images of this shape cannot be mixed.
   """
   if loss is not None:
     _try_own(loss, len(setup.class_counts))

@@ -26,11 +26,11 @@ def check(choices: Mapping[str, str]) -> None:
   """Refuses words that cannot work together or correct the same thing twice.
 
   Args:
-    choices: By axis, such as ``{'loss': 'ldam', 'sampler': 'drs'}``.
+    choices: Choices by axis, such as ``{'loss': 'ldam', 'sampler': 'drs'}``.
 
   Raises:
-    ConfigError: Says which, why, and what to do instead; or a name or parameter
-      is unknown.
+    ConfigError: If two words cannot be combined (the message says which, why,
+      and what to do instead), or a name or parameter is unknown.
   """
   chosen = {
     axis: _chosen(axis, text)

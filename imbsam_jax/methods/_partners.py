@@ -24,7 +24,7 @@ def sampled_partners(setup: _part.Setup, power: float) -> Any:
   """Rows of a stream of their own, with class probabilities n^power.
 
   Returns:
-    `Part.partners`.
+    A function as `Part.partners` has it.
   """
 
   def partners(order, labels, seed):

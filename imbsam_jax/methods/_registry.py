@@ -27,9 +27,9 @@ class Choice(NamedTuple):
   """What a field of the configuration can be set to.
 
   Attributes:
-    make: ``make(setup, **parameters)`` gives its `Part`.
-    function: The function whose keyword-only parameters can be set.
-    traits: What it can be combined with.
+    make: Function that makes its `Part`, ``make(setup, **parameters)``.
+    function: Function whose keyword-only parameters can be set.
+    traits: Traits that say what it can be combined with.
   """
 
   make: Callable[..., Any]
@@ -41,10 +41,10 @@ class Word(NamedTuple):
   """One word.
 
   Attributes:
-    about: What it is, with its source.
-    sets: The fields, by dotted name, that it is for.
-    suggests: Fields that it sets where no other word does.
-    means: The words that it stands for, instead of fields of its own.
+    about: Description of the word, with its source.
+    sets: Fields that it is for, with their values, by dotted name.
+    suggests: Fields that it sets where no other word does, with their values.
+    means: Words that it stands for, instead of fields of its own.
   """
 
   about: str
@@ -58,9 +58,9 @@ class Axis(NamedTuple):
 
   Attributes:
     field: Dotted name of the field.
-    plain: The choice that is no method.
-    choices: By name.
-    words: By name.
+    plain: Name of the choice that is no method.
+    choices: Choices by name.
+    words: Words by name.
   """
 
   field: str
@@ -98,13 +98,13 @@ def choice(
   too. On the axis 'update rule' it gives a `training.Method`, see `RuleSetup`.
 
   Args:
-    name: What the field is set to.
+    name: Text that the field is set to.
     axis: A key of `AXES`.
     **traits: Fields of `Traits`.
 
   Raises:
-    ValueError: There is no such axis or trait, or the name is taken by another
-      function.
+    ValueError: If there is no such axis or trait, or the name is taken by
+      another function.
   """
   if axis not in AXES:
     raise ValueError(f'`axis` must be one of {", ".join(AXES)}, got {axis!r}.')
@@ -148,12 +148,12 @@ def word(
   """Registers a function as `choice`, and the word that chooses it.
 
   Args:
-    name: The word.
+    name: Word to register.
     axis: A key of `AXES`; of several words of an axis only one can be chosen.
     about: A line for the list of words: what it is, and its source.
-    choice_name: Name of the choice, if not that of the word.
+    choice_name: Name of the choice where it is not that of the word.
     sets: Further fields that it sets.
-    suggests: Fields that it sets where no other word does.
+    suggests: Fields that it sets where no other word does, with their values.
     **traits: Fields of `Traits`.
   """
   chosen = choice_name or name
@@ -180,12 +180,12 @@ def alias(
   """Registers a further word for a choice, such as one with parameters.
 
   Args:
-    name: The word.
-    chosen: The text of the choice, ``'cosface(margin=0.0)'``.
-    axis: As for `word`.
-    about: As for `word`.
-    sets: As for `word`.
-    suggests: As for `word`.
+    name: Word to register.
+    chosen: Text of the choice, such as ``'cosface(margin=0.0)'``.
+    axis: A key of `AXES`; of several words of an axis only one can be chosen.
+    about: A line for the list of words: what it is, and its source.
+    sets: Further fields that it sets.
+    suggests: Fields that it sets where no other word does.
   """
   found = Word(
     about, {AXES[axis].field: chosen, **(sets or {})}, suggests or {}
@@ -211,7 +211,8 @@ def make_part(axis: str, text: str, setup: Any) -> Any:
   """What a choice brings to a run.
 
   Raises:
-    ConfigError: An unknown name or parameter, or a value out of range.
+    ConfigError: If the name or a parameter is unknown, or a value is out of
+      range.
   """
   found = bind(axis, text)
   _, parameters = _specs.parse(text)
@@ -244,7 +245,8 @@ def bind(axis: str, text: str) -> Choice:
   """The choice of a text, whose parameters it has.
 
   Raises:
-    ConfigError: An unknown name or parameter; what there is is listed.
+    ConfigError: If the name or a parameter is unknown; the message lists those
+      that exist.
   """
   found = AXES[axis]
   names = sorted(found.choices, key=lambda name: (name != found.plain, name))

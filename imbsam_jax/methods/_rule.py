@@ -36,7 +36,8 @@ def check_tail(name: str, setup: RuleSetup, threshold: int) -> None:
   """Refuses a threshold that leaves no tail class.
 
   Raises:
-    ConfigError: Says which threshold leaves one.
+    ConfigError: If no class is tail; the message says which threshold leaves
+      one.
   """
   smallest = int(setup.class_counts.min())
   if smallest >= threshold:

@@ -18,7 +18,7 @@ def split(words: str) -> tuple[str, ...]:
   """The single words of ``'imbsam,ldam_drw'`` or ``'imbsam+ldam_drw'``.
 
   Raises:
-    ConfigError: An unknown word; the nearest one is named.
+    ConfigError: If a word is unknown; the message names the nearest one.
   """
   known = _registry.words()
   found: list[str] = []
@@ -51,11 +51,11 @@ def field_values(
 
   Args:
     words: Method words, joined by commas or plus signs.
-    presets: By word or words, the fields that were chosen for it on a data
-      set. Of several that fit, the one of more words counts.
+    presets: Fields that were chosen for a word or several on a data set, by
+      word or words. Of several that fit, the one of more words counts.
 
   Raises:
-    ConfigError: An unknown word, or two that set the same field.
+    ConfigError: If a word is unknown, or two words set the same field.
   """
   known = _registry.words()
   chosen = split(words)
@@ -84,12 +84,12 @@ def combinations(words: str, links: str) -> list[str]:
   ['sgd', 'sam', 'sgd+ldam_drw', 'sam+ldam_drw']
 
   Args:
-    words: Joined by commas, words of one method by plus signs; 'all' is every
-      word but the update rules.
+    words: Words joined by commas, those of one method by plus signs; 'all' is
+      every word but the update rules.
     links: Update rules, joined by commas; empty takes `words` as they are.
 
   Raises:
-    ConfigError: An unknown word.
+    ConfigError: If a word is unknown.
   """
   rules = sorted(_registry.AXES[_UPDATE_RULE].words)
   # What the others are compared with comes first.
@@ -113,7 +113,7 @@ def describe(choices: Mapping[str, str]) -> str:
   """What a run combines, in words: ``'imbsam ldam drw'``.
 
   Args:
-    choices: By axis, see `combine`.
+    choices: Choices by axis, see `combine`.
   """
   return ' '.join(
     choices[axis]
@@ -137,7 +137,7 @@ def words_table(axis: str) -> str:
     axis: A key of `AXES`.
 
   Raises:
-    ValueError: There is no such axis.
+    ValueError: If there is no such axis.
   """
   if axis not in _registry.AXES:
     raise ValueError(

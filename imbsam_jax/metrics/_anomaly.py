@@ -22,15 +22,16 @@ def anomaly_metrics(scores: ArrayLike, labels: ArrayLike) -> dict[str, float]:
   - ``prevalence``: share of anomalies among all rows.
 
   Args:
-    scores: Real ``[N]``, higher is more anomalous.
-    labels: int ``[N]``: 1 anomaly, 0 normal.
+    scores: Real array, shape ``[N]``, higher is more anomalous.
+    labels: Int array, shape ``[N]``: 1 is an anomaly, 0 is normal.
 
   Returns:
-    The four, each in [0, 1].
+    Dict of the four numbers by name, each in [0, 1].
 
   Raises:
-    ValueError: NaN or infinity among the scores, other labels or shapes, or
-      rows of one kind only: none of the metrics is defined then.
+    ValueError: If a score is NaN or infinite, a label is neither 0 nor 1, the
+      lengths differ, or all rows are of one kind, where none of the metrics is
+      defined.
 
   Examples:
     >>> found = anomaly_metrics([0.1, 0.4, 0.35, 0.8], [0, 0, 1, 1])
@@ -67,13 +68,14 @@ def plot_anomaly_scores(
 
   Args:
     path: Where to write; always a PNG.
-    scores: Real ``[N]``, higher is more anomalous.
-    labels: int ``[N]``: 1 anomaly, 0 normal.
+    scores: Real array, shape ``[N]``, higher is more anomalous.
+    labels: Int array, shape ``[N]``: 1 is an anomaly, 0 is normal.
     threshold: A score to mark in the histograms.
     title: Heading of the figure.
 
   Raises:
-    ValueError: As for `anomaly_metrics`.
+    ValueError: If `scores` or `labels` are such that `anomaly_metrics` is not
+      defined.
 
   Examples:
     >>> import tempfile

@@ -24,21 +24,21 @@ def expected_calibration_error(
   also holds a confidence of exactly 0, so that every example counts.
 
   Args:
-    confidences: float array, shape ``[num_examples]``, values in [0, 1]: the
+    confidences: Float array, shape ``[num_examples]``, values in [0, 1]: the
       largest softmax probability of each example.
-    correct: bool array (or numbers 0 and 1), shape ``[num_examples]``:
-      whether the prediction was right.
-    num_bins: number of bins.
+    correct: Bool array (or numbers 0 and 1), shape ``[num_examples]``: whether
+      the prediction was right.
+    num_bins: Number of bins.
 
   Returns:
     The error, a float in [0, 1]; 0 is calibrated.
 
   Raises:
-    TypeError: if `confidences` are not real numbers or `num_bins` is no
+    TypeError: If `confidences` are not real numbers or `num_bins` is not an
       integer.
-    ValueError: if there is no example, the lengths differ, a confidence is
-      outside [0, 1] or NaN, `correct` is anything but 0 and 1, or `num_bins`
-      is below 1.
+    ValueError: If there is no example, the lengths differ, a confidence is
+      outside [0, 1] or NaN, `correct` is anything but 0 and 1, or `num_bins` is
+      below 1.
 
   Examples:
     Two bins: 1/2 right at confidence 0.4, and 2/2 right at confidence 0.9.

@@ -50,11 +50,11 @@ def simplex_etf(key: jax.Array, num_classes: int, dim: int) -> jax.Array:
     dim: Length of a vector, at least ``num_classes - 1``.
 
   Returns:
-    float32 ``[num_classes, dim]``, a row per class.
+    Float32 array, shape ``[num_classes, dim]``, a row per class.
 
   Raises:
-    TypeError: A size that is not an integer.
-    ValueError: Fewer than 2 classes, or too few dimensions.
+    TypeError: If a size is not an integer.
+    ValueError: If there are fewer than 2 classes, or too few dimensions.
   """
   _check_sizes(num_classes, dim)
   if dim < num_classes - 1:
@@ -107,12 +107,12 @@ def optimal_prototypes(
       alone counts.
 
   Returns:
-    float32 ``[num_classes, dim]``, a row of length 1 per class.
+    Float32 array, shape ``[num_classes, dim]``, a row of length 1 per class.
 
   Raises:
-    TypeError: A size that is not an integer.
-    ValueError: Fewer than 2 classes, one dimension for more than 2 of them, a
-      negative `num_steps`, a `scale` that is not positive.
+    TypeError: If a size is not an integer.
+    ValueError: If there are fewer than 2 classes, one dimension for more than 2
+      classes, `num_steps` is negative, or `scale` is not positive.
   """
   _check_sizes(num_classes, dim)
   _checks.integer('num_steps', num_steps, low=0)
@@ -160,14 +160,14 @@ class EtfHead(nn.Module):
     """Cosines of a batch of features.
 
     Args:
-      features: Any float dtype ``[B, dim]``.
+      features: Float array of any dtype, shape ``[B, dim]``.
 
     Returns:
-      float32 ``[B, num_classes]``, values in ``[-1, 1]``.
+      Float32 array, shape ``[B, num_classes]``, values in ``[-1, 1]``.
 
     Raises:
-      TypeError: Features not floating point.
-      ValueError: Features not of two axes, or narrower than
+      TypeError: If `features` is not a float array.
+      ValueError: If `features` does not have two axes, or is narrower than
         ``num_classes - 1``.
     """
     return _fixed_cosines(self, features, simplex_etf)
@@ -192,15 +192,15 @@ class PrototypeHead(nn.Module):
     """Cosines of a batch of features.
 
     Args:
-      features: Any float dtype ``[B, dim]``.
+      features: Float array of any dtype, shape ``[B, dim]``.
 
     Returns:
-      float32 ``[B, num_classes]``, values in ``[-1, 1]``.
+      Float32 array, shape ``[B, num_classes]``, values in ``[-1, 1]``.
 
     Raises:
-      TypeError: Features not floating point.
-      ValueError: Features not of two axes, or of one column for more than 2
-        classes.
+      TypeError: If `features` is not a float array.
+      ValueError: If `features` does not have two axes, or has one column for
+        more than 2 classes.
     """
     return _fixed_cosines(self, features, optimal_prototypes)
 

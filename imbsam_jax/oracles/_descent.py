@@ -32,13 +32,13 @@ def is_given(tree: Any, given: Any) -> bool | None:
   that were given, as where others are frozen.
 
   Args:
-    tree: What came back.
-    given: What was given out.
+    tree: Tree that came back.
+    given: Tree that was given out.
 
   Returns:
     True; False where a leaf was computed otherwise; None where that cannot be
-    seen: a leaf is an argument of a function that is traced by itself, as the
-    branches of `jax.lax.cond` are.
+    seen, because a leaf is an argument of a function that is traced by itself,
+    as the branches of `jax.lax.cond` are.
   """
   leaves, given_leaves = jax.tree.leaves(tree), jax.tree.leaves(given)
   known = {id(_inner(leaf)) for leaf in given_leaves}

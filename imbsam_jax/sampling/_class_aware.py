@@ -38,18 +38,21 @@ def class_aware_indices(
   [0, 0, 1, 1, 2, 2, 3, 3, 3, 3, 3, 3, 4, 4, 4, 5, 5, 5]
 
   Args:
-    key: One key, concrete.
+    key: One concrete key of `jax.random`.
     table: `class_table` of the data set, concrete.
     num_samples: Number of examples. The authors' epoch has max(n) * C, many
       more than the data set.
-    samples_per_class: Examples of a class in a row; 4 is the authors'.
+    samples_per_class: Number of examples of a class in a row; 4 is the
+      authors'.
 
   Returns:
-    int32 ``[num_samples]``, in NumPy. More samples begin with the same ones.
+    Int32 array, shape ``[num_samples]``, in NumPy. More samples begin with the
+    same ones.
 
   Raises:
-    TypeError: Traced arguments, no key or table, sizes that are no integers.
-    ValueError: Sizes below 1, or several keys.
+    TypeError: If an argument is traced, `key` is not a key, `table` is not a
+      `ClassTable`, or a size is not an integer.
+    ValueError: If a size is below 1, or `key` holds several keys.
   """
   _checks.integer('num_samples', num_samples)
   return class_aware_positions(
@@ -66,17 +69,17 @@ def class_aware_positions(
   """Examples at any positions of the endless sequence.
 
   Args:
-    seed_words: Numbers in ``[0, 2**32)``.
+    seed_words: Integers in ``[0, 2**32)`` that determine the sequence.
     table: `class_table` of the data set, concrete.
-    positions: Int ``[n]``, >= 0, in any order.
-    samples_per_class: Examples of a class in a row.
+    positions: Int array, shape ``[n]``, >= 0, in any order.
+    samples_per_class: Number of examples of a class in a row.
 
   Returns:
-    int32 ``[n]``: entry i depends on ``positions[i]`` alone.
+    Int32 array, shape ``[n]``: entry i depends on ``positions[i]`` alone.
 
   Raises:
-    TypeError: A traced table, or positions and sizes that are no integers.
-    ValueError: Negative positions, or sizes below 1.
+    TypeError: If `table` is traced, or positions or sizes are not integers.
+    ValueError: If a position is negative, or a size is below 1.
   """
   indices, counts = _host_table(table)
   _checks.integer('samples_per_class', samples_per_class)

@@ -29,17 +29,17 @@ def class_probabilities(
   [0.6666667  0.33333334 0.        ]
 
   Args:
-    class_counts: Numbers ``[C]``, concrete; only their ratios count. A class
-      with 0 has probability 0, whatever the power.
-    power: As above.
+    class_counts: Numbers, shape ``[C]``, concrete; only their ratios count. A
+      class with 0 has probability 0, whatever the power.
+    power: Exponent, see the table.
 
   Returns:
-    float32 ``[C]``, sum 1; computed in float64 on the host.
+    Float32 array, shape ``[C]``, sum 1; computed in float64 on the host.
 
   Raises:
-    TypeError: Traced arguments, or not numbers.
-    ValueError: A `power` that is not finite, or counts that are negative, not
-      finite or all zero.
+    TypeError: If an argument is traced or not a number.
+    ValueError: If `power` is not finite, or counts are negative, not finite or
+      all zero.
   """
   counts = _checks.host_counts(class_counts, zeros=True)
   power = _checks.host_number('power', power)
@@ -61,16 +61,17 @@ def effective_number_probabilities(
   1.27
 
   Args:
-    class_counts: Numbers ``[C]``, concrete. A class with 0 has probability 0.
-    beta: As for `weights.effective_number`; 0 is every example alike, 1 every
-      class alike.
+    class_counts: Numbers, shape ``[C]``, concrete. A class with 0 has
+      probability 0.
+    beta: Parameter of `weights.effective_number`: 0 draws every example alike,
+      1 every class alike.
 
   Returns:
-    float32 ``[C]``, sum 1; computed in float64 on the host.
+    Float32 array, shape ``[C]``, sum 1; computed in float64 on the host.
 
   Raises:
-    TypeError: Traced arguments, or not numbers.
-    ValueError: `beta` outside of [0, 1], or counts that are negative, not
+    TypeError: If an argument is traced or not a number.
+    ValueError: If `beta` is outside of [0, 1], or counts are negative, not
       finite or all zero.
   """
   counts = _checks.host_counts(class_counts, zeros=True)

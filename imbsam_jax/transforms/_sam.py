@@ -29,15 +29,16 @@ def sam(
     rho: Radius, a float >= 0 or an `optax.Schedule`; 0.05 is usual.
     mask: Leaves that are perturbed and counted in the norm, see `group_sam`.
     adaptive: True gives ASAM, where radii are about ten times larger.
-    eps: Added to the norm.
+    eps: Number that is added to the norm.
 
   Returns:
     The first link of a chain; the oracle has one group (weights ``[1, B]``).
     Cost: 2 forward and 2 backward passes, one pair of them passed in.
 
   Raises:
-    ValueError: As for `group_sam`.
-    TypeError: As for `group_sam`.
+    ValueError: If a radius is negative. What the update refuses is listed in
+      `group_sam`.
+    TypeError: If a radius is neither a number nor a schedule.
 
   .. note::
     The JAX code of Foret et al. puts the L2 penalty into the loss, so into the
