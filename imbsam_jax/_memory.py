@@ -24,7 +24,7 @@ _OPTIONS = (
   (-2, 64 << 20),  # M_TOP_PAD
 )
 
-# Of the process, as what is set is.
+# One for the process, as the parameters of malloc are.
 _kept = False
 
 

@@ -12,7 +12,7 @@ from typing import Any
 
 from imbsam_jax import _errors
 
-# What the trainer hands to a method itself.
+# Parameters that the trainer gives; a user cannot set them.
 _GIVEN = ('key', 'axis_name')
 
 

@@ -1,6 +1,6 @@
 # Copyright 2026 The imbsam_jax Authors.
 # SPDX-License-Identifier: Apache-2.0
-"""Post-hoc logit adjustment."""
+"""Post-hoc logit adjustment: the prior is taken out after training."""
 
 import jax
 import jax.numpy as jnp
@@ -36,8 +36,8 @@ def post_hoc_logit_adjustment(
     Float32 array, shape ``[B, C]``.
 
   Raises:
-    ValueError: If `tau` is negative, or `class_counts` has not one entry per
-      logit.
+    ValueError: If `tau` is negative, or `class_counts` does not
+      have one entry per class.
     TypeError: If `logits` are not floating point, or `class_counts` are not
       numbers.
   """

@@ -31,8 +31,8 @@ def lws_logits(logits: ArrayLike, scale: ArrayLike) -> jax.Array:
     Float32 array, shape ``[B, C]``.
 
   Raises:
-    ValueError: If `logits` does not have two axes, or `scale` has not one entry
-      per class.
+    ValueError: If `logits` does not have two axes, or `scale` does not
+      have one entry per class.
     TypeError: If `logits` are not floating point.
   """
   logits = _checks.float_logits(logits)

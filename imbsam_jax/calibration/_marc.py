@@ -38,8 +38,8 @@ def marc_logits(
     Float32 array, shape ``[B, C]``.
 
   Raises:
-    ValueError: If `logits` does not have two axes, or another argument has not
-      one entry per class.
+    ValueError: If `logits` does not have two axes, or another argument does not
+      have one entry per class.
     TypeError: If `logits` are not floating point.
   """
   logits = _checks.float_logits(logits)

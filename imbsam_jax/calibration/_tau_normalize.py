@@ -1,6 +1,6 @@
 # Copyright 2026 The imbsam_jax Authors.
 # SPDX-License-Identifier: Apache-2.0
-"""Classifier rows of more equal length."""
+"""Tau-normalization: classifier rows of more equal length."""
 
 import jax
 import jax.numpy as jnp

@@ -34,7 +34,7 @@ def train_only(
   ...               optax.sgd(0.1, momentum=0.9)),
   ...   {'backbone': False, 'head': True})
   >>> def grad_fn(params, group):
-  ...   return params  # Of half the squared norm.
+  ...   return params  # Gradient of half the squared norm.
   >>> updates, state = tx.update(
   ...   grad_fn(params, 0), tx.init(params), params, grad_fn=grad_fn)
   >>> print(updates['head'].round(4), abs(updates['backbone']))

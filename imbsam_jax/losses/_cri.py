@@ -92,7 +92,7 @@ def _cut(
     case 'fix':
       instead = limit
     case _:
-      # From limit on; masked where it is not used and might overflow.
+      # The loss from `limit` on, masked where it is not used and might overflow.
       beyond = jnp.maximum(focal, limit)
       instead = limit * jnp.exp(-beyond - log_cutoff)
   return jnp.where(focal <= limit, focal, instead)

@@ -87,7 +87,7 @@ def margin_softmax(
     'offset', offset, logits
   )
   margins = _by_class('margin', margin, logits)
-  # What the target has left of its own term in the denominator.
+  # The target's logit in the denominator, relative to that in the numerator.
   kept = (
     jnp.zeros_like(u)
     if denominator_margin is None

@@ -41,8 +41,8 @@ class MixedLabels(NamedTuple):
   def halves(self) -> tuple[tuple[Any, Any], tuple[Any, Any]]:
     """The two pairs (share, labels), both ``[B]``, whose losses are summed."""
     lam = jnp.broadcast_to(self.lam, self.first.shape)
-    # A label without a share may be of a class without examples, whose loss is
-    # infinite: the other one stands in for it.
+    # A label with share 0 may have a class without examples, whose loss is
+    # infinite: the other label takes its place.
     return (
       (lam, jnp.where(lam == 0, self.second, self.first)),
       (1.0 - lam, jnp.where(lam == 1, self.first, self.second)),

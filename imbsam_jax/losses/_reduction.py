@@ -1,6 +1,6 @@
 # Copyright 2026 The imbsam_jax Authors.
 # SPDX-License-Identifier: Apache-2.0
-"""From one loss per example to one number, with weights."""
+"""Weighted reductions of one loss per example to one number."""
 
 from collections.abc import Callable
 from typing import Any

@@ -1,6 +1,6 @@
 # Copyright 2026 The imbsam_jax Authors.
 # SPDX-License-Identifier: Apache-2.0
-"""From the choices of a run to what is trained and on which rows."""
+"""Joins the choices of a run to an objective, a model and orders of rows."""
 
 from collections.abc import Callable
 from collections.abc import Mapping
@@ -19,7 +19,7 @@ from imbsam_jax import training
 from imbsam_jax.methods import _part
 from imbsam_jax.methods import _registry
 
-# The choice of a loss that is a function of one's own.
+# Name of the choice of a loss that is a function of the user.
 OWN = 'own'
 
 # Update rules are made later, from steps; combinations are no field.
@@ -207,17 +207,17 @@ def _check_mixed(mixed: Any, shape: tuple[int, ...]) -> None:
 
 def _try_loss(loss: _part.ExampleLoss, num_classes: int) -> None:
   options = {'key': jax.random.key(0)} if training.takes_key(loss) else {}
-  found = jax.eval_shape(
+  result = jax.eval_shape(
     lambda z, y: loss(z, y, **options),
     jax.ShapeDtypeStruct((2, num_classes), jnp.float32),
     jax.ShapeDtypeStruct((2,), jnp.int32),
   )
-  if getattr(found, 'shape', None) != (2,) or not jnp.issubdtype(
-    found.dtype, jnp.floating
+  if getattr(result, 'shape', None) != (2,) or not jnp.issubdtype(
+    result.dtype, jnp.floating
   ):
     raise _errors.ConfigError(
       'the loss must give one number for each row, float [B] for logits '
-      f'[B, C] and labels [B]; for B = 2 it gave {found}. Leave out its mean '
+      f'[B, C] and labels [B]; for B = 2 it gave {result}. Leave out its mean '
       'or sum: rows are weighted and added here.'
     )
 

@@ -1,6 +1,6 @@
 # Copyright 2026 The imbsam_jax Authors.
 # SPDX-License-Identifier: Apache-2.0
-"""What one word brings to a run, and what it knows of the run."""
+"""`Part`, what a word brings to a run; `Setup`, what it knows of the run."""
 
 from collections.abc import Callable
 from collections.abc import Mapping

@@ -1,6 +1,6 @@
 # Copyright 2026 The imbsam_jax Authors.
 # SPDX-License-Identifier: Apache-2.0
-"""Who is mixed with whom."""
+"""Orders of the rows that a mixing takes as partners."""
 
 from typing import Any
 

@@ -1,6 +1,6 @@
 # Copyright 2026 The imbsam_jax Authors.
 # SPDX-License-Identifier: Apache-2.0
-"""What an update rule knows of a run, and what several of them share."""
+"""`RuleSetup`, what an update rule knows of a run, and what rules share."""
 
 from collections.abc import Callable
 from typing import Any

@@ -7,7 +7,7 @@ import os
 import numpy as np
 from numpy.typing import ArrayLike
 
-# Those of the other plots.
+# The colors of the other plots.
 _NORMAL, _ANOMALY, _MUTED = '#0072B2', '#D55E00', '#6B6B6B'
 
 
@@ -34,8 +34,8 @@ def anomaly_metrics(scores: ArrayLike, labels: ArrayLike) -> dict[str, float]:
       defined.
 
   Examples:
-    >>> found = anomaly_metrics([0.1, 0.4, 0.35, 0.8], [0, 0, 1, 1])
-    >>> found['auroc'], round(found['auprc'], 4), found['precision_at_n']
+    >>> scored = anomaly_metrics([0.1, 0.4, 0.35, 0.8], [0, 0, 1, 1])
+    >>> scored['auroc'], round(scored['auprc'], 4), scored['precision_at_n']
     (0.75, 0.8333, 0.5)
   """
   from sklearn import metrics
@@ -74,8 +74,7 @@ def plot_anomaly_scores(
     title: Heading of the figure.
 
   Raises:
-    ValueError: If `scores` or `labels` are such that `anomaly_metrics` is not
-      defined.
+    ValueError: If `anomaly_metrics` refuses `scores` or `labels`.
 
   Examples:
     >>> import tempfile
@@ -91,7 +90,7 @@ def plot_anomaly_scores(
   from sklearn import metrics
 
   values, truth = _check(scores, labels)
-  found = anomaly_metrics(values, truth)
+  scored = anomaly_metrics(values, truth)
   figure = Figure(figsize=(11.0, 3.6), dpi=160, layout='constrained')
   FigureCanvasAgg(figure)
   histogram, roc, recall = figure.subplots(1, 3)
@@ -100,15 +99,15 @@ def plot_anomaly_scores(
   roc.plot(false_rate, true_rate, color=_ANOMALY)
   roc.plot([0, 1], [0, 1], color=_MUTED, linestyle=':')
   roc.set(
-    title=f'ROC, area {found["auroc"]:.3f}',
+    title=f'ROC, area {scored["auroc"]:.3f}',
     xlabel='normal rows above the threshold',
     ylabel='anomalies found',
   )
   precision, recalled, _ = metrics.precision_recall_curve(truth, values)
   recall.step(recalled, precision, where='pre', color=_ANOMALY)
-  recall.axhline(found['prevalence'], color=_MUTED, linestyle=':')
+  recall.axhline(scored['prevalence'], color=_MUTED, linestyle=':')
   recall.set(
-    title=f'average precision {found["auprc"]:.3f}',
+    title=f'average precision {scored["auprc"]:.3f}',
     xlabel='anomalies found (recall)',
     ylabel='precision',
   )

@@ -1,6 +1,6 @@
 # Copyright 2026 The imbsam_jax Authors.
 # SPDX-License-Identifier: Apache-2.0
-"""Does the confidence of a classifier match how often it is right?"""
+"""Expected calibration error, of a confidence against how often it is right."""
 
 import numpy as np
 from numpy.typing import ArrayLike

@@ -143,7 +143,7 @@ def per_class_metrics(
   class_counts: ArrayLike,
   class_names: Sequence[str] | None = None,
 ) -> list[dict[str, Any]]:
-  """One row per class: how often seen, how well known.
+  """Counts and accuracies of each class, one row per class.
 
   Args:
     labels: Int array, shape ``[num_examples]``, values in ``[0, C)``.

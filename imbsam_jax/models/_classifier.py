@@ -1,6 +1,6 @@
 # Copyright 2026 The imbsam_jax Authors.
 # SPDX-License-Identifier: Apache-2.0
-"""What all classifiers share: features, then a head."""
+"""`Classifier`, the base of all models: features, then a head."""
 
 from typing import ClassVar
 

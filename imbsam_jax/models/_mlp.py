@@ -1,6 +1,6 @@
 # Copyright 2026 The imbsam_jax Authors.
 # SPDX-License-Identifier: Apache-2.0
-"""Multi-layer perceptron."""
+"""Multi-layer perceptron, on flattened inputs of any shape."""
 
 from collections.abc import Sequence
 

@@ -267,7 +267,7 @@ def _spread(
   def descend(rows):
     times = jnp.arange(num_steps, dtype=jnp.float32)
     rows, _ = jax.lax.scan(step, _centre(rows), times)
-    # One centring leaves a centroid: each row is scaled by its own length.
+    # Repeated: scaling each row to length 1 moves the centroid off 0 again.
     rows = jax.lax.fori_loop(0, _CENTRING_STEPS, lambda _, x: _centre(x), rows)
     return rows, energy(rows)
 

@@ -1,6 +1,6 @@
 # Copyright 2026 The imbsam_jax Authors.
 # SPDX-License-Identifier: Apache-2.0
-"""Whether arrays are those that were given out, or were computed from them."""
+"""Tells arrays that an oracle gave out from arrays computed otherwise."""
 
 from collections.abc import Iterator
 from typing import Any

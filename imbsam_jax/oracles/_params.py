@@ -1,6 +1,6 @@
 # Copyright 2026 The imbsam_jax Authors.
 # SPDX-License-Identifier: Apache-2.0
-"""Parameters that have a gradient, and what is told of others."""
+"""Checks that parameters have a gradient."""
 
 import numbers
 from typing import Any

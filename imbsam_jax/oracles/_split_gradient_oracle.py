@@ -51,10 +51,12 @@ def split_gradient_oracle(
     a perturbed group of N_k rows N_k/N of both more.
 
   Raises:
-    ValueError: If the numbers of batches and weights differ, and where
-      `gradient_oracle` raises it.
-    TypeError: If `batches` is one batch instead of one per group, and where
-      `gradient_oracle` raises it.
+    ValueError: If the numbers of batches and weights differ, weights have
+      another shape, the loss is not a scalar, or `num_microbatches` does not
+      divide the rows of a group.
+    TypeError: If `batches` is one batch instead of one per group, weights or
+      parameters are not floating point, `params` is a whole module, or
+      `loss_fn` does not return a pair.
   """
   _check_sequence('batches', batches, '[head_rows, tail_rows]')
   _check_sequence(

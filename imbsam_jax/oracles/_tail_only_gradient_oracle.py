@@ -61,9 +61,10 @@ def tail_only_gradient_oracle(
     (SSE-SAM) costs a pass of all rows, and is exact.
 
   Raises:
-    ValueError: If there are not two groups, and where `gradient_oracle` raises
-      it.
-    TypeError: Where `gradient_oracle` raises it.
+    ValueError: If there are not two groups, weights have another shape, the loss
+      is not a scalar, or `num_microbatches` does not divide the rows.
+    TypeError: If weights or parameters are not floating point, `params` is a
+      whole module, or `loss_fn` does not return a pair.
   """
   weights = _group_gradients.check_weights(
     group_weights, batch, shape='[2, rows]'

@@ -1,6 +1,6 @@
 # Copyright 2026 The imbsam_jax Authors.
 # SPDX-License-Identifier: Apache-2.0
-"""How likely each class is drawn."""
+"""Class probabilities, from the counts or their effective numbers."""
 
 import jax
 import jax.numpy as jnp

@@ -1,6 +1,6 @@
 # Copyright 2026 The imbsam_jax Authors.
 # SPDX-License-Identifier: Apache-2.0
-"""One thing until an epoch, another from then on."""
+"""Deferred re-weighting and re-sampling: a switch at one epoch."""
 
 from typing import Any
 

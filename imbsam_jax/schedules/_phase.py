@@ -1,6 +1,6 @@
 # Copyright 2026 The imbsam_jax Authors.
 # SPDX-License-Identifier: Apache-2.0
-"""How far a transition is: the number behind nearly every schedule."""
+"""Progress of a transition, the number behind nearly every schedule."""
 
 import numbers
 from typing import Any

@@ -1,6 +1,6 @@
 # Copyright 2026 The imbsam_jax Authors.
 # SPDX-License-Identifier: Apache-2.0
-"""Where a run is: what schedules by epoch need to know."""
+"""`Timeline`: the epochs of a run and its class counts, for schedules."""
 
 from collections.abc import Callable
 import functools

@@ -46,7 +46,7 @@ def focal_sam(
     TypeError: If a radius is neither a number nor a schedule.
 
   References:
-    `Focal-SAM: Focal Sharpness-Aware Minimization for Long-Tailed
+    Li et al., `Focal-SAM: Focal Sharpness-Aware Minimization for Long-Tailed
     Classification <https://arxiv.org/abs/2505.01660>`_, ICML 2025; code:
     github.com/scongl/Focal-SAM.
   """

@@ -1,6 +1,6 @@
 # Copyright 2026 The imbsam_jax Authors.
 # SPDX-License-Identifier: Apache-2.0
-"""Perturbations of parameter trees: who is perturbed, how far, which way."""
+"""Perturbations of parameter trees: which leaves, how far, which way."""
 
 from typing import Any
 

@@ -74,7 +74,7 @@ def rsam(
     that are not reproduced.
 
   References:
-    `Improving Visual Prompt Tuning by Gaussian Neighborhood Minimization for
+    Li et al., `Improving Visual Prompt Tuning by Gaussian Neighborhood Minimization for
     Long-Tailed Visual Recognition <https://arxiv.org/abs/2410.21042>`_, NeurIPS
     2024; code: github.com/Keke921/GNM-PT.
   """

@@ -55,7 +55,7 @@ def sse_sam(
     from the start.
 
   References:
-    `SSE-SAM: Balancing Head and Tail Classes Gradually through Stage-Wise SAM
+    Lyu et al., `SSE-SAM: Balancing Head and Tail Classes Gradually through Stage-Wise SAM
     <https://arxiv.org/abs/2412.13715>`_, AAAI 2025; code:
     github.com/Zemdalk/SSE-SAM.
   """

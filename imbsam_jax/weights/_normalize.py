@@ -1,6 +1,6 @@
 # Copyright 2026 The imbsam_jax Authors.
 # SPDX-License-Identifier: Apache-2.0
-"""The scale of class weights."""
+"""Normalization of class weights: mean, sum, length or maximum 1."""
 
 from types import ModuleType
 from typing import Any
@@ -43,7 +43,7 @@ def normalize_weights(weights: ArrayLike, *, norm: Norm = 'mean') -> jax.Array:
 
   Raises:
     TypeError: If `weights` are not numbers.
-    ValueError: If `norm` is unknown, `weights` has not one axis, or concrete
+    ValueError: If `norm` is unknown, `weights` does not have one axis, or concrete
       weights are negative, not finite or all zero.
   """
   if norm not in _NORMS:
