@@ -26,10 +26,13 @@ def cmo(
     (h, w) = \sqrt{1 - r} \, (H, W), \quad
     \lambda = 1 - \frac{|box|}{H W}
 
-  Park et al., CVPR 2022: CutMix whose patches come from a stream in which rare
-  classes are frequent. The box has a uniform centre, half sizes rounded down,
-  and is cut off at the border; lam is the exact share of pixels of `batch`.
-  With probability ``1 - probability`` the batch stays as it is.
+  Park et al., `The Majority Can Help The Minority: Context-Rich Minority
+  Oversampling for Long-Tailed Classification
+  <https://arxiv.org/abs/2112.00412>`_, CVPR 2022: CutMix whose patches come
+  from a stream in which rare classes are frequent. The box has a uniform
+  centre, half sizes rounded down, and is cut off at the border; lam is the
+  exact share of pixels of `batch`. With probability ``1 - probability`` the
+  batch stays as it is.
 
   Args:
     key: Key of `jax.random`; one box is drawn for the whole batch.

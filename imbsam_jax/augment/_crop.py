@@ -16,7 +16,8 @@ def pad_crop(
 ) -> jax.Array:
   """Pads with zeros on all sides and takes a random window of the old size.
 
-  The augmentation of CIFAR of He et al., CVPR 2016, together with
+  The augmentation of CIFAR of He et al., `Deep Residual Learning for Image
+  Recognition <https://arxiv.org/abs/1512.03385>`_, CVPR 2016, together with
   `random_flip`. All ``(2 * padding + 1) ** 2`` windows are equally likely.
 
   >>> import jax, jax.numpy as jnp

@@ -15,10 +15,11 @@ def cutout(
 ) -> jax.Array:
   """Covers a square around a random pixel.
 
-  DeVries & Taylor, arXiv 1708.04552. The centre is uniform over all pixels and
-  the square is cut off at the border, so less than ``size ** 2`` pixels are
-  covered in many images; the paper finds that important. It begins
-  ``size // 2`` before the centre.
+  DeVries and Taylor, `Improved Regularization of Convolutional Neural Networks
+  with Cutout <https://arxiv.org/abs/1708.04552>`_, arXiv 2017. The centre is
+  uniform over all pixels and the square is cut off at the border, so less than
+  ``size ** 2`` pixels are covered in many images; the paper finds that
+  important. It begins ``size // 2`` before the centre.
 
   Args:
     key: Key of `jax.random`.

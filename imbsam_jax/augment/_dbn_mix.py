@@ -22,8 +22,10 @@ def dbn_mix(
     \tilde x = \lambda x_u + (1 - \lambda) x_r, \qquad
     \lambda \sim Beta(\alpha, \alpha)
 
-  Bilateral mixing of DBN-Mix (Baik et al., Pattern Recognition 2024): `mixup`
-  whose `batch` comes from the instance stream (``class_probabilities(counts,
+  Bilateral mixing of DBN-Mix (Baik et al., `DBN-Mix: Training Dual Branch
+  Network Using Bilateral Mixup Augmentation for Long-Tailed Visual Recognition
+  <https://arxiv.org/abs/2207.02173>`_, Pattern Recognition 2024): `mixup` whose
+  `batch` comes from the instance stream (``class_probabilities(counts,
   power=1)``) and whose `partner` from the reversed one (``power=-1``). Labels
   are then ``(pi + pi_reversed) / 2`` in expectation. The method trains on them
   with `cdt_loss`.

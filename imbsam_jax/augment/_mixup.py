@@ -22,8 +22,9 @@ def mixup(
     \tilde x = \lambda x_{batch} + (1 - \lambda) x_{partner}, \qquad
     \lambda \sim Beta(\alpha, \alpha)
 
-  Zhang et al., ICLR 2018. The partner of the paper's code is the same batch in
-  another order:
+  Zhang et al., `mixup: Beyond Empirical Risk Minimization
+  <https://arxiv.org/abs/1710.09412>`_, ICLR 2018. The partner of the paper's
+  code is the same batch in another order:
 
   >>> import jax, jax.numpy as jnp
   >>> batch = jnp.array([[0.0], [8.0]]), jnp.array([0, 1])

@@ -58,9 +58,11 @@ def rand_augment(
 ) -> jax.Array:
   r"""Applies random operations one after the other, all of one magnitude.
 
-  Cubuk et al., NeurIPS 2020. Each operation is uniform over the 14 of the
-  paper, with replacement. Ranges are those of torchvision's `RandAugment`
-  (``num_magnitude_bins=31``), m being the magnitude:
+  Cubuk et al., `RandAugment: Practical Automated Data Augmentation with a
+  Reduced Search Space <https://arxiv.org/abs/1909.13719>`_, NeurIPS 2020. Each
+  operation is uniform over the 14 of the paper, with replacement. Ranges are
+  those of torchvision's `RandAugment` (``num_magnitude_bins=31``), m being the
+  magnitude:
 
   - identity, autocontrast, equalize: no strength;
   - rotate: :math:`\pm m` degrees about the centre;

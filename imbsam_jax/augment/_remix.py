@@ -24,8 +24,11 @@ def remix(
 ) -> tuple[jax.Array, losses.MixedLabels]:
   r"""`mixup` of the images, with label shares of `remix_label_weight`.
 
-  Chou et al., ECCV 2020 workshops. With `progress` it is PPmix (Xu et al.,
-  arXiv 2205.12117), whose labels move from mixup's to Remix's during training:
+  Chou et al., `Remix: Rebalanced Mixup <https://arxiv.org/abs/2007.03943>`_,
+  ECCV 2020 workshops. With `progress` it is PPmix (Xu et al., `Phased
+  Progressive Learning with Coupling-Regulation-Imbalance Loss for Imbalanced
+  Data Classification <https://arxiv.org/abs/2205.12117>`_, arXiv 2022), whose
+  labels move from mixup's to Remix's during training:
   ``progress=schedules.phase(epoch, start=100, end=160, power=3)``, 5 on
   ImageNet and iNaturalist.
 

@@ -28,12 +28,13 @@ def fit_crt(
 ) -> tuple[jax.Array, jax.Array]:
   """Trains a linear classifier anew, on features of the frozen network.
 
-  Classifier re-training, Kang et al., ICLR 2020: cross entropy under
-  class-aware sampling (`sampling.class_aware_indices`), a new kernel, normal of
-  variance 1 / D, and a bias of zeros. Defaults are the authors', with a number
-  of steps in place of 10 epochs. SGD, momentum 0.9, the learning rate falls to
-  0 along a cosine. Logits are ``features @ kernel + bias``, the parameters of
-  `models.LinearHead`.
+  Classifier re-training, Kang et al., `Decoupling Representation and Classifier
+  for Long-Tailed Recognition <https://arxiv.org/abs/1910.09217>`_, ICLR 2020:
+  cross entropy under class-aware sampling (`sampling.class_aware_indices`), a
+  new kernel, normal of variance 1 / D, and a bias of zeros. Defaults are the
+  authors', with a number of steps in place of 10 epochs. SGD, momentum 0.9, the
+  learning rate falls to 0 along a cosine. Logits are ``features @ kernel +
+  bias``, the parameters of `models.LinearHead`.
 
   To augment images during it, freeze the network with `train_only` instead.
 

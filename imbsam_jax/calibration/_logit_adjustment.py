@@ -17,9 +17,11 @@ def post_hoc_logit_adjustment(
   .. math::
     z_c - \tau \log \pi_c, \qquad \pi_c = n_c / N
 
-  Menon et al., ICLR 2021. For a model that was trained with plain cross entropy
-  on the data as they come: after `logit_adjusted_cross_entropy`, class weights
-  or balanced sampling the prior would be taken out twice.
+  Menon et al., `Long-Tail Learning via Logit Adjustment
+  <https://arxiv.org/abs/2007.07314>`_, ICLR 2021. For a model that was trained
+  with plain cross entropy on the data as they come: after
+  `logit_adjusted_cross_entropy`, class weights or balanced sampling the prior
+  would be taken out twice.
 
   >>> print(post_hoc_logit_adjustment([[2.0, 1.5]], [75, 25]).argmax(axis=-1))
   [1]

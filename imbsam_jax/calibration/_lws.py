@@ -19,8 +19,9 @@ from imbsam_jax.calibration import _sgd
 def lws_logits(logits: ArrayLike, scale: ArrayLike) -> jax.Array:
   r"""Logits times a scale per class, :math:`s_c z_c`.
 
-  Kang et al., ICLR 2020. The logits include the bias, which is scaled too; ones
-  leave them.
+  Kang et al., `Decoupling Representation and Classifier for Long-Tailed
+  Recognition <https://arxiv.org/abs/1910.09217>`_, ICLR 2020. The logits
+  include the bias, which is scaled too; ones leave them.
 
   Args:
     logits: Float array of any dtype, shape ``[B, C]``, of the frozen

@@ -23,8 +23,9 @@ def marc_logits(
 ) -> jax.Array:
   r"""Calibrated logits, :math:`a_c z_c + b_c \|w_c\|_2`.
 
-  Margin calibration, Wang et al., ACML 2022. Scale 1 and offset 0 leave the
-  logits, which include the bias of the classifier.
+  Margin calibration, Wang et al., `Margin Calibration for Long-Tailed Visual
+  Recognition <https://arxiv.org/abs/2112.07225>`_, ACML 2022. Scale 1 and
+  offset 0 leave the logits, which include the bias of the classifier.
 
   Args:
     logits: Float array of any dtype, shape ``[B, C]``, of the frozen

@@ -57,8 +57,9 @@ def nearest_class_mean(
   .. math::
     -\|f_b - m_c\|_2^2 \quad \text{or} \quad \cos(f_b, m_c)
 
-  Kang et al., ICLR 2020, who report the better of the two metrics. The largest
-  column is the predicted class.
+  Kang et al., `Decoupling Representation and Classifier for Long-Tailed
+  Recognition <https://arxiv.org/abs/1910.09217>`_, ICLR 2020, who report the
+  better of the two metrics. The largest column is the predicted class.
 
   >>> means = class_means([[0.0, 1.0], [4.0, 3.0], [6.0, 3.0]], [0, 1, 1],
   ...                     num_classes=2)

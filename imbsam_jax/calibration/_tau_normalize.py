@@ -16,10 +16,12 @@ def tau_normalize(class_vectors: ArrayLike, *, tau: float = 1.0) -> jax.Array:
   .. math::
     \tilde w_c = w_c / \|w_c\|_2^\tau
 
-  Kang et al., ICLR 2020. Frequent classes have longer vectors; 0 leaves them,
-  1 makes all of length 1. The authors choose tau from 0, 0.1, ..., 2 on
-  validation data, and use the vectors without the bias, which was trained for
-  the other lengths: ``logits = features @ tau_normalize(w).T``.
+  Kang et al., `Decoupling Representation and Classifier for Long-Tailed
+  Recognition <https://arxiv.org/abs/1910.09217>`_, ICLR 2020. Frequent classes
+  have longer vectors; 0 leaves them, 1 makes all of length 1. The authors
+  choose tau from 0, 0.1, ..., 2 on validation data, and use the vectors without
+  the bias, which was trained for the other lengths: ``logits = features @
+  tau_normalize(w).T``.
 
   >>> print(tau_normalize([[3.0, 4.0], [0.0, 0.5]]))
   [[0.6 0.8]

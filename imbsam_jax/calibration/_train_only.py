@@ -18,8 +18,12 @@ def train_only(
 ) -> optax.GradientTransformationExtraArgs:
   """Runs a whole chain on some leaves; the others stay as they are.
 
-  For second stages: cRT, LWS and MARC (Kang et al., ICLR 2020; Wang et al.,
-  ACML 2022) train a classifier on a frozen network.
+  For second stages: cRT, LWS and MARC (Kang et al., `Decoupling Representation
+  and Classifier for Long-Tailed Recognition
+  <https://arxiv.org/abs/1910.09217>`_, ICLR 2020; Wang et al., `Margin
+  Calibration for Long-Tailed Visual Recognition
+  <https://arxiv.org/abs/2112.07225>`_, ACML 2022) train a classifier on a
+  frozen network.
 
   `tx` sees trees from which the frozen leaves are gone (None stands in their
   place). So they have no optimiser state and no weight decay, do not count in

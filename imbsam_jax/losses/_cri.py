@@ -31,10 +31,12 @@ def cri_loss(
 ) -> jax.Array:
   r"""CRI: a focal LDAM that lets go of examples it cannot learn.
 
-  Xu et al., arXiv 2205.12117. With :math:`\ell` the loss of LDAM and
-  :math:`p = e^{-\ell}`, it is :math:`f = (1 - p)^\gamma \ell`, and above
-  :math:`f_T = -(1 - T)^\gamma \log T`, where p < T, it becomes 0 ('zero'), f_T
-  ('fix') or :math:`f_T \, e^{-f} / T` ('decrease').
+  Xu et al., `Phased Progressive Learning with Coupling-Regulation-Imbalance
+  Loss for Imbalanced Data Classification <https://arxiv.org/abs/2205.12117>`_,
+  arXiv 2022. With :math:`\ell` the loss of LDAM and :math:`p = e^{-\ell}`, it
+  is :math:`f = (1 - p)^\gamma \ell`, and above :math:`f_T = -(1 - T)^\gamma
+  \log T`, where p < T, it becomes 0 ('zero'), f_T ('fix') or :math:`f_T \,
+  e^{-f} / T` ('decrease').
 
   Args:
     logits: Float array of cosines, shape ``[B, C]``, see `models.CosineHead`.
@@ -92,7 +94,7 @@ def _cut(
     case 'fix':
       instead = limit
     case _:
-      # The loss from `limit` on, masked where it is not used and might overflow.
+      # The loss above the limit, masked where it could overflow unused.
       beyond = jnp.maximum(focal, limit)
       instead = limit * jnp.exp(-beyond - log_cutoff)
   return jnp.where(focal <= limit, focal, instead)

@@ -44,10 +44,11 @@ def focal_loss(
 ) -> jax.Array:
   r"""Softmax focal loss, :math:`(1 - p_y)^\gamma \, (-\log p_y)`.
 
-  Lin et al., ICCV 2017, for one softmax as the long-tail literature uses it.
-  Class weights come after it (`class_weighted_loss`): within the modulator, as
-  in the codes of LDAM and VS, they would turn it into
-  :math:`1 - p_y^{w_y}`.
+  Lin et al., `Focal Loss for Dense Object Detection
+  <https://arxiv.org/abs/1708.02002>`_, ICCV 2017, for one softmax as the
+  long-tail literature uses it. Class weights come after it
+  (`class_weighted_loss`): within the modulator, as in the codes of LDAM and VS,
+  they would turn it into :math:`1 - p_y^{w_y}`.
 
   Args:
     logits: Float array of any dtype, shape ``[B, C]``; computed in float32.
@@ -89,9 +90,10 @@ def sigmoid_focal_loss(
     \ell = \sum_c \sigma(-t_c)^\gamma \, \log(1 + e^{-t_c}).
 
   Lin et al., ICCV 2017; with `class_balanced_weights` and the plain mean it is
-  the class-balanced focal loss (Cui et al., CVPR 2019), whose code divides by
-  the number of positives, which is B. There the last bias starts at
-  -log(C - 1) and is not decayed.
+  the class-balanced focal loss (Cui et al., `Class-Balanced Loss Based on
+  Effective Number of Samples <https://arxiv.org/abs/1901.05555>`_, CVPR 2019),
+  whose code divides by the number of positives, which is B. There the last bias
+  starts at -log(C - 1) and is not decayed.
 
   Args:
     logits: Float array of any dtype, shape ``[B, C]``; computed in float32.

@@ -27,7 +27,9 @@ def distribution_balanced_loss(
 ) -> jax.Array:
   r"""Distribution-balanced loss, one value per example and class.
 
-  Wu et al., ECCV 2020. Re-balanced weights, with counts n of N examples,
+  Wu et al., `Distribution-Balanced Loss for Multi-Label Classification in
+  Long-Tailed Datasets <https://arxiv.org/abs/2007.09654>`_, ECCV 2020.
+  Re-balanced weights, with counts n of N examples,
 
   .. math::
     \hat r_{bc} = \alpha + \sigma(\beta (r_{bc} - \mu)), \qquad

@@ -24,8 +24,10 @@ def gcl_loss(
 ) -> jax.Array:
   r"""Gaussian clouded logits: cross entropy of :math:`s (x' - m e_y)`.
 
-  Li et al., CVPR 2022. The cosines of rare classes are lowered at random, in
-  every row and also where they are not the target,
+  Li et al., `Long-Tailed Visual Recognition via Gaussian Clouded Logit
+  Adjustment <https://arxiv.org/abs/2305.11733>`_, CVPR 2022. The cosines of
+  rare classes are lowered at random, in every row and also where they are not
+  the target,
 
   .. math::
     x'_{bc} = x_{bc} - \kappa \, |\epsilon_{bc}| \, \delta_c, \qquad

@@ -19,7 +19,9 @@ def cosface_loss(
 ) -> jax.Array:
   r"""CosFace: cross entropy of :math:`s (x - m e_y)` on cosines.
 
-  Wang et al., CVPR 2018. margin = 0 is NormFace: cross entropy on cosines.
+  Wang et al., `CosFace: Large Margin Cosine Loss for Deep Face Recognition
+  <https://arxiv.org/abs/1801.09414>`_, CVPR 2018. margin = 0 is NormFace: cross
+  entropy on cosines.
 
   Args:
     logits: Float array of cosines, shape ``[B, C]``, see `models.CosineHead`.

@@ -17,7 +17,8 @@ def ldam_margins(
 ) -> jax.Array:
   r"""Margins of LDAM, :math:`m_c = m_{max} \, (n_{min} / n_c)^{1/4}`.
 
-  Cao et al., NeurIPS 2019.
+  Cao et al., `Learning Imbalanced Datasets with Label-Distribution-Aware Margin
+  Loss <https://arxiv.org/abs/1906.07413>`_, NeurIPS 2019.
 
   >>> print(ldam_margins([1600, 16]))
   [0.15811388 0.5       ]

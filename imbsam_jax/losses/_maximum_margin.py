@@ -24,7 +24,8 @@ def mm_loss(
 ) -> jax.Array:
   r"""Maximum-margin loss: cross entropy of :math:`s (x - m e_y)` on cosines.
 
-  Kang et al., ICIP 2021. The margin comes from the gap
+  Kang et al., `Learning Imbalanced Datasets with Maximum Margin Loss
+  <https://arxiv.org/abs/2206.05380>`_, ICIP 2021. The margin comes from the gap
   :math:`d = x_y - \max_{j \ne y} x_j` of the example, without gradient,
 
   .. math::

@@ -22,7 +22,8 @@ def balanced_softmax(
 ) -> jax.Array:
   r"""Balanced softmax, cross entropy of :math:`z + \log n`.
 
-  Ren et al., NeurIPS 2020. Raw logits at test. It is
+  Ren et al., `Balanced Meta-Softmax for Long-Tailed Visual Recognition
+  <https://arxiv.org/abs/2007.10740>`_, NeurIPS 2020. Raw logits at test. It is
   `logit_adjusted_cross_entropy` with tau = 1, and corrects the prior fully: do
   not combine it with class weights or re-balanced sampling, or pass the prior
   of the sampled stream.
@@ -58,8 +59,10 @@ def logit_adjusted_cross_entropy(
 ) -> jax.Array:
   r"""Logit-adjusted cross entropy, that of :math:`z + \tau \log \pi`.
 
-  Menon et al., ICLR 2021, with the class shares :math:`\pi = n / N`. Raw logits
-  at test. The same warning as for `balanced_softmax` holds.
+  Menon et al., `Long-Tail Learning via Logit Adjustment
+  <https://arxiv.org/abs/2007.07314>`_, ICLR 2021, with the class shares
+  :math:`\pi = n / N`. Raw logits at test. The same warning as for
+  `balanced_softmax` holds.
 
   Args:
     logits: Float array of any dtype, shape ``[B, C]``, of a linear head;
@@ -101,9 +104,10 @@ def cdt_loss(
 ) -> jax.Array:
   r"""CDT: cross entropy of :math:`z (n / n_{max})^\gamma`.
 
-  Class-dependent temperatures, Ye et al., arXiv 2001.01385. Logits of rare
-  classes are shrunk in training, so that the network makes them larger; raw
-  logits at test.
+  Class-dependent temperatures, Ye et al., `Identifying and Compensating for
+  Feature Deviation in Imbalanced Deep Learning
+  <https://arxiv.org/abs/2001.01385>`_, arXiv 2020. Logits of rare classes are
+  shrunk in training, so that the network makes them larger; raw logits at test.
 
   Args:
     logits: Float array of any dtype, shape ``[B, C]``, of a linear head;
@@ -146,8 +150,10 @@ def vs_loss(
   .. math::
     \Delta_c = (n_c / n_{max})^\gamma, \qquad \pi_c = n_c / N
 
-  Kini et al., NeurIPS 2021. gamma = 0 is `logit_adjusted_cross_entropy`,
-  tau = 0 is `cdt_loss`. Raw logits of a linear head with bias at test.
+  Kini et al., `Label-Imbalanced and Group-Sensitive Classification under
+  Overparameterization <https://arxiv.org/abs/2103.01550>`_, NeurIPS 2021. gamma
+  = 0 is `logit_adjusted_cross_entropy`, tau = 0 is `cdt_loss`. Raw logits of a
+  linear head with bias at test.
 
   Args:
     logits: Float array of any dtype, shape ``[B, C]``, of a linear head;
@@ -196,9 +202,11 @@ def arb_loss(
   .. math::
     \ell = -\log \frac{e^{z_y}}{\sum_j (n_j / n_y) \, e^{z_j}}
 
-  Xie et al., Neurocomputing 2023, on logits clipped to +-30: balanced softmax,
-  by the counts of the batch where none are given (the authors' default on
-  CIFAR; the global counts on the large sets). A batch of one class has loss 0.
+  Xie et al., `Neural Collapse Inspired Attraction-Repulsion-Balanced Loss for
+  Imbalanced Learning <https://arxiv.org/abs/2204.08735>`_, Neurocomputing 2023,
+  on logits clipped to +-30: balanced softmax, by the counts of the batch where
+  none are given (the authors' default on CIFAR; the global counts on the large
+  sets). A batch of one class has loss 0.
 
   Args:
     logits: Float array of any dtype, shape ``[B, C]``, of a linear head;

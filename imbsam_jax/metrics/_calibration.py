@@ -19,9 +19,10 @@ def expected_calibration_error(
     \mathrm{ECE} = \sum_b \frac{n_b}{n} \, |\mathrm{acc}_b - \mathrm{conf}_b|
 
   with the accuracy and the mean confidence of the n_b examples of bin b; empty
-  bins are skipped. Guo et al., On Calibration of Modern Neural Networks, ICML
-  2017. Bin b of B is ((b - 1)/B, b/B], as there; the first bin
-  also holds a confidence of exactly 0, so that every example counts.
+  bins are skipped. Guo et al., `On Calibration of Modern Neural Networks
+  <https://arxiv.org/abs/1706.04599>`_, ICML 2017. Bin b of B is ((b - 1)/B,
+  b/B], as there; the first bin also holds a confidence of exactly 0, so that
+  every example counts.
 
   Args:
     confidences: Float array, shape ``[num_examples]``, values in [0, 1]: the

@@ -21,9 +21,10 @@ def class_groups(
     few     if n_c < few_below
     medium  otherwise
 
-  Both comparisons are strict, so with the defaults 20 and 100 are medium, as
-  in Liu et al., Large-Scale Long-Tailed Recognition in an Open World, CVPR
-  2019, and the work that followed. A class without training examples is few.
+  Both comparisons are strict, so with the defaults 20 and 100 are medium, as in
+  Liu et al., `Large-Scale Long-Tailed Recognition in an Open World
+  <https://arxiv.org/abs/1904.05160>`_, CVPR 2019, and the work that followed. A
+  class without training examples is few.
 
   Args:
     class_counts: Int array, shape ``[num_classes]``, training examples per

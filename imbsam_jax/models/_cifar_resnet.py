@@ -2,9 +2,9 @@
 # SPDX-License-Identifier: Apache-2.0
 """Residual networks for 32x32 images.
 
-Sources: He et al., Deep Residual Learning for Image Recognition, CVPR 2016
-(https://arxiv.org/abs/1512.03385), section 4.2 for ResNet-20 and ResNet-32;
-the ResNet-34 of the ImbSAM experiments (Zhou et al., ICCV 2023).
+Sources: He et al., `Deep Residual Learning for Image Recognition
+<https://arxiv.org/abs/1512.03385>`_, CVPR 2016, section 4.2 for ResNet-20 and
+ResNet-32; the ResNet-34 of the ImbSAM experiments (Zhou et al., ICCV 2023).
 """
 
 from collections.abc import Sequence

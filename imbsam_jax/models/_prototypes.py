@@ -35,7 +35,9 @@ def simplex_etf(key: jax.Array, num_classes: int, dim: int) -> jax.Array:
 
   so rows have length 1, any two of them the cosine :math:`-1 / (C - 1)`, and
   their sum is 0: an equiangular tight frame (ETF), the class means at neural
-  collapse (Papyan et al., PNAS 2020). The simplex is turned at random.
+  collapse (Papyan et al., `Prevalence of Neural Collapse during the Terminal
+  Phase of Deep Learning Training <https://arxiv.org/abs/2008.08186>`_, PNAS
+  2020). The simplex is turned at random.
 
   >>> import jax
   >>> vectors = simplex_etf(jax.random.key(0), 3, 2)

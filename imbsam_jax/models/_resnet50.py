@@ -2,10 +2,11 @@
 # SPDX-License-Identifier: Apache-2.0
 """Residual networks of bottleneck blocks for 224x224 images.
 
-Sources: He et al., Deep Residual Learning for Image Recognition, CVPR 2016
-(https://arxiv.org/abs/1512.03385), section 4.1; Xie et al., Aggregated Residual
-Transformations for Deep Neural Networks, CVPR 2017
-(https://arxiv.org/abs/1611.05431), table 1. As torchvision builds them.
+Sources: He et al., `Deep Residual Learning for Image Recognition
+<https://arxiv.org/abs/1512.03385>`_, CVPR 2016, section 4.1; Xie et al.,
+`Aggregated Residual Transformations for Deep Neural Networks
+<https://arxiv.org/abs/1611.05431>`_, CVPR 2017, table 1. As torchvision builds
+them.
 """
 
 from collections.abc import Sequence

@@ -61,8 +61,8 @@ def tail_only_gradient_oracle(
     (SSE-SAM) costs a pass of all rows, and is exact.
 
   Raises:
-    ValueError: If there are not two groups, weights have another shape, the loss
-      is not a scalar, or `num_microbatches` does not divide the rows.
+    ValueError: If there are not two groups, weights have another shape, the
+      loss is not a scalar, or `num_microbatches` does not divide the rows.
     TypeError: If weights or parameters are not floating point, `params` is a
       whole module, or `loss_fn` does not return a pair.
   """

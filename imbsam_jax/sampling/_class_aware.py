@@ -24,10 +24,11 @@ def class_aware_indices(
 ) -> np.ndarray:
   """Examples in a cycle over the classes, several of each in a row.
 
-  The sampler of cRT (Kang et al., Decoupling Representation and Classifier for
-  Long-Tailed Recognition, ICLR 2020). Each cycle visits all classes in a random
-  order; the examples of a class come in a random order too, all of them before
-  any comes again. Classes without examples are left out.
+  The sampler of cRT (Kang et al., `Decoupling Representation and Classifier for
+  Long-Tailed Recognition <https://arxiv.org/abs/1910.09217>`_, ICLR 2020). Each
+  cycle visits all classes in a random order; the examples of a class come in a
+  random order too, all of them before any comes again. Classes without examples
+  are left out.
 
   >>> from imbsam_jax import sampling
   >>> table = sampling.class_table([0, 0, 0, 1, 2, 2], num_classes=3)

@@ -52,9 +52,11 @@ def effective_number_probabilities(
   r"""Class probabilities :math:`p_c \propto n_c / E_c`.
 
   What comes of drawing examples with the weights 1/E of their classes, as the
-  "balanced" sampler in the released code of LDAM does (Cao et al., NeurIPS
-  2019). It is not uniform: with 5000 to 50 images and beta = 0.9999 the head is
-  still drawn 1.27 times as often as the tail.
+  "balanced" sampler in the released code of LDAM does (Cao et al., `Learning
+  Imbalanced Datasets with Label-Distribution-Aware Margin Loss
+  <https://arxiv.org/abs/1906.07413>`_, NeurIPS 2019). It is not uniform: with
+  5000 to 50 images and beta = 0.9999 the head is still drawn 1.27 times as
+  often as the tail.
 
   >>> p = effective_number_probabilities([5000, 50])
   >>> print(f'{p[0] / p[1]:.2f}')

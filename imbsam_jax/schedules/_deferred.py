@@ -62,9 +62,9 @@ def deferred_reweighting(
 ) -> jax.Array:
   """Class weights of DRW: ones, then `weights.class_balanced_weights`.
 
-  Cao et al., Learning Imbalanced Datasets with Label-Distribution-Aware Margin
-  Loss, NeurIPS 2019. The weighted mean divides by the sum of the weights:
-  `losses.class_weighted_loss` as it is.
+  Cao et al., `Learning Imbalanced Datasets with Label-Distribution-Aware Margin
+  Loss <https://arxiv.org/abs/1906.07413>`_, NeurIPS 2019. The weighted mean
+  divides by the sum of the weights: `losses.class_weighted_loss` as it is.
 
   >>> print(deferred_reweighting(159, [90, 10], beta=1.0))
   [1. 1.]

@@ -26,7 +26,9 @@ def phase(
 
   between `start` and `end`, 0 before and 1 from `end` on; a step at `start` if
   they are the same. ``power=5`` from 100 to 160 is that of PPW and PPS,
-  ``power=3`` that of PPmix (Xu et al., arXiv 2205.12117).
+  ``power=3`` that of PPmix (Xu et al., `Phased Progressive Learning with
+  Coupling-Regulation-Imbalance Loss for Imbalanced Data Classification
+  <https://arxiv.org/abs/2205.12117>`_, arXiv 2022).
 
   >>> print([float(phase(t, start=1, end=3, power=2.0)) for t in range(5)])
   [0.0, 0.0, 0.25, 1.0, 1.0]

@@ -24,9 +24,9 @@ def progressive_weights(
   r"""Class weights of PPW, :math:`w_c \propto n_c^{-e}`, with sum C.
 
   With e = `phase` of the epoch: ones until `start`, inverse frequencies from
-  `end` on. Xu et al., Phased Progressive Learning with
-  Coupling-Regulation-Imbalance Loss for Imbalanced Data Classification, arXiv
-  2205.12117.
+  `end` on. Xu et al., `Phased Progressive Learning with
+  Coupling-Regulation-Imbalance Loss for Imbalanced Data Classification
+  <https://arxiv.org/abs/2205.12117>`_, arXiv 2022.
 
   >>> print(progressive_weights(0, [3, 1]), progressive_weights(160, [3, 1]))
   [1. 1.] [0.5 1.5]

@@ -74,9 +74,10 @@ def rsam(
     that are not reproduced.
 
   References:
-    Li et al., `Improving Visual Prompt Tuning by Gaussian Neighborhood Minimization for
-    Long-Tailed Visual Recognition <https://arxiv.org/abs/2410.21042>`_, NeurIPS
-    2024; code: github.com/Keke921/GNM-PT.
+    Li et al., `Improving Visual Prompt Tuning by Gaussian Neighborhood
+    Minimization for Long-Tailed Visual Recognition
+    <https://arxiv.org/abs/2410.21042>`_, NeurIPS 2024; code:
+    github.com/Keke921/GNM-PT.
   """
   _checks.radius('rho', rho)
   if not isinstance(key, jax.Array) or not (

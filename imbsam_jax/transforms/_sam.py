@@ -23,7 +23,9 @@ def sam(
     e = \rho \, \frac{\nabla L(w)}{\|\nabla L(w)\|_2 + \epsilon}.
 
   With class-weighted losses (deferred re-weighting, LDAM, VS) this is the
-  method of Rangwani et al., NeurIPS 2022, where radii of 0.1 to 0.8 were best.
+  method of Rangwani et al., `Escaping Saddle Points for Effective
+  Generalization on Class-Imbalanced Data <https://arxiv.org/abs/2212.13827>`_,
+  NeurIPS 2022, where radii of 0.1 to 0.8 were best.
 
   Args:
     rho: Radius, a float >= 0 or an `optax.Schedule`; 0.05 is usual.

@@ -55,8 +55,8 @@ def sse_sam(
     from the start.
 
   References:
-    Lyu et al., `SSE-SAM: Balancing Head and Tail Classes Gradually through Stage-Wise SAM
-    <https://arxiv.org/abs/2412.13715>`_, AAAI 2025; code:
+    Lyu et al., `SSE-SAM: Balancing Head and Tail Classes Gradually through
+    Stage-Wise SAM <https://arxiv.org/abs/2412.13715>`_, AAAI 2025; code:
     github.com/Zemdalk/SSE-SAM.
   """
   return _group_sam.group_transform(

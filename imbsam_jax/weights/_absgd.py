@@ -48,9 +48,10 @@ def absgd_weights(
       \frac{1}{B} \sum_i e^{\ell_i / \lambda}, \qquad
     p_i = \frac{e^{\ell_i / \lambda}}{B u}
 
-  Qi et al., Attentional-Biased Stochastic Gradient Descent, TMLR 2023. Use as
-  ``sum(weights * losses)``. The losses may be of any kind, and may already
-  carry class weights. No gradient flows through weights or state.
+  Qi et al., `Attentional-Biased Stochastic Gradient Descent
+  <https://arxiv.org/abs/2012.06951>`_, TMLR 2023. Use as ``sum(weights *
+  losses)``. The losses may be of any kind, and may already carry class weights.
+  No gradient flows through weights or state.
 
   >>> state = absgd_init()
   >>> losses = jnp.array([0.0, 1.0])

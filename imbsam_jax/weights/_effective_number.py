@@ -18,8 +18,9 @@ def effective_number(
 
   .. math:: E_c = \frac{1 - \beta^{n_c}}{1 - \beta}
 
-  Cui et al., Class-Balanced Loss Based on Effective Number of Samples, CVPR
-  2019. From 1 (beta = 0) to :math:`n_c` (beta = 1, the limit).
+  Cui et al., `Class-Balanced Loss Based on Effective Number of Samples
+  <https://arxiv.org/abs/1901.05555>`_, CVPR 2019. From 1 (beta = 0) to
+  :math:`n_c` (beta = 1, the limit).
 
   >>> print(effective_number([1, 2, 3], beta=0.5))
   [1.   1.5  1.75]

@@ -43,8 +43,8 @@ def normalize_weights(weights: ArrayLike, *, norm: Norm = 'mean') -> jax.Array:
 
   Raises:
     TypeError: If `weights` are not numbers.
-    ValueError: If `norm` is unknown, `weights` does not have one axis, or concrete
-      weights are negative, not finite or all zero.
+    ValueError: If `norm` is unknown, `weights` does not have one axis, or
+      concrete weights are negative, not finite or all zero.
   """
   if norm not in _NORMS:
     raise ValueError(
