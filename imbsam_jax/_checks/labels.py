@@ -23,8 +23,8 @@ def label_array(
   """Labels as an array of their own dtype.
 
   Args:
-    labels: Int ``[N]``, values not checked.
-    name: The argument's name.
+    labels: Int array, shape ``[N]``, values not checked.
+    name: Name of the argument.
     num_rows: N, if it is known; None is any.
     empty: Whether there may be no rows.
     error: Class of all errors, instead of the two below.
@@ -34,8 +34,8 @@ def label_array(
     A NumPy array, or traced labels as they came.
 
   Raises:
-    TypeError: Not integers, or a named tuple of arrays.
-    ValueError: Another rank or length.
+    TypeError: If the labels are not integers, or are a named tuple of arrays.
+    ValueError: If the labels have another rank or length.
   """
   if isinstance(labels, tuple) and hasattr(labels, '_fields'):
     raise (error or TypeError)(
@@ -76,7 +76,7 @@ def class_labels(
   """Class indices as an array of their own dtype.
 
   Args:
-    labels: Int ``[N]``.
+    labels: Int array, shape ``[N]``.
     num_classes: Labels are below it. None, where it is the labels that say how
       many classes there are: there are not more of them than rows.
     name: As for `label_array`.
@@ -89,8 +89,8 @@ def class_labels(
     A NumPy array, or traced labels as they came, whose range is not checked.
 
   Raises:
-    TypeError: Not integers, or a named tuple of arrays.
-    ValueError: Another rank or length, or out of range.
+    TypeError: If the labels are not integers, or are a named tuple of arrays.
+    ValueError: If the labels have another rank or length, or are out of range.
   """
   labels = label_array(
     labels, name=name, num_rows=num_rows, empty=empty, error=error, hint=hint
@@ -121,8 +121,9 @@ def device_labels(
   """Class indices as int32 ``[num_rows]`` on the device.
 
   Raises:
-    TypeError: Not integers.
-    ValueError: Not one for each row, or out of range.
+    TypeError: If the labels are not integers.
+    ValueError: If there is not one label for each row, or a label is out of
+      range.
   """
   labels = class_labels(labels, num_classes, num_rows=num_rows, hint=hint)
   return jnp.asarray(labels).astype(jnp.int32)
@@ -138,14 +139,15 @@ def host_labels(
   """Class indices as int32 ``[N]`` on the host, at least one.
 
   Args:
-    labels: Int ``[N]``, concrete.
+    labels: Int array, shape ``[N]``, concrete.
     num_classes: As for `class_labels`.
     name: As for `label_array`.
     error: As for `label_array`.
 
   Raises:
-    TypeError: Traced, or not integers.
-    ValueError: None at all, another rank, or out of range.
+    TypeError: If the labels are traced or not integers.
+    ValueError: If there are no labels, or they have another rank or are out of
+      range.
   """
   numbers.concrete(name, labels)
   labels = class_labels(

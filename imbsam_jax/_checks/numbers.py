@@ -34,8 +34,8 @@ def number(
   are known at run time only, or belong to the caller.
 
   Args:
-    name: The argument's name.
-    value: The argument.
+    name: Name of the argument.
+    value: Value of the argument.
     low: Smallest value.
     high: Largest value.
     above: Bound that is itself outside, instead of `low`.
@@ -45,8 +45,8 @@ def number(
     hint: Sentences at the end of a message.
 
   Raises:
-    TypeError: Neither a number nor an array of real numbers.
-    ValueError: Outside of the range, or NaN.
+    TypeError: If `value` is neither a number nor an array of real numbers.
+    ValueError: If `value` is outside of the range, or NaN.
   """
   shown = value
   if isinstance(value, (jax.Array, np.ndarray, np.generic)):
@@ -95,14 +95,14 @@ def host_number(
   """A number that is known on the host, as a float.
 
   Args:
-    name: The argument's name.
-    value: The argument: a number, or an array without axes.
+    name: Name of the argument.
+    value: Value of the argument, a number or an array without axes.
     low: Smallest value.
     high: Largest value.
 
   Raises:
-    TypeError: Traced, or no number.
-    ValueError: Outside of the range, infinite or NaN.
+    TypeError: If `value` is traced or not a number.
+    ValueError: If `value` is outside of the range, infinite or NaN.
   """
   concrete(name, value)
   if isinstance(value, (jax.Array, np.ndarray)):
@@ -120,14 +120,14 @@ def share(
   """A number of [0, 1] as a float.
 
   Args:
-    name: The argument's name.
-    value: The argument.
+    name: Name of the argument.
+    value: Value of the argument.
     zero: Whether 0 is allowed.
     one: Whether 1 is allowed.
 
   Raises:
-    TypeError: Not a number.
-    ValueError: Outside of the range.
+    TypeError: If `value` is not a number.
+    ValueError: If `value` is outside of the range.
   """
   value = host_number(name, value)
   number(
@@ -153,16 +153,16 @@ def integer(
   """An integer of a range, as Python's.
 
   Args:
-    name: The argument's name.
-    value: The argument.
+    name: Name of the argument.
+    value: Value of the argument.
     low: Smallest value.
     high: Largest value; None is any.
     error: Class of all errors, instead of the two below.
     hint: Sentences at the end of a message.
 
   Raises:
-    TypeError: Not an integer.
-    ValueError: Outside of the range.
+    TypeError: If `value` is not an integer.
+    ValueError: If `value` is outside of the range.
   """
   if isinstance(value, bool) or not isinstance(value, numbers.Integral):
     raise (error or TypeError)(
@@ -186,8 +186,8 @@ def radius(name: str, rho: Any) -> None:
   """Refuses a radius that is not a finite number >= 0, array or schedule.
 
   Raises:
-    TypeError: None of them.
-    ValueError: Negative, infinite or NaN.
+    TypeError: If `rho` is neither a number, an array nor a schedule.
+    ValueError: If `rho` is negative, infinite or NaN.
   """
   if callable(rho):
     return
@@ -204,7 +204,7 @@ def concrete(name: str, value: Any) -> None:
   """Refuses what is traced.
 
   Raises:
-    TypeError: A tracer.
+    TypeError: If `value` is a tracer.
   """
   if isinstance(value, jax.core.Tracer):
     raise TypeError(
