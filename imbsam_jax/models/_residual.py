@@ -70,8 +70,8 @@ def conv_norm(
   """A convolution without bias, then a normalisation; for compact methods.
 
   It pads ``size // 2`` pixels on each side, as PyTorch does and Flax's `'SAME'`
-  does not where the stride is 2: the kernel stays centred on the pixel that the
-  shortcut keeps.
+  does not where the stride is 2: the kernel stays centred on the pixel that
+  the shortcut keeps.
 
   Args:
     x: Array, shape ``[batch, height, width, in_channels]``.
