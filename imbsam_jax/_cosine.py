@@ -20,7 +20,7 @@ def float_matrix(name: str, value: ArrayLike) -> jax.Array:
   """A float array of two axes as float32.
 
   Args:
-    name: The argument's name.
+    name: Name of the argument.
     value: Float array, shape ``[rows, dim]``.
 
   Returns:

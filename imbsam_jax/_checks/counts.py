@@ -33,7 +33,7 @@ def count_array(
     zeros: Whether classes without examples mean something here.
     all_zero: Whether they may all be zero, which leaves no ratios.
     whole: Whether they must be integers, rather than shares of a stream.
-    num_classes: C, if it is known; None is any.
+    num_classes: Number C of classes, where it is known; None allows any.
     error: Class of all errors, instead of the two below.
 
   Returns:
@@ -90,7 +90,7 @@ def host_counts(
 
   Raises:
     TypeError: If the counts are traced or not numbers.
-    ValueError: If `count_array` raises it.
+    ValueError: If the counts are such that `count_array` refuses them.
   """
   numbers.concrete('class_counts', class_counts)
   counts = count_array(class_counts, zeros=zeros, num_classes=num_classes)
@@ -102,7 +102,7 @@ def loss_counts(class_counts: Any, num_classes: int | None = None) -> jax.Array:
 
   Raises:
     TypeError: If the counts are not numbers.
-    ValueError: If `count_array` raises it.
+    ValueError: If the counts are such that `count_array` refuses them.
   """
   return float32_counts(
     count_array(class_counts, zeros=True, num_classes=num_classes)

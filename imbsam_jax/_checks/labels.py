@@ -25,7 +25,7 @@ def label_array(
   Args:
     labels: Int array, shape ``[N]``, values not checked.
     name: Name of the argument.
-    num_rows: N, if it is known; None is any.
+    num_rows: Number N of rows, where it is known; None allows any.
     empty: Whether there may be no rows.
     error: Class of all errors, instead of the two below.
     hint: Sentence at the end of the message about a dtype.
@@ -77,13 +77,14 @@ def class_labels(
 
   Args:
     labels: Int array, shape ``[N]``.
-    num_classes: Labels are below it. None, where it is the labels that say how
-      many classes there are: there are not more of them than rows.
-    name: As for `label_array`.
-    num_rows: As for `label_array`.
-    empty: As for `label_array`.
-    error: As for `label_array`.
-    hint: As for `label_array`.
+    num_classes: Number of classes, which labels are below. None, where the
+      labels say how many classes there are: there are not more classes than
+      rows.
+    name: Name of the argument.
+    num_rows: Number N of rows, where it is known; None allows any.
+    empty: Whether there may be no rows.
+    error: Class of all errors, instead of the two below.
+    hint: Sentence at the end of the message about a dtype.
 
   Returns:
     A NumPy array, or traced labels as they came, whose range is not checked.
@@ -140,9 +141,10 @@ def host_labels(
 
   Args:
     labels: Int array, shape ``[N]``, concrete.
-    num_classes: As for `class_labels`.
-    name: As for `label_array`.
-    error: As for `label_array`.
+    num_classes: Number of classes, which labels are below. None, where the
+      labels say how many classes there are, see `class_labels`.
+    name: Name of the argument.
+    error: Class of all errors, instead of the two below.
 
   Raises:
     TypeError: If the labels are traced or not integers.

@@ -68,7 +68,7 @@ def fit_lws(
     num_steps: Number of steps.
     batch_size: Number of rows of a batch, drawn with replacement.
     learning_rate: Learning rate of the first step.
-    weight_decay: Pulls the scales towards 1.
+    weight_decay: Factor of the decay that pulls the scales towards 1.
 
   Returns:
     Float32 array, shape ``[C]``.

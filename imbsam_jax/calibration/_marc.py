@@ -87,7 +87,8 @@ def fit_marc(
     num_steps: Number of steps.
     batch_size: Number of rows of a batch, drawn with replacement.
     learning_rate: Learning rate of the first step.
-    weight_decay: Pulls scales towards 1 and offsets towards 0.
+    weight_decay: Factor of the decay that pulls scales towards 1 and offsets
+      towards 0.
     power: Exponent p of the weights; 0 is plain cross entropy.
 
   Returns:

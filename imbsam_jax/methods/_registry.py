@@ -185,7 +185,7 @@ def alias(
     axis: A key of `AXES`; of several words of an axis only one can be chosen.
     about: A line for the list of words: what it is, and its source.
     sets: Further fields that it sets.
-    suggests: Fields that it sets where no other word does.
+    suggests: Fields that it sets where no other word does, with their values.
   """
   entry = Word(
     about, {AXES[axis].field: chosen, **(sets or {})}, suggests or {}

@@ -67,7 +67,7 @@ def plot_anomaly_scores(
   over a logarithmic axis where all scores are positive.
 
   Args:
-    path: Where to write; always a PNG.
+    path: Path to write to; always a PNG.
     scores: Real array, shape ``[N]``, higher is more anomalous.
     labels: Int array, shape ``[N]``: 1 is an anomaly, 0 is normal.
     threshold: A score to mark in the histograms.

@@ -69,7 +69,7 @@ def plot_accuracy_by_frequency(
   plots. The same input writes the same bytes (for one version of Matplotlib).
 
   Args:
-    path: Where to write; always a PNG, whatever the suffix. None writes
+    path: Path to write to; always a PNG, whatever the suffix. None writes
       nothing.
     class_counts: Int array, shape ``[C]``, training images per class.
     accuracies: Mapping from the name of a method to a float array, shape

@@ -32,7 +32,7 @@ class SmallConvNet(_classifier.Classifier):
     norm: `'group'`, `'batch'` or `'none'`, see `Normalization`.
     head: `'linear'` or `'cosine'`.
     dtype: Dtype of the computation up to the features.
-    width: Channels of the first convolution.
+    width: Number of channels of the first convolution.
     stride: Stride of the first convolution.
   """
 

@@ -22,7 +22,7 @@ def convolution(
   For layers of one's own: ``nn.Conv(..., conv_general_dilated=convolution)``.
 
   Args:
-    inputs: The array to convolve.
+    inputs: Array to convolve.
     kernel: Kernel to convolve it with.
     *args: Further arguments of `jax.lax.conv_general_dilated`, by place.
     **options: Further arguments of `jax.lax.conv_general_dilated`, by name.

@@ -140,7 +140,7 @@ def check_head(head: str) -> None:
   """Refuses an unknown head.
 
   Args:
-    head: The word to check.
+    head: Word to check.
 
   Raises:
     ValueError: If `head` is not one of `HEADS`.

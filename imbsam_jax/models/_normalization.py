@@ -22,8 +22,8 @@ def check_norm(norm: str, allowed: Sequence[str] = NORMS) -> None:
   """Refuses a normalisation that a model does not have.
 
   Args:
-    norm: The word to check.
-    allowed: The words the model knows.
+    norm: Word to check.
+    allowed: Words that the model knows.
 
   Raises:
     ValueError: If `norm` is not one of `allowed`.

@@ -32,8 +32,8 @@ def is_given(tree: Any, given: Any) -> bool | None:
   that were given, as where others are frozen.
 
   Args:
-    tree: Tree that came back.
-    given: Tree that was given out.
+    tree: Tree that a link got.
+    given: Tree that the oracle gave out.
 
   Returns:
     True; False where a leaf was computed otherwise; None where that cannot be

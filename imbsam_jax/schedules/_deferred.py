@@ -29,7 +29,7 @@ def deferred(
     before: Numbers of any shape, the result before `start`.
     after: Numbers of the same shape, the result from `start` on; either may be
       a scalar.
-    start: The first step of `after`.
+    start: First step of `after`.
 
   Returns:
     `before` or `after`, in their dtype if it is the same, else float32.
