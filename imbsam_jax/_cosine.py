@@ -20,15 +20,15 @@ def float_matrix(name: str, value: ArrayLike) -> jax.Array:
   """A float array of two axes as float32.
 
   Args:
-    name: the argument's name.
-    value: float array, shape ``[rows, dim]``.
+    name: Name of the argument.
+    value: Float array, shape ``[rows, dim]``.
 
   Returns:
     Float32 array, shape ``[rows, dim]``.
 
   Raises:
-    TypeError: not a float array.
-    ValueError: not two axes.
+    TypeError: If `value` is not a float array.
+    ValueError: If `value` does not have two axes.
   """
   value = jnp.asarray(value)
   if not jnp.issubdtype(value.dtype, jnp.floating):
@@ -48,7 +48,7 @@ def unit_rows(rows: jax.Array) -> jax.Array:
   """Rows of length 1, also of very long and very short ones.
 
   Args:
-    rows: float32 array, shape ``[rows, dim]``.
+    rows: Float32 array, shape ``[rows, dim]``.
 
   Returns:
     Float32 array, shape ``[rows, dim]``; a zero row stays one, gradient 0.
@@ -79,16 +79,16 @@ def cosine_logits(features: ArrayLike, class_vectors: ArrayLike) -> jax.Array:
     multiply the cosines yourself under a loss that has none.
 
   Args:
-    features: float array, shape ``[batch, dim]``.
-    class_vectors: float array, shape ``[num_classes, dim]``, a row per class.
+    features: Float array, shape ``[batch, dim]``.
+    class_vectors: Float array, shape ``[num_classes, dim]``, a row per class.
 
   Returns:
     Float32 array, shape ``[batch, num_classes]``, values in ``[-1, 1]``. A zero
     row, in either argument, has cosine 0 with everything and gradient 0.
 
   Raises:
-    TypeError: an argument is not a float array.
-    ValueError: an argument has not two axes, or the widths differ.
+    TypeError: If an argument is not a float array.
+    ValueError: If an argument does not have two axes, or the widths differ.
 
   Examples:
     >>> import jax.numpy as jnp

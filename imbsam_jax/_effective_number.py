@@ -11,8 +11,8 @@ def host_effective_number(counts: np.ndarray, beta: float) -> np.ndarray:
   """`weights.effective_number` in float64, of checked counts.
 
   Raises:
-    TypeError: `beta` is traced or no number.
-    ValueError: `beta` is outside of [0, 1].
+    TypeError: If `beta` is traced or not a number.
+    ValueError: If `beta` is outside of [0, 1].
   """
   beta = _checks.host_number('beta', beta, low=0.0, high=1.0)
   if beta == 1.0:

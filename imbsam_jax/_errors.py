@@ -1,6 +1,6 @@
 # Copyright 2026 The imbsam_jax Authors.
 # SPDX-License-Identifier: Apache-2.0
-"""Ways in which training and its folders fail."""
+"""Errors of training, of its folders and of its configuration."""
 
 
 class DivergedError(RuntimeError):

@@ -1,6 +1,6 @@
 # Copyright 2026 The imbsam_jax Authors.
 # SPDX-License-Identifier: Apache-2.0
-"""Packages that an extra brings: what is missing is said in one message."""
+"""Checks that what an extra brings is installed, with one message."""
 
 import importlib.util
 import sys
@@ -9,8 +9,8 @@ _DATA = ('grain', 'PIL')
 _TRAINING = ('flax', *_DATA, 'orbax')
 _EXPERIMENT = (*_TRAINING, 'tqdm')
 _PROGRAMS = (*_EXPERIMENT, 'absl', 'ml_collections')
-# Of each sub-package that needs more than jax, optax and numpy: the extra, and
-# what is imported at once, by name of the module.
+# For each sub-package that needs more than jax, optax and numpy: its extra, and
+# the modules that it imports at once, by name of the module.
 _NEEDS = {
   'anomaly': ('train', (*_EXPERIMENT, 'sklearn')),
   'data': ('data', _DATA),
@@ -33,7 +33,8 @@ def check(package: str) -> None:
     package: Name of the sub-package, such as 'data'.
 
   Raises:
-    ImportError: Names what is missing, and what to type.
+    ImportError: If a package is missing; the message names it, and the command
+      that installs it.
   """
   extra, modules = _NEEDS[package]
   absent = _absent(modules)

@@ -24,7 +24,7 @@ def scaled_normal(scale: float, fan: Fan) -> Callable[..., jax.Array]:
     0.12.0), and a network needs one such program for each shape of a kernel.
 
   Args:
-    scale: positive number.
+    scale: Positive number.
     fan: `'fan_in'` counts the inputs of an output, `'fan_out'` the outputs of
       an input.
 
@@ -33,7 +33,7 @@ def scaled_normal(scale: float, fan: Fan) -> Callable[..., jax.Array]:
     outputs]``.
 
   Raises:
-    ValueError: `fan` is unknown.
+    ValueError: If `fan` is unknown.
   """
   if fan not in ('fan_in', 'fan_out'):
     raise ValueError(
@@ -59,12 +59,12 @@ def he_normal(fan: Fan = 'fan_in') -> Callable[..., jax.Array]:
   the normal at two standard deviations.
 
   Args:
-    fan: see `scaled_normal`.
+    fan: See `scaled_normal`.
 
   Returns:
     An initialiser, see `scaled_normal`.
 
   Raises:
-    ValueError: `fan` is unknown.
+    ValueError: If `fan` is unknown.
   """
   return scaled_normal(2.0, fan)

@@ -15,7 +15,7 @@ def resolve_mask(name: str, mask: Mask, params: optax.Params) -> Any:
   """A tree of Python bools like `params`, from a mask, a prefix or a rule.
 
   Raises:
-    ValueError: Another structure than that of the parameters.
+    ValueError: If the mask has another structure than the parameters.
   """
   tree = mask(params) if callable(mask) else mask
   try:

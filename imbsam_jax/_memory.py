@@ -24,7 +24,7 @@ _OPTIONS = (
   (-2, 64 << 20),  # M_TOP_PAD
 )
 
-# Of the process, as what is set is.
+# One for the process, as the parameters of malloc are.
 _kept = False
 
 
@@ -40,7 +40,8 @@ def keep_memory() -> bool:
   >>> kept = imbsam_jax.keep_memory()
 
   Returns:
-    Whether it does: on Linux with glibc; elsewhere this does nothing.
+    Whether the process will keep it: on Linux with glibc; elsewhere this does
+    nothing.
   """
   global _kept
   if platform.libc_ver()[0] == 'glibc':

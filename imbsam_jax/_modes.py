@@ -1,6 +1,6 @@
 # Copyright 2026 The imbsam_jax Authors.
 # SPDX-License-Identifier: Apache-2.0
-"""How networks are told whether they train."""
+"""Whether and how a network is told that it trains."""
 
 import inspect
 from typing import Any

@@ -24,11 +24,11 @@ def read(
   as many bytes.
 
   Args:
-    path: The file.
-    names: Which arrays; None is all.
+    path: Path of the file.
+    names: Names of the arrays to read; None reads all.
 
   Raises:
-    ValueError: The file is missing or broken, or an array is not there.
+    ValueError: If the file is missing or broken, or an array is not in it.
   """
   with _opened(path) as archive:
     if names is None:
@@ -40,7 +40,7 @@ def names_of(path: str | os.PathLike[str]) -> list[str]:
   """Names of the arrays in a file.
 
   Raises:
-    ValueError: The file is missing or broken.
+    ValueError: If the file is missing or broken.
   """
   with _opened(path) as archive:
     return _names_in(archive)

@@ -12,7 +12,7 @@ from typing import Any
 
 from imbsam_jax import _errors
 
-# What the trainer hands to a method itself.
+# Parameters that the trainer gives; a user cannot set them.
 _GIVEN = ('key', 'axis_name')
 
 
@@ -23,7 +23,7 @@ def parse(text: str) -> tuple[str, dict[str, Any]]:
   ('vs', {'gamma': 0.1, 'tau': 1.2})
 
   Raises:
-    ConfigError: Not a name, or a name with keyword parameters.
+    ConfigError: If `text` is neither a name nor a name with keyword parameters.
   """
   try:
     node = ast.parse(text.strip(), mode='eval').body
@@ -61,14 +61,15 @@ def bind(
 
   Args:
     field: Field of the configuration, for messages.
-    text: The choice.
+    text: Text of the choice.
     table: Functions by name; their keyword-only parameters can be set.
 
   Returns:
     The function with these parameters.
 
   Raises:
-    ConfigError: An unknown name or parameter; what there is is listed.
+    ConfigError: If the name or a parameter is unknown; the message lists those
+      that exist.
   """
   chosen, parameters = parse(text)
   if chosen not in table:

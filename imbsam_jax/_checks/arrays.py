@@ -14,8 +14,8 @@ def float_logits(logits: ArrayLike) -> jax.Array:
   """Logits as float32 ``[B, C]``.
 
   Raises:
-    TypeError: Not floating point.
-    ValueError: Not two axes, or no classes.
+    TypeError: If the array is not floating point.
+    ValueError: If it does not have two axes, or has no classes.
   """
   logits = jnp.asarray(logits)
   if not jnp.issubdtype(logits.dtype, jnp.floating):
@@ -35,8 +35,8 @@ def per_class(name: str, values: ArrayLike, num_classes: int) -> jax.Array:
   """Values of the classes as float32 ``[num_classes]``.
 
   Raises:
-    TypeError: Not real numbers.
-    ValueError: Another shape.
+    TypeError: If the values are not real numbers.
+    ValueError: If the values have another shape.
   """
   array = jnp.asarray(values)
   real_dtype(name, array)
@@ -52,7 +52,7 @@ def real_dtype(name: str, array: Any) -> None:
   """Refuses an array of booleans, complex numbers, text or objects.
 
   Raises:
-    TypeError: Not real numbers.
+    TypeError: If the values are not real numbers.
   """
   # bfloat16 is a subtype of JAX's floating only.
   if not (
@@ -73,13 +73,14 @@ def shares_of_classes(
   """Values of which only the ratios count, as float64 ``[C]``.
 
   Args:
-    name: The argument's name.
-    values: Real numbers ``[C]``.
+    name: Name of the argument.
+    values: Real numbers, shape ``[C]``.
     all_zero: Whether all may be zero: then there are no ratios.
     error: Class of the error, instead of `ValueError`.
 
   Raises:
-    ValueError: Negative, infinite or NaN values, or all of them zero.
+    ValueError: If a value is negative, infinite or NaN, or all of them are
+      zero.
   """
   values = values.astype(np.float64)
   wrong = np.flatnonzero(~(np.isfinite(values) & (values >= 0)))

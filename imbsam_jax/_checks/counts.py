@@ -29,20 +29,21 @@ def count_array(
   """Class counts as an array of their own dtype.
 
   Args:
-    class_counts: Numbers ``[C]``.
+    class_counts: Numbers, shape ``[C]``.
     zeros: Whether classes without examples mean something here.
     all_zero: Whether they may all be zero, which leaves no ratios.
     whole: Whether they must be integers, rather than shares of a stream.
-    num_classes: C, if it is known; None is any.
+    num_classes: Number C of classes, where it is known; None allows any.
     error: Class of all errors, instead of the two below.
 
   Returns:
     A NumPy array, or traced counts as they came, whose values are not checked.
 
   Raises:
-    TypeError: Not numbers.
-    ValueError: Another rank or length, no classes, negative, infinite or NaN
-      counts, all of them zero, or single zeros where they mean nothing.
+    TypeError: If the counts are not numbers.
+    ValueError: If the counts have another rank or length, there are no classes,
+      a count is negative, infinite or NaN, all of them are zero, or single
+      counts are zero where that means nothing.
   """
   traced = isinstance(class_counts, jax.core.Tracer)
   counts: Any = class_counts if traced else np.asarray(class_counts)
@@ -88,8 +89,8 @@ def host_counts(
   """Class counts as float64 ``[C]``, for functions that compute on the host.
 
   Raises:
-    TypeError: Traced counts, or not numbers.
-    ValueError: As for `count_array`.
+    TypeError: If the counts are traced or not numbers.
+    ValueError: If the counts are such that `count_array` refuses them.
   """
   numbers.concrete('class_counts', class_counts)
   counts = count_array(class_counts, zeros=zeros, num_classes=num_classes)
@@ -100,8 +101,8 @@ def loss_counts(class_counts: Any, num_classes: int | None = None) -> jax.Array:
   """Class counts as float32 ``[C]``, concrete or traced, zeros allowed.
 
   Raises:
-    TypeError: Not numbers.
-    ValueError: As for `count_array`.
+    TypeError: If the counts are not numbers.
+    ValueError: If the counts are such that `count_array` refuses them.
   """
   return float32_counts(
     count_array(class_counts, zeros=True, num_classes=num_classes)

@@ -23,9 +23,9 @@ def label_array(
   """Labels as an array of their own dtype.
 
   Args:
-    labels: Int ``[N]``, values not checked.
-    name: The argument's name.
-    num_rows: N, if it is known; None is any.
+    labels: Int array, shape ``[N]``, values not checked.
+    name: Name of the argument.
+    num_rows: Number N of rows, where it is known; None allows any.
     empty: Whether there may be no rows.
     error: Class of all errors, instead of the two below.
     hint: Sentence at the end of the message about a dtype.
@@ -34,8 +34,8 @@ def label_array(
     A NumPy array, or traced labels as they came.
 
   Raises:
-    TypeError: Not integers, or a named tuple of arrays.
-    ValueError: Another rank or length.
+    TypeError: If the labels are not integers, or are a named tuple of arrays.
+    ValueError: If the labels have another rank or length.
   """
   if isinstance(labels, tuple) and hasattr(labels, '_fields'):
     raise (error or TypeError)(
@@ -76,21 +76,22 @@ def class_labels(
   """Class indices as an array of their own dtype.
 
   Args:
-    labels: Int ``[N]``.
-    num_classes: Labels are below it. None, where it is the labels that say how
-      many classes there are: there are not more of them than rows.
-    name: As for `label_array`.
-    num_rows: As for `label_array`.
-    empty: As for `label_array`.
-    error: As for `label_array`.
-    hint: As for `label_array`.
+    labels: Int array, shape ``[N]``.
+    num_classes: Number of classes, which labels are below. None, where the
+      labels say how many classes there are: there are not more classes than
+      rows.
+    name: Name of the argument.
+    num_rows: Number N of rows, where it is known; None allows any.
+    empty: Whether there may be no rows.
+    error: Class of all errors, instead of the two below.
+    hint: Sentence at the end of the message about a dtype.
 
   Returns:
     A NumPy array, or traced labels as they came, whose range is not checked.
 
   Raises:
-    TypeError: Not integers, or a named tuple of arrays.
-    ValueError: Another rank or length, or out of range.
+    TypeError: If the labels are not integers, or are a named tuple of arrays.
+    ValueError: If the labels have another rank or length, or are out of range.
   """
   labels = label_array(
     labels, name=name, num_rows=num_rows, empty=empty, error=error, hint=hint
@@ -121,8 +122,9 @@ def device_labels(
   """Class indices as int32 ``[num_rows]`` on the device.
 
   Raises:
-    TypeError: Not integers.
-    ValueError: Not one for each row, or out of range.
+    TypeError: If the labels are not integers.
+    ValueError: If there is not one label for each row, or a label is out of
+      range.
   """
   labels = class_labels(labels, num_classes, num_rows=num_rows, hint=hint)
   return jnp.asarray(labels).astype(jnp.int32)
@@ -138,14 +140,16 @@ def host_labels(
   """Class indices as int32 ``[N]`` on the host, at least one.
 
   Args:
-    labels: Int ``[N]``, concrete.
-    num_classes: As for `class_labels`.
-    name: As for `label_array`.
-    error: As for `label_array`.
+    labels: Int array, shape ``[N]``, concrete.
+    num_classes: Number of classes, which labels are below. None, where the
+      labels say how many classes there are, see `class_labels`.
+    name: Name of the argument.
+    error: Class of all errors, instead of the two below.
 
   Raises:
-    TypeError: Traced, or not integers.
-    ValueError: None at all, another rank, or out of range.
+    TypeError: If the labels are traced or not integers.
+    ValueError: If there are no labels, or they have another rank or are out of
+      range.
   """
   numbers.concrete(name, labels)
   labels = class_labels(

@@ -34,8 +34,8 @@ def number(
   are known at run time only, or belong to the caller.
 
   Args:
-    name: The argument's name.
-    value: The argument.
+    name: Name of the argument.
+    value: Value of the argument.
     low: Smallest value.
     high: Largest value.
     above: Bound that is itself outside, instead of `low`.
@@ -45,8 +45,8 @@ def number(
     hint: Sentences at the end of a message.
 
   Raises:
-    TypeError: Neither a number nor an array of real numbers.
-    ValueError: Outside of the range, or NaN.
+    TypeError: If `value` is neither a number nor an array of real numbers.
+    ValueError: If `value` is outside of the range, or NaN.
   """
   shown = value
   if isinstance(value, (jax.Array, np.ndarray, np.generic)):
@@ -59,20 +59,20 @@ def number(
       _message(name, 'must be a number', repr(shown), hint)
     )
   try:
-    found = float(value)
+    converted = float(value)
   except OverflowError:
-    found = math.inf
+    converted = math.inf
   bounds = ['finite'] if finite else []
-  inside = math.isfinite(found) if finite else not math.isnan(found)
+  inside = math.isfinite(converted) if finite else not math.isnan(converted)
   if low is not None and high is not None:
     bounds.append(f'from {low:g} to {high:g}')
-    inside = inside and low <= found <= high
+    inside = inside and low <= converted <= high
   else:
     for limit, words, holds in (
-      (low, 'at least', lambda limit: found >= limit),
-      (above, 'above', lambda limit: found > limit),
-      (high, 'at most', lambda limit: found <= limit),
-      (below, 'below', lambda limit: found < limit),
+      (low, 'at least', lambda limit: converted >= limit),
+      (above, 'above', lambda limit: converted > limit),
+      (high, 'at most', lambda limit: converted <= limit),
+      (below, 'below', lambda limit: converted < limit),
     ):
       if limit is not None:
         bounds.append(f'{words} {limit:g}')
@@ -95,14 +95,14 @@ def host_number(
   """A number that is known on the host, as a float.
 
   Args:
-    name: The argument's name.
-    value: The argument: a number, or an array without axes.
+    name: Name of the argument.
+    value: Value of the argument, a number or an array without axes.
     low: Smallest value.
     high: Largest value.
 
   Raises:
-    TypeError: Traced, or no number.
-    ValueError: Outside of the range, infinite or NaN.
+    TypeError: If `value` is traced or not a number.
+    ValueError: If `value` is outside of the range, infinite or NaN.
   """
   concrete(name, value)
   if isinstance(value, (jax.Array, np.ndarray)):
@@ -120,14 +120,14 @@ def share(
   """A number of [0, 1] as a float.
 
   Args:
-    name: The argument's name.
-    value: The argument.
+    name: Name of the argument.
+    value: Value of the argument.
     zero: Whether 0 is allowed.
     one: Whether 1 is allowed.
 
   Raises:
-    TypeError: Not a number.
-    ValueError: Outside of the range.
+    TypeError: If `value` is not a number.
+    ValueError: If `value` is outside of the range.
   """
   value = host_number(name, value)
   number(
@@ -153,28 +153,28 @@ def integer(
   """An integer of a range, as Python's.
 
   Args:
-    name: The argument's name.
-    value: The argument.
+    name: Name of the argument.
+    value: Value of the argument.
     low: Smallest value.
     high: Largest value; None is any.
     error: Class of all errors, instead of the two below.
     hint: Sentences at the end of a message.
 
   Raises:
-    TypeError: Not an integer.
-    ValueError: Outside of the range.
+    TypeError: If `value` is not an integer.
+    ValueError: If `value` is outside of the range.
   """
   if isinstance(value, bool) or not isinstance(value, numbers.Integral):
     raise (error or TypeError)(
       _message(name, 'must be an integer', repr(value), hint)
     )
-  found = int(value)
-  if found < low or (high is not None and found > high):
+  converted = int(value)
+  if converted < low or (high is not None and converted > high):
     bounds = f'at least {low}' if high is None else f'from {low} to {high}'
     raise (error or ValueError)(
-      _message(name, f'must be {bounds}', str(found), hint)
+      _message(name, f'must be {bounds}', str(converted), hint)
     )
-  return found
+  return converted
 
 
 def seed(name: str, value: Any, *, error: Error = None) -> int:
@@ -186,8 +186,8 @@ def radius(name: str, rho: Any) -> None:
   """Refuses a radius that is not a finite number >= 0, array or schedule.
 
   Raises:
-    TypeError: None of them.
-    ValueError: Negative, infinite or NaN.
+    TypeError: If `rho` is neither a number, an array nor a schedule.
+    ValueError: If `rho` is negative, infinite or NaN.
   """
   if callable(rho):
     return
@@ -204,7 +204,7 @@ def concrete(name: str, value: Any) -> None:
   """Refuses what is traced.
 
   Raises:
-    TypeError: A tracer.
+    TypeError: If `value` is a tracer.
   """
   if isinstance(value, jax.core.Tracer):
     raise TypeError(

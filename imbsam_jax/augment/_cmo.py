@@ -26,30 +26,35 @@ def cmo(
     (h, w) = \sqrt{1 - r} \, (H, W), \quad
     \lambda = 1 - \frac{|box|}{H W}
 
-  Park et al., CVPR 2022: CutMix whose patches come from a stream in which rare
-  classes are frequent. The box has a uniform centre, half sizes rounded down,
-  and is cut off at the border; lam is the exact share of pixels of `batch`.
-  With probability ``1 - probability`` the batch stays as it is.
+  Park et al., `The Majority Can Help The Minority: Context-Rich Minority
+  Oversampling for Long-Tailed Classification
+  <https://arxiv.org/abs/2112.00412>`_, CVPR 2022: CutMix whose patches come
+  from a stream in which rare classes are frequent. The box has a uniform
+  centre, half sizes rounded down, and is cut off at the border; lam is the
+  exact share of pixels of `batch`. With probability ``1 - probability`` the
+  batch stays as it is.
 
   Args:
     key: Key of `jax.random`; one box is drawn for the whole batch.
-    batch: Pair of images, float or uint8 ``[B, H, W, channels]``, and int
-      labels ``[B]``: the background, from the natural stream.
-    partner: As `batch`: the patches. The paper samples classes with
-      :math:`n^{-r}`, its code examples with weight 1 / n, which is uniform
-      over classes: ``class_probabilities(counts, power=0)``.
+    batch: Pair of images, a float or uint8 array of shape ``[B, H, W,
+      channels]``, and labels, an int array of shape ``[B]``: the background,
+      from the natural stream.
+    partner: Pair like `batch`, which gives the patches. The paper samples
+      classes with :math:`n^{-r}`, its code examples with weight 1 / n, which is
+      uniform over classes: ``class_probabilities(counts, power=0)``.
     beta: Parameter >= 0 of the Beta distribution; 0 returns `batch`.
-    probability: In [0, 1], of a batch being mixed, may be traced. The authors
+    probability: Probability that a batch is mixed, may be traced. The authors
       mix in the epochs 3 < t < num_epochs - 3 only: pass 0 outside of them.
 
   Returns:
     ``(images, MixedLabels(batch, partner, lam))``: each pixel is that of one of
-    the two images, lam is float32 ``[B]``.
+    the two images, lam is a float32 array of shape ``[B]``.
 
   Raises:
-    ValueError: A hyper-parameter out of range, shapes that differ, images
-      without four axes.
-    TypeError: Not pairs, or other dtypes.
+    ValueError: If a hyper-parameter is out of range, shapes differ, or images
+      do not have four axes.
+    TypeError: If an argument is not a pair (images, labels), or has another
+      dtype.
   """
   _checks.number('beta', beta, low=0)
   _checks.number('probability', probability, low=0, high=1)

@@ -16,7 +16,8 @@ def pad_crop(
 ) -> jax.Array:
   """Pads with zeros on all sides and takes a random window of the old size.
 
-  The augmentation of CIFAR of He et al., CVPR 2016, together with
+  The augmentation of CIFAR of He et al., `Deep Residual Learning for Image
+  Recognition <https://arxiv.org/abs/1512.03385>`_, CVPR 2016, together with
   `random_flip`. All ``(2 * padding + 1) ** 2`` windows are equally likely.
 
   >>> import jax, jax.numpy as jnp
@@ -27,16 +28,17 @@ def pad_crop(
 
   Args:
     key: Key of `jax.random`.
-    image: Float or uint8 ``[H, W, C]`` of any range; what is padded is black
-      where 0 is black, and the mean where images are normalised.
+    image: Float or uint8 array, shape ``[H, W, C]``, of any range; what is
+      padded is black where 0 is black, and the mean where images are
+      normalised.
     padding: Rows and columns added on each side, >= 0.
 
   Returns:
-    The shape and dtype of `image`.
+    Array of the shape and dtype of `image`.
 
   Raises:
-    ValueError: Not one image, or a negative `padding`.
-    TypeError: Another dtype, or a `padding` that is no integer.
+    ValueError: If `image` is not one image, or `padding` is negative.
+    TypeError: If `image` has another dtype, or `padding` is not an integer.
   """
   _checks.integer('padding', padding, low=0)
   image = _images.check_image(image, 'pad_crop')

@@ -15,14 +15,15 @@ def cutout(
 ) -> jax.Array:
   """Covers a square around a random pixel.
 
-  DeVries & Taylor, arXiv 1708.04552. The centre is uniform over all pixels and
-  the square is cut off at the border, so less than ``size ** 2`` pixels are
-  covered in many images; the paper finds that important. It begins
-  ``size // 2`` before the centre.
+  DeVries and Taylor, `Improved Regularization of Convolutional Neural Networks
+  with Cutout <https://arxiv.org/abs/1708.04552>`_, arXiv 2017. The centre is
+  uniform over all pixels and the square is cut off at the border, so less than
+  ``size ** 2`` pixels are covered in many images; the paper finds that
+  important. It begins ``size // 2`` before the centre.
 
   Args:
     key: Key of `jax.random`.
-    image: Float or uint8 ``[H, W, C]`` of any range.
+    image: Float or uint8 array, shape ``[H, W, C]``, of any range.
     size: Side of the square, >= 0: the paper takes 16 for CIFAR-10, 8 for
       CIFAR-100, 20 for SVHN.
     fill: Colour, a scalar or ``[C]``, in the range of the image. The paper
@@ -30,12 +31,12 @@ def cutout(
       the mean colour.
 
   Returns:
-    The shape and dtype of `image`.
+    Array of the shape and dtype of `image`.
 
   Raises:
-    ValueError: Not one image, a negative `size`, or a `fill` of another shape
-      or beyond uint8.
-    TypeError: Another dtype, or a `size` that is no integer.
+    ValueError: If `image` is not one image, `size` is negative, or `fill` has
+      another shape or is beyond uint8.
+    TypeError: If `image` has another dtype, or `size` is not an integer.
 
   .. note::
     The square of the authors' code has the side ``2 * (size // 2)``, which is

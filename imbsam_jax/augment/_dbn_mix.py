@@ -22,8 +22,10 @@ def dbn_mix(
     \tilde x = \lambda x_u + (1 - \lambda) x_r, \qquad
     \lambda \sim Beta(\alpha, \alpha)
 
-  Bilateral mixing of DBN-Mix (Baik et al., Pattern Recognition 2024): `mixup`
-  whose `batch` comes from the instance stream (``class_probabilities(counts,
+  Bilateral mixing of DBN-Mix (Baik et al., `DBN-Mix: Training Dual Branch
+  Network Using Bilateral Mixup Augmentation for Long-Tailed Visual Recognition
+  <https://arxiv.org/abs/2207.02173>`_, Pattern Recognition 2024): `mixup` whose
+  `batch` comes from the instance stream (``class_probabilities(counts,
   power=1)``) and whose `partner` from the reversed one (``power=-1``). Labels
   are then ``(pi + pi_reversed) / 2`` in expectation. The method trains on them
   with `cdt_loss`.
@@ -36,16 +38,17 @@ def dbn_mix(
 
   Args:
     key: Key of `jax.random`; one share is drawn for the whole batch.
-    batch: Pair of images, float or uint8 ``[B, ...]``, and int labels ``[B]``,
-      from the instance stream.
-    partner: As `batch`, from the reversed stream.
+    batch: Pair of images, a float or uint8 array of shape ``[B, ...]``, and
+      labels, an int array of shape ``[B]``, from the instance stream.
+    partner: Pair like `batch`, from the reversed stream.
     alpha: Parameter >= 0 of the Beta distribution; 0 returns `batch`.
 
   Returns:
     ``(images, MixedLabels(batch, partner, lam))``, see `mixup`.
 
   Raises:
-    ValueError: A negative `alpha`, or shapes that differ.
-    TypeError: Not pairs, or other dtypes.
+    ValueError: If `alpha` is negative, or shapes differ.
+    TypeError: If an argument is not a pair (images, labels), or has another
+      dtype.
   """
   return _mixup.mixup(key, batch, partner, alpha=alpha)

@@ -17,15 +17,15 @@ def random_flip(
 
   Args:
     key: Key of `jax.random`.
-    image: Float or uint8 ``[H, W, C]`` of any range.
-    probability: In [0, 1], may be traced.
+    image: Float or uint8 array, shape ``[H, W, C]``, of any range.
+    probability: Probability of a flip, may be traced.
 
   Returns:
-    The shape and dtype of `image`.
+    Array of the shape and dtype of `image`.
 
   Raises:
-    ValueError: Not one image, or a `probability` out of range.
-    TypeError: Another dtype, or a `probability` that is no number.
+    ValueError: If `image` is not one image, or `probability` is out of range.
+    TypeError: If `image` has another dtype, or `probability` is not a number.
   """
   _checks.number('probability', probability, low=0, high=1)
   image = _images.check_image(image, 'random_flip')

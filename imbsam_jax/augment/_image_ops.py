@@ -21,13 +21,14 @@ def warp(image: jax.Array, matrix: jax.Array, pixel: jax.Array) -> jax.Array:
   """The nearest pixel at an affine map of the place.
 
   Args:
-    image: uint8 ``[C, H, W]``.
-    matrix: int32 ``[6]``, fixed point: the pixel in row y and column x is that
-      of column ``floor(m0 x + m1 y + m2)``, row ``floor(m3 x + m4 y + m5)``.
-    pixel: uint8 ``[C, 1, 1]``, for places outside.
+    image: Uint8 array, shape ``[C, H, W]``.
+    matrix: Int32 array, shape ``[6]``, fixed point: the pixel in row y and
+      column x is that of column ``floor(m0 x + m1 y + m2)``, row ``floor(m3 x +
+      m4 y + m5)``.
+    pixel: Uint8 array, shape ``[C, 1, 1]``, for places outside.
 
   Returns:
-    uint8 ``[C, H, W]``.
+    Uint8 array, shape ``[C, H, W]``.
   """
   num_channels, height, width = image.shape
   y = jnp.arange(height, dtype=jnp.int32)[:, None]
@@ -53,14 +54,16 @@ def remap(
   """New values for old ones, some by the statistics of each channel.
 
   Args:
-    image: uint8 ``[C, H, W]``.
+    image: Uint8 array, shape ``[C, H, W]``.
     is_autocontrast: Bool scalar: spread the values to 0..255.
-    is_equalize: Bool scalar: spread their distribution.
-    threshold: int32 scalar: else invert the values from here; 256 is none.
-    mask: int32 scalar: and keep these bits; 255 is all.
+    is_equalize: Bool scalar: spread the distribution of the values.
+    threshold: Int32 scalar: where both are false, invert the values from here
+      on; 256 inverts none.
+    mask: Int32 scalar: where both are false, keep these bits of the values; 255
+      keeps all.
 
   Returns:
-    uint8 ``[C, H, W]``.
+    Uint8 array, shape ``[C, H, W]``.
   """
   num_channels, height, width = image.shape
   values = jnp.arange(256, dtype=jnp.int32)[None, :]
@@ -104,15 +107,15 @@ def blend(
   """``base + factor * (image - base)``, rounded down and cut off at 0 and 255.
 
   Args:
-    image: uint8 ``[C, H, W]``.
-    factor: int32 scalar, fixed point of a number in [0, 2]; 1 is the image.
+    image: Uint8 array, shape ``[C, H, W]``.
+    factor: Int32 scalar, a number in [0, 2] in fixed point; 1 is the image.
     is_contrast: Bool scalar: the base is the mean grey.
-    is_color: Bool scalar: it is the grey image.
-    is_sharpness: Bool scalar: it is the image smoothed by [1 1 1; 1 5 1; 1 1 1]
-      / 13. If it is none of these, the base is black.
+    is_color: Bool scalar: the base is the grey image.
+    is_sharpness: Bool scalar: the base is the image smoothed by [1 1 1; 1 5 1;
+      1 1 1] / 13. If all three are false, the base is black.
 
   Returns:
-    uint8 ``[C, H, W]``.
+    Uint8 array, shape ``[C, H, W]``.
   """
   levels = image.astype(jnp.int32)
   grey = _grey(levels)

@@ -12,12 +12,12 @@ def check_image(image: ArrayLike, name: str) -> jax.Array:
   """The array of one image, or an error.
 
   Args:
-    image: Float or uint8 ``[H, W, C]``.
+    image: Float or uint8 array, shape ``[H, W, C]``.
     name: Name of the function that augments, for the error.
 
   Raises:
-    TypeError: Neither floating point nor uint8.
-    ValueError: Not three axes, or no pixel.
+    TypeError: If `image` is neither floating point nor uint8.
+    ValueError: If `image` does not have three axes, or has no pixel.
   """
   image = jnp.asarray(image)
   if image.dtype != jnp.uint8 and not jnp.issubdtype(image.dtype, jnp.floating):
@@ -41,8 +41,8 @@ def fill_pixel(fill: ArrayLike, image: jax.Array) -> jax.Array:
   """One pixel ``[1, 1, C]`` of the colour `fill`, in the image's dtype.
 
   Raises:
-    ValueError: Neither a scalar nor ``[C]``, or a concrete colour that uint8
-      does not hold.
+    ValueError: If `fill` is neither a scalar nor of shape ``[C]``, or is a
+      concrete colour that uint8 does not hold.
   """
   num_channels = image.shape[-1]
   if image.dtype == jnp.uint8 and not isinstance(fill, jax.core.Tracer):

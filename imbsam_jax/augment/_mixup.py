@@ -22,8 +22,9 @@ def mixup(
     \tilde x = \lambda x_{batch} + (1 - \lambda) x_{partner}, \qquad
     \lambda \sim Beta(\alpha, \alpha)
 
-  Zhang et al., ICLR 2018. The partner of the paper's code is the same batch in
-  another order:
+  Zhang et al., `mixup: Beyond Empirical Risk Minimization
+  <https://arxiv.org/abs/1710.09412>`_, ICLR 2018. The partner of the paper's
+  code is the same batch in another order:
 
   >>> import jax, jax.numpy as jnp
   >>> batch = jnp.array([[0.0], [8.0]]), jnp.array([0, 1])
@@ -34,18 +35,21 @@ def mixup(
 
   Args:
     key: Key of `jax.random`; one share is drawn for the whole batch.
-    batch: Pair of images, float or uint8 ``[B, ...]``, and int labels ``[B]``.
-    partner: As `batch`, images of the same shape and dtype.
+    batch: Pair of images, a float or uint8 array of shape ``[B, ...]``, and
+      labels, an int array of shape ``[B]``.
+    partner: Pair like `batch`, images of the same shape and dtype.
     alpha: Parameter >= 0 of the Beta distribution: 1 is uniform, the usual
       value on CIFAR; 0.2 on ImageNet and iNaturalist. 0 returns `batch`.
 
   Returns:
     ``(images, MixedLabels(batch, partner, lam))``: images are mixed in float32
-    and keep their dtype (uint8 is rounded), lam is float32 ``[B]``.
+    and keep their dtype (uint8 is rounded), lam is a float32 array of shape
+    ``[B]``.
 
   Raises:
-    ValueError: A negative `alpha`, or shapes that differ.
-    TypeError: Not pairs, or other dtypes.
+    ValueError: If `alpha` is negative, or shapes differ.
+    TypeError: If an argument is not a pair (images, labels), or has another
+      dtype.
   """
   _checks.number('alpha', alpha, low=0)
   pair = _pairs.check_pair(batch, partner)

@@ -18,10 +18,10 @@ class Pair(NamedTuple):
   """Checked arrays of a batch and its partner.
 
   Attributes:
-    images: Float or uint8 ``[B, ...]``.
-    partner_images: As `images`, the same shape and dtype.
-    labels: int32 ``[B]``.
-    partner_labels: int32 ``[B]``.
+    images: Float or uint8 array, shape ``[B, ...]``.
+    partner_images: Images of the partner, of the same shape and dtype.
+    labels: Int32 array, shape ``[B]``, the labels of `images`.
+    partner_labels: Int32 array, shape ``[B]``, the labels of `partner_images`.
   """
 
   images: jax.Array
@@ -34,9 +34,9 @@ def check_pair(batch: Batch, partner: Batch) -> Pair:
   """Arrays of both batches, or an error.
 
   Raises:
-    TypeError: Not pairs (images, labels), images neither floating point nor
-      uint8 or of two dtypes, labels not integers.
-    ValueError: Shapes that differ, or labels that are not one per image.
+    TypeError: If an argument is not a pair (images, labels), images are neither
+      floating point nor uint8 or have two dtypes, or labels are not integers.
+    ValueError: If shapes differ, or there is not one label per image.
   """
   images, labels = _images_and_labels('batch', batch)
   partner_images, partner_labels = _images_and_labels('partner', partner)
@@ -66,11 +66,11 @@ def blend(pair: Pair, share: jax.Array) -> jax.Array:
   """``share * images + (1 - share) * partner_images``, in float32.
 
   Args:
-    pair: Checked arrays.
-    share: float32 scalar in [0, 1].
+    pair: Checked arrays of the two batches.
+    share: Float32 scalar in [0, 1].
 
   Returns:
-    The dtype of the images; uint8 is rounded.
+    Array of the dtype of the images; uint8 is rounded.
   """
   mixed = share * pair.images.astype(jnp.float32)
   mixed += (1.0 - share) * pair.partner_images.astype(jnp.float32)

@@ -36,10 +36,10 @@ class _Rows(NamedTuple):
   """Parameters of all operations, one row for each operation and sign.
 
   Attributes:
-    matrix: int32 ``[28, 6]``, see `_image_ops.warp`.
-    threshold: int32 ``[28]``, of solarize.
-    mask: int32 ``[28]``, of posterize.
-    factor: int32 ``[28]``, see `_image_ops.blend`.
+    matrix: Int32 array, shape ``[28, 6]``, see `_image_ops.warp`.
+    threshold: Int32 array, shape ``[28]``, the threshold of solarize.
+    mask: Int32 array, shape ``[28]``, the bits that posterize keeps.
+    factor: Int32 array, shape ``[28]``, see `_image_ops.blend`.
   """
 
   matrix: Any
@@ -58,9 +58,11 @@ def rand_augment(
 ) -> jax.Array:
   r"""Applies random operations one after the other, all of one magnitude.
 
-  Cubuk et al., NeurIPS 2020. Each operation is uniform over the 14 of the
-  paper, with replacement. Ranges are those of torchvision's `RandAugment`
-  (``num_magnitude_bins=31``), m being the magnitude:
+  Cubuk et al., `RandAugment: Practical Automated Data Augmentation with a
+  Reduced Search Space <https://arxiv.org/abs/1909.13719>`_, NeurIPS 2020. Each
+  operation is uniform over the 14 of the paper, with replacement. Ranges are
+  those of torchvision's `RandAugment` (``num_magnitude_bins=31``), m being the
+  magnitude:
 
   - identity, autocontrast, equalize: no strength;
   - rotate: :math:`\pm m` degrees about the centre;
@@ -84,21 +86,22 @@ def rand_augment(
 
   Args:
     key: Key of `jax.random`.
-    image: uint8 ``[H, W, 3]`` or ``[H, W, 1]``, before normalisation.
+    image: Uint8 array, shape ``[H, W, 3]``, or ``[H, W, 1]``, before
+      normalisation.
     num_ops: Number of operations, >= 0. The paper's N, which it tunes: 1 to 3,
       2 for ImageNet.
-    magnitude: In [0, 30], may be traced. The paper's M, which it tunes; the
-      default of torchvision is 9.
+    magnitude: Magnitude in [0, 30], may be traced. The paper's M, which it
+      tunes; the default of torchvision is 9.
     fill: Colour of what comes in from outside, a scalar or ``[C]`` in 0..255:
       0 as torchvision; the authors' code takes grey.
 
   Returns:
-    uint8, the shape of `image`.
+    Uint8 array of the shape of `image`.
 
   Raises:
-    ValueError: Not one image of 1 or 3 channels, a hyper-parameter out of
-      range, or a `fill` of another shape.
-    TypeError: Not uint8, or hyper-parameters that are no numbers.
+    ValueError: If `image` is not one image of 1 or 3 channels, a
+      hyper-parameter is out of range, or `fill` has another shape.
+    TypeError: If `image` is not uint8, or a hyper-parameter is not a number.
 
   .. note::
     As in torchvision, magnitude 0 is not quite the identity: autocontrast and
@@ -143,14 +146,14 @@ def _apply(
   here it is three stages, each for its share of them.
 
   Args:
-    image: uint8 ``[C, H, W]``.
-    choice: int32 scalar, twice the operation's place in `_OPS`, plus 1 for the
+    image: Uint8 array, shape ``[C, H, W]``.
+    choice: Int32 scalar, twice the operation's place in `_OPS`, plus 1 for the
       negative sign.
     rows: Parameters of the operations.
-    pixel: uint8 ``[C, 1, 1]``, colour of the outside.
+    pixel: Uint8 array, shape ``[C, 1, 1]``, colour of the outside.
 
   Returns:
-    uint8 ``[C, H, W]``.
+    Uint8 array, shape ``[C, H, W]``.
   """
   row = jax.tree.map(lambda x: x[choice], rows)
   op = choice // 2
@@ -210,11 +213,11 @@ def _affine(name: str, m: Any, height: int, width: int, xp: Any) -> list[Any]:
   """Where the pixel in row y and column x comes from, see `_image_ops.warp`.
 
   Args:
-    name: An operation.
-    m: Signed magnitude.
-    height: Of the image.
-    width: Of the image.
-    xp: NumPy or `jax.numpy`.
+    name: Name of an operation.
+    m: Signed magnitude of the operation.
+    height: Height of the image.
+    width: Width of the image.
+    xp: Module that computes, NumPy or `jax.numpy`.
 
   Returns:
     Six numbers.

@@ -24,32 +24,36 @@ def remix(
 ) -> tuple[jax.Array, losses.MixedLabels]:
   r"""`mixup` of the images, with label shares of `remix_label_weight`.
 
-  Chou et al., ECCV 2020 workshops. With `progress` it is PPmix (Xu et al.,
-  arXiv 2205.12117), whose labels move from mixup's to Remix's during training:
+  Chou et al., `Remix: Rebalanced Mixup <https://arxiv.org/abs/2007.03943>`_,
+  ECCV 2020 workshops. With `progress` it is PPmix (Xu et al., `Phased
+  Progressive Learning with Coupling-Regulation-Imbalance Loss for Imbalanced
+  Data Classification <https://arxiv.org/abs/2205.12117>`_, arXiv 2022), whose
+  labels move from mixup's to Remix's during training:
   ``progress=schedules.phase(epoch, start=100, end=160, power=3)``, 5 on
   ImageNet and iNaturalist.
 
   Args:
     key: Key of `jax.random`; one share of the images is drawn for the whole
       batch.
-    batch: Pair of images, float or uint8 ``[B, ...]``, and int labels ``[B]``,
-      values in ``[0, C)``.
-    partner: As `batch`, images of the same shape and dtype.
-    class_counts: Numbers ``[C]``, concrete or traced.
+    batch: Pair of images, a float or uint8 array of shape ``[B, ...]``, and
+      labels, an int array of shape ``[B]``, values in ``[0, C)``.
+    partner: Pair like `batch`, images of the same shape and dtype.
+    class_counts: Numbers, shape ``[C]``, concrete or traced.
     alpha: Parameter >= 0 of the Beta distribution; 0 returns `batch`.
     kappa: Ratio >= 1 of counts from which a label moves; infinity is `mixup`.
     tau: Share in [0, 1] of an image below which its label may move; 0 is
       `mixup`.
-    progress: In [0, 1], may be traced: 0 is `mixup`, 1 Remix.
+    progress: Progress in [0, 1] from `mixup`, 0, to Remix, 1; may be traced.
 
   Returns:
     ``(images, MixedLabels(batch, partner, lam))``, see `mixup`; lam differs
     from row to row, so losses must not be reduced before it is applied.
 
   Raises:
-    ValueError: A hyper-parameter out of range, shapes that differ, labels
-      beyond `class_counts`.
-    TypeError: Not pairs, or other dtypes.
+    ValueError: If a hyper-parameter is out of range, shapes differ, or a label
+      is beyond `class_counts`.
+    TypeError: If an argument is not a pair (images, labels), or has another
+      dtype.
 
   .. note::
     The authors' Remix-DRW code takes the plain mean of the class-weighted
@@ -102,18 +106,21 @@ def remix_label_weight(
   [0.  0.4 0.4]
 
   Args:
-    lam: Float in [0, 1], ``[B]`` or scalar: the first's share of the image.
-    first_counts: Numbers ``[B]``, training images of the first's class.
-    second_counts: Numbers ``[B]``, those of the second's class.
+    lam: Float array, shape ``[B]``, or scalar in [0, 1]: share of the first
+      image in the mixed one.
+    first_counts: Numbers, shape ``[B]``: training images of the class of the
+      first label.
+    second_counts: Numbers, shape ``[B]``: training images of the class of the
+      second label.
     kappa: Ratio >= 1 of counts from which a label moves.
     tau: Share in [0, 1] of an image below which its label may move.
     progress: The share e of the move, in [0, 1], may be traced.
 
   Returns:
-    float32 ``[B]``.
+    Float32 array, shape ``[B]``.
 
   Raises:
-    ValueError: A hyper-parameter out of range, or shapes that differ.
+    ValueError: If a hyper-parameter is out of range, or shapes differ.
   """
   _checks.number('kappa', kappa, low=1, finite=False)
   _checks.number('tau', tau, low=0, high=1)

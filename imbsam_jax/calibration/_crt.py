@@ -28,36 +28,37 @@ def fit_crt(
 ) -> tuple[jax.Array, jax.Array]:
   """Trains a linear classifier anew, on features of the frozen network.
 
-  Classifier re-training, Kang et al., ICLR 2020: cross entropy under
-  class-aware sampling (`sampling.class_aware_indices`), a new kernel, normal of
-  variance 1 / D, and a bias of zeros. Defaults are the authors', with a number
-  of steps in place of 10 epochs. SGD, momentum 0.9, the learning rate falls to
-  0 along a cosine. Logits are ``features @ kernel + bias``, the parameters of
-  `models.LinearHead`.
+  Classifier re-training, Kang et al., `Decoupling Representation and Classifier
+  for Long-Tailed Recognition <https://arxiv.org/abs/1910.09217>`_, ICLR 2020:
+  cross entropy under class-aware sampling (`sampling.class_aware_indices`), a
+  new kernel, normal of variance 1 / D, and a bias of zeros. Defaults are the
+  authors', with a number of steps in place of 10 epochs. SGD, momentum 0.9, the
+  learning rate falls to 0 along a cosine. Logits are ``features @ kernel +
+  bias``, the parameters of `models.LinearHead`.
 
   To augment images during it, freeze the network with `train_only` instead.
 
   Args:
     key: Key of `jax.random`, for the kernel and the batches.
-    features: Any float dtype ``[N, D]``, of the training set; batch statistics
-      as in evaluation.
-    labels: Int ``[N]``, values in ``[0, num_classes)``, concrete. Classes
-      without rows are not drawn.
+    features: Float array of any dtype, shape ``[N, D]``, of the training set;
+      batch statistics as in evaluation.
+    labels: Int array, shape ``[N]``, values in ``[0, num_classes)``, concrete.
+      Classes without rows are not drawn.
     num_classes: Number of classes.
     num_steps: Number of steps.
-    batch_size: Rows of a batch.
-    learning_rate: Of the first step.
-    weight_decay: Of kernel and bias.
-    samples_per_class: Rows of one class that follow one another.
+    batch_size: Number of rows of a batch.
+    learning_rate: Learning rate of the first step.
+    weight_decay: Weight decay of kernel and bias.
+    samples_per_class: Number of rows of one class that follow one another.
 
   Returns:
-    The pair (kernel, bias), float32 ``[D, num_classes]`` and
+    The pair (kernel, bias), float32 arrays, shapes ``[D, num_classes]`` and
     ``[num_classes]``.
 
   Raises:
-    ValueError: Lengths that differ, no rows, a label or hyper-parameter out of
-      range.
-    TypeError: Wrong dtypes, or traced labels.
+    ValueError: If lengths differ, there are no rows, or a label or
+      hyper-parameter is out of range.
+    TypeError: If a dtype is wrong, or `labels` are traced.
   """
   features = _cosine.float_matrix('features', features)
   _checks.integer('num_classes', num_classes)

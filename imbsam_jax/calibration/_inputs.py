@@ -1,6 +1,6 @@
 # Copyright 2026 The imbsam_jax Authors.
 # SPDX-License-Identifier: Apache-2.0
-"""Checks of what the fits share: their sizes."""
+"""Checks of the sizes that all fits share."""
 
 from typing import Any
 
@@ -10,7 +10,7 @@ from imbsam_jax import _checks
 def check_fit(
   name: str, num_rows: int, num_steps: Any, batch_size: Any
 ) -> None:
-  """Refuses to fit on nothing, or not at all."""
+  """Refuses a fit without rows, without steps, or with empty batches."""
   if not num_rows:
     raise ValueError(f'`{name}` must have at least one row, got none.')
   _checks.integer('num_steps', num_steps)

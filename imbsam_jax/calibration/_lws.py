@@ -19,19 +19,22 @@ from imbsam_jax.calibration import _sgd
 def lws_logits(logits: ArrayLike, scale: ArrayLike) -> jax.Array:
   r"""Logits times a scale per class, :math:`s_c z_c`.
 
-  Kang et al., ICLR 2020. The logits include the bias, which is scaled too; ones
-  leave them.
+  Kang et al., `Decoupling Representation and Classifier for Long-Tailed
+  Recognition <https://arxiv.org/abs/1910.09217>`_, ICLR 2020. The logits
+  include the bias, which is scaled too; ones leave them.
 
   Args:
-    logits: Any float dtype ``[B, C]``, of the frozen classifier.
-    scale: Numbers ``[C]``, see `fit_lws`.
+    logits: Float array of any dtype, shape ``[B, C]``, of the frozen
+      classifier.
+    scale: Numbers, shape ``[C]``, see `fit_lws`.
 
   Returns:
-    float32 ``[B, C]``.
+    Float32 array, shape ``[B, C]``.
 
   Raises:
-    ValueError: Logits without two axes, or scales of another length.
-    TypeError: Logits not floating point.
+    ValueError: If `logits` does not have two axes, or `scale` does not
+      have one entry per class.
+    TypeError: If `logits` are not floating point.
   """
   logits = _checks.float_logits(logits)
   return logits * _checks.per_class('scale', scale, logits.shape[1])[None]
@@ -57,23 +60,23 @@ def fit_lws(
 
   Args:
     key: Key of `jax.random`, for the batches.
-    logits: Any float dtype ``[N, C]``, of the frozen classifier on the training
-      set.
-    labels: Int ``[N]``, values in ``[0, C)``.
-    class_counts: Numbers ``[C]`` of the training set, concrete. A class with 0,
-      and one without rows in `labels`, is not drawn.
+    logits: Float array of any dtype, shape ``[N, C]``, of the frozen classifier
+      on the training set.
+    labels: Int array, shape ``[N]``, values in ``[0, C)``.
+    class_counts: Numbers, shape ``[C]``, of the training set, concrete. A class
+      with 0, and one without rows in `labels`, is not drawn.
     num_steps: Number of steps.
-    batch_size: Rows of a batch, drawn with replacement.
-    learning_rate: Of the first step.
-    weight_decay: Pulls the scales towards 1.
+    batch_size: Number of rows of a batch, drawn with replacement.
+    learning_rate: Learning rate of the first step.
+    weight_decay: Factor of the decay that pulls the scales towards 1.
 
   Returns:
-    float32 ``[C]``.
+    Float32 array, shape ``[C]``.
 
   Raises:
-    ValueError: Lengths that differ, no rows, a label or hyper-parameter out of
-      range.
-    TypeError: Wrong dtypes, or traced counts.
+    ValueError: If lengths differ, there are no rows, or a label or
+      hyper-parameter is out of range.
+    TypeError: If a dtype is wrong, or `class_counts` are traced.
 
   .. note::
     The authors' weight decay pulls the scales towards 0, which lowers all

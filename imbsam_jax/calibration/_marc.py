@@ -23,22 +23,25 @@ def marc_logits(
 ) -> jax.Array:
   r"""Calibrated logits, :math:`a_c z_c + b_c \|w_c\|_2`.
 
-  Margin calibration, Wang et al., ACML 2022. Scale 1 and offset 0 leave the
-  logits, which include the bias of the classifier.
+  Margin calibration, Wang et al., `Margin Calibration for Long-Tailed Visual
+  Recognition <https://arxiv.org/abs/2112.07225>`_, ACML 2022. Scale 1 and
+  offset 0 leave the logits, which include the bias of the classifier.
 
   Args:
-    logits: Any float dtype ``[B, C]``, of the frozen classifier.
-    class_norms: Numbers ``[C]``, lengths of its class vectors; of a Flax
+    logits: Float array of any dtype, shape ``[B, C]``, of the frozen
+      classifier.
+    class_norms: Numbers, shape ``[C]``, lengths of its class vectors; of a Flax
       `Dense` kernel ``jnp.linalg.norm(kernel, axis=0)``.
-    scale: Numbers ``[C]``, see `fit_marc`.
-    offset: Numbers ``[C]``, see `fit_marc`.
+    scale: Numbers, shape ``[C]``, see `fit_marc`.
+    offset: Numbers, shape ``[C]``, see `fit_marc`.
 
   Returns:
-    float32 ``[B, C]``.
+    Float32 array, shape ``[B, C]``.
 
   Raises:
-    ValueError: Logits without two axes, or values of another length.
-    TypeError: Logits not floating point.
+    ValueError: If `logits` does not have two axes, or another argument does not
+      have one entry per class.
+    TypeError: If `logits` are not floating point.
   """
   logits = _checks.float_logits(logits)
   num_classes = logits.shape[1]
@@ -75,24 +78,26 @@ def fit_marc(
 
   Args:
     key: Key of `jax.random`, for the batches.
-    logits: Any float dtype ``[N, C]``, of the frozen classifier on the training
-      set.
-    labels: Int ``[N]``, values in ``[0, C)``.
-    class_norms: Numbers ``[C]``, lengths of the classifier's vectors.
-    class_counts: Positive numbers ``[C]`` of the training set, concrete.
+    logits: Float array of any dtype, shape ``[N, C]``, of the frozen classifier
+      on the training set.
+    labels: Int array, shape ``[N]``, values in ``[0, C)``.
+    class_norms: Numbers, shape ``[C]``, lengths of the classifier's vectors.
+    class_counts: Positive numbers, shape ``[C]``, of the training set,
+      concrete.
     num_steps: Number of steps.
-    batch_size: Rows of a batch, drawn with replacement.
-    learning_rate: Of the first step.
-    weight_decay: Pulls scales towards 1 and offsets towards 0.
+    batch_size: Number of rows of a batch, drawn with replacement.
+    learning_rate: Learning rate of the first step.
+    weight_decay: Factor of the decay that pulls scales towards 1 and offsets
+      towards 0.
     power: Exponent p of the weights; 0 is plain cross entropy.
 
   Returns:
-    The pair (scale, offset), float32 ``[C]`` each.
+    The pair (scale, offset), float32 arrays, shape ``[C]`` each.
 
   Raises:
-    ValueError: Lengths that differ, no rows, a label, count or hyper-parameter
-      out of range.
-    TypeError: Wrong dtypes, or traced counts.
+    ValueError: If lengths differ, there are no rows, or a label, count or
+      hyper-parameter is out of range.
+    TypeError: If a dtype is wrong, or `class_counts` are traced.
 
   .. note::
     The authors' weight decay pulls scales towards 0; here it acts on the scale

@@ -18,18 +18,19 @@ def class_means(
   """Mean feature of each class.
 
   Args:
-    features: Any float dtype ``[N, D]``, of the training set.
-    labels: Int ``[N]``, values in ``[0, num_classes)``. Rows of traced labels
-      out of range are left out.
+    features: Float array of any dtype, shape ``[N, D]``, of the training set.
+    labels: Int array, shape ``[N]``, values in ``[0, num_classes)``. Rows of
+      traced labels out of range are left out.
     num_classes: Number of classes.
 
   Returns:
-    float32 ``[num_classes, D]``; a class without rows has mean 0.
+    Float32 array, shape ``[num_classes, D]``; a class without rows has mean 0.
 
   Raises:
-    ValueError: Lengths that differ, features without two axes, a label out of
-      range.
-    TypeError: Features not floating point, or labels not integers.
+    ValueError: If lengths differ, `features` does not have two axes, or a label
+      is out of range.
+    TypeError: If `features` are not floating point, or `labels` are not
+      integers.
   """
   features = _cosine.float_matrix('features', features)
   _checks.integer('num_classes', num_classes)
@@ -56,8 +57,9 @@ def nearest_class_mean(
   .. math::
     -\|f_b - m_c\|_2^2 \quad \text{or} \quad \cos(f_b, m_c)
 
-  Kang et al., ICLR 2020, who report the better of the two metrics. The largest
-  column is the predicted class.
+  Kang et al., `Decoupling Representation and Classifier for Long-Tailed
+  Recognition <https://arxiv.org/abs/1910.09217>`_, ICLR 2020, who report the
+  better of the two metrics. The largest column is the predicted class.
 
   >>> means = class_means([[0.0, 1.0], [4.0, 3.0], [6.0, 3.0]], [0, 1, 1],
   ...                     num_classes=2)
@@ -65,17 +67,19 @@ def nearest_class_mean(
   [[-20.  -1.]]
 
   Args:
-    features: Any float dtype ``[B, D]``.
-    means: Any float dtype ``[C, D]``, see `class_means`. A class without rows
-      has mean 0, which may be the nearest: set its column to -inf.
+    features: Float array of any dtype, shape ``[B, D]``.
+    means: Float array of any dtype, shape ``[C, D]``, see `class_means`. A
+      class without rows has mean 0, which may be the nearest: set its column to
+      -inf.
     metric: 'euclidean', the squared distance with a minus sign, or 'cosine'.
 
   Returns:
-    float32 ``[B, C]``.
+    Float32 array, shape ``[B, C]``.
 
   Raises:
-    ValueError: An unknown metric, arrays without two axes, widths that differ.
-    TypeError: Arrays not floating point.
+    ValueError: If `metric` is unknown, an array does not have two axes, or the
+      widths differ.
+    TypeError: If an array is not floating point.
   """
   if metric not in ('euclidean', 'cosine'):
     raise ValueError(

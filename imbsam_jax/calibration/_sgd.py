@@ -1,6 +1,6 @@
 # Copyright 2026 The imbsam_jax Authors.
 # SPDX-License-Identifier: Apache-2.0
-"""The optimiser of all fits."""
+"""The optimiser of all fits: SGD with momentum and a cosine."""
 
 from collections.abc import Callable
 from typing import Any
@@ -23,11 +23,13 @@ def minimise(
 
   Args:
     loss_fn: ``loss_fn(params, draw) -> scalar``.
-    params: Where to start, float32 leaves.
+    params: Parameters to start from, float32 leaves.
     draws: Tree of arrays with `num_steps` rows, one for each step.
     num_steps: Number of steps, at least 1.
-    learning_rate: Of the first step, float32 scalar, may be traced.
-    weight_decay: Added to the gradient times `params`, likewise.
+    learning_rate: Learning rate of the first step, a float32 scalar, may be
+      traced.
+    weight_decay: Factor of `params` that is added to the gradient, a float32
+      scalar, may be traced.
 
   Returns:
     Parameters after the last step.

@@ -18,8 +18,12 @@ def train_only(
 ) -> optax.GradientTransformationExtraArgs:
   """Runs a whole chain on some leaves; the others stay as they are.
 
-  For second stages: cRT, LWS and MARC (Kang et al., ICLR 2020; Wang et al.,
-  ACML 2022) train a classifier on a frozen network.
+  For second stages: cRT, LWS and MARC (Kang et al., `Decoupling Representation
+  and Classifier for Long-Tailed Recognition
+  <https://arxiv.org/abs/1910.09217>`_, ICLR 2020; Wang et al., `Margin
+  Calibration for Long-Tailed Visual Recognition
+  <https://arxiv.org/abs/2112.07225>`_, ACML 2022) train a classifier on a
+  frozen network.
 
   `tx` sees trees from which the frozen leaves are gone (None stands in their
   place). So they have no optimiser state and no weight decay, do not count in
@@ -34,16 +38,16 @@ def train_only(
   ...               optax.sgd(0.1, momentum=0.9)),
   ...   {'backbone': False, 'head': True})
   >>> def grad_fn(params, group):
-  ...   return params  # Of half the squared norm.
+  ...   return params  # Gradient of half the squared norm.
   >>> updates, state = tx.update(
   ...   grad_fn(params, 0), tx.init(params), params, grad_fn=grad_fn)
   >>> print(updates['head'].round(4), abs(updates['backbone']))
   [-0.1036 -0.1036] [0. 0. 0.]
 
   Args:
-    tx: The chain, any of it: also one that begins with `sam` or another link of
-      this library. Masks of its own may be trees like all of the parameters, or
-      functions; those get the tree without frozen leaves.
+    tx: Any chain, also one that begins with `sam` or another link of this
+      library. Masks within it may be trees like all of the parameters, or
+      functions, which get the tree without frozen leaves.
     trainable: Tree of bools like the parameters (or a prefix of it), or a
       function from parameters to one. True is trained.
 
@@ -57,8 +61,9 @@ def train_only(
     passed on as they are.
 
   Raises:
-    TypeError: `trainable` holds something else than bools.
-    ValueError: `trainable` does not fit the parameters, or none is trainable.
+    TypeError: If `trainable` holds something else than bools.
+    ValueError: If `trainable` does not fit the parameters, or none is
+      trainable.
 
   .. note::
     Only parameters are frozen. Batch statistics are no parameters: apply the

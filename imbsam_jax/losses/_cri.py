@@ -31,28 +31,31 @@ def cri_loss(
 ) -> jax.Array:
   r"""CRI: a focal LDAM that lets go of examples it cannot learn.
 
-  Xu et al., arXiv 2205.12117. With :math:`\ell` the loss of LDAM and
-  :math:`p = e^{-\ell}`, it is :math:`f = (1 - p)^\gamma \ell`, and above
-  :math:`f_T = -(1 - T)^\gamma \log T`, where p < T, it becomes 0 ('zero'), f_T
-  ('fix') or :math:`f_T \, e^{-f} / T` ('decrease').
+  Xu et al., `Phased Progressive Learning with Coupling-Regulation-Imbalance
+  Loss for Imbalanced Data Classification <https://arxiv.org/abs/2205.12117>`_,
+  arXiv 2022. With :math:`\ell` the loss of LDAM and :math:`p = e^{-\ell}`, it
+  is :math:`f = (1 - p)^\gamma \ell`, and above :math:`f_T = -(1 - T)^\gamma
+  \log T`, where p < T, it becomes 0 ('zero'), f_T ('fix') or :math:`f_T \,
+  e^{-f} / T` ('decrease').
 
   Args:
-    logits: Cosines, any float dtype ``[B, C]``, see `models.CosineHead`.
-    labels: Int ``[B]``, values in ``[0, C)``, or `MixedLabels`.
-    class_counts: Numbers ``[C]``; only their ratios count. A class with 0
-      leaves the denominator.
+    logits: Float array of cosines, shape ``[B, C]``, see `models.CosineHead`.
+    labels: Int array, shape ``[B]``, values in ``[0, C)``, or `MixedLabels`.
+    class_counts: Numbers, shape ``[C]``; only their ratios count. A class with
+      0 leaves the denominator.
     max_margin: Margin of the rarest class, >= 0.
     scale: Scale s > 0.
     gamma: Focal exponent >= 0; 0 without cutoff is LDAM. The defaults are the
       authors' for CIFAR-10; CIFAR-100 has margin 0.2, scale 10, gamma 1.5.
     cutoff: Probability T in (0, 1); None cuts nothing.
-    mode: What examples below it get: 'zero', 'fix' or 'decrease'.
+    mode: Loss of examples below the cutoff: 'zero', 'fix' or 'decrease'.
 
   Returns:
-    float32 ``[B]``, not reduced.
+    Float32 array, shape ``[B]``, not reduced.
 
   Raises:
-    ValueError: A negative `gamma`, a `cutoff` outside (0, 1), another `mode`.
+    ValueError: If `gamma` is negative, `cutoff` is outside (0, 1), or `mode` is
+      unknown.
 
   .. note::
     The authors' code cuts the mean over the batch, at T = 1e-50, which the loss
@@ -91,7 +94,7 @@ def _cut(
     case 'fix':
       instead = limit
     case _:
-      # From limit on; masked where it is not used and might overflow.
+      # The loss above the limit, masked where it could overflow unused.
       beyond = jnp.maximum(focal, limit)
       instead = limit * jnp.exp(-beyond - log_cutoff)
   return jnp.where(focal <= limit, focal, instead)

@@ -23,12 +23,12 @@ def cross_entropy(
   [2.3025851]
 
   Args:
-    logits: Any float dtype ``[B, C]``; computed in float32.
-    labels: Int ``[B]``, values in ``[0, C)``, or `MixedLabels`.
+    logits: Float array of any dtype, shape ``[B, C]``; computed in float32.
+    labels: Int array, shape ``[B]``, values in ``[0, C)``, or `MixedLabels`.
     label_smoothing: Share of the target that is spread over all classes.
 
   Returns:
-    float32 ``[B]``, not reduced.
+    Float32 array, shape ``[B]``, not reduced.
   """
   return _margin_softmax.margin_softmax(
     logits, labels, label_smoothing=label_smoothing
@@ -44,24 +44,26 @@ def focal_loss(
 ) -> jax.Array:
   r"""Softmax focal loss, :math:`(1 - p_y)^\gamma \, (-\log p_y)`.
 
-  Lin et al., ICCV 2017, for one softmax as the long-tail literature uses it.
-  Class weights come after it (`class_weighted_loss`): within the modulator, as
-  in the codes of LDAM and VS, they would turn it into
-  :math:`1 - p_y^{w_y}`.
+  Lin et al., `Focal Loss for Dense Object Detection
+  <https://arxiv.org/abs/1708.02002>`_, ICCV 2017, for one softmax as the
+  long-tail literature uses it. Class weights come after it
+  (`class_weighted_loss`): within the modulator, as in the codes of LDAM and VS,
+  they would turn it into :math:`1 - p_y^{w_y}`.
 
   Args:
-    logits: Any float dtype ``[B, C]``; computed in float32.
-    labels: Int ``[B]``, values in ``[0, C)``, or `MixedLabels`.
+    logits: Float array of any dtype, shape ``[B, C]``; computed in float32.
+    labels: Int array, shape ``[B]``, values in ``[0, C)``, or `MixedLabels`.
     gamma: Exponent >= 0; 0 is cross entropy. 1 in the codes of LDAM, VS, MM and
       GCL.
     stop_modulator_gradient: Takes the modulator for a constant, as GCL's second
       stage does.
 
   Returns:
-    float32 ``[B]``, not reduced. The gradient is finite for gamma < 1 too.
+    Float32 array, shape ``[B]``, not reduced. The gradient is finite for gamma
+    < 1 too.
 
   Raises:
-    ValueError: A negative `gamma`.
+    ValueError: If `gamma` is negative.
   """
   _checks.number('gamma', gamma, low=0)
   logits = _checks.float_logits(logits)
@@ -88,21 +90,22 @@ def sigmoid_focal_loss(
     \ell = \sum_c \sigma(-t_c)^\gamma \, \log(1 + e^{-t_c}).
 
   Lin et al., ICCV 2017; with `class_balanced_weights` and the plain mean it is
-  the class-balanced focal loss (Cui et al., CVPR 2019), whose code divides by
-  the number of positives, which is B. There the last bias starts at
-  -log(C - 1) and is not decayed.
+  the class-balanced focal loss (Cui et al., `Class-Balanced Loss Based on
+  Effective Number of Samples <https://arxiv.org/abs/1901.05555>`_, CVPR 2019),
+  whose code divides by the number of positives, which is B. There the last bias
+  starts at -log(C - 1) and is not decayed.
 
   Args:
-    logits: Any float dtype ``[B, C]``; computed in float32.
-    labels: Int ``[B]``, values in ``[0, C)``, or `MixedLabels`.
+    logits: Float array of any dtype, shape ``[B, C]``; computed in float32.
+    labels: Int array, shape ``[B]``, values in ``[0, C)``, or `MixedLabels`.
     gamma: Exponent >= 0; 0 is the sigmoid cross entropy. 1 in the authors'
       script, from 0.5, 1, 2.
 
   Returns:
-    float32 ``[B]``, not reduced.
+    Float32 array, shape ``[B]``, not reduced.
 
   Raises:
-    ValueError: A negative `gamma`.
+    ValueError: If `gamma` is negative.
   """
   _checks.number('gamma', gamma, low=0)
   logits = _checks.float_logits(logits)

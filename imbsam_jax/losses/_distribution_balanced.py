@@ -27,7 +27,9 @@ def distribution_balanced_loss(
 ) -> jax.Array:
   r"""Distribution-balanced loss, one value per example and class.
 
-  Wu et al., ECCV 2020. Re-balanced weights, with counts n of N examples,
+  Wu et al., `Distribution-Balanced Loss for Multi-Label Classification in
+  Long-Tailed Datasets <https://arxiv.org/abs/2007.09654>`_, ECCV 2020.
+  Re-balanced weights, with counts n of N examples,
 
   .. math::
     \hat r_{bc} = \alpha + \sigma(\beta (r_{bc} - \mu)), \qquad
@@ -42,25 +44,27 @@ def distribution_balanced_loss(
       \cdot (1 \text{ for positives}, \; 1/\lambda \text{ for negatives}).
 
   Args:
-    logits: Any float dtype ``[B, C]``; computed in float32.
-    targets: ``[B, C]``, 1 where the example has the class, else 0.
-    class_counts: Numbers ``[C]``, examples that have the class. One with 0 gets
-      loss 0.
-    num_examples: N, at least the largest count.
-    alpha: Smallest weight.
-    beta: Steepness of the weights.
-    mu: Their midpoint. 0.3 on VOC-MLT, 0.2 on COCO-MLT.
-    bias_scale: kappa.
-    negative_scale: lambda > 0. 5 on VOC-MLT, 2 on COCO-MLT.
+    logits: Float array of any dtype, shape ``[B, C]``; computed in float32.
+    targets: Array, shape ``[B, C]``, 1 where the example has the class, else 0.
+    class_counts: Numbers, shape ``[C]``: how many examples have the class. A
+      class with 0 gets loss 0.
+    num_examples: Number N of examples, at least the largest count.
+    alpha: Smallest weight :math:`\alpha`, added to all of them.
+    beta: Steepness :math:`\beta` of the weights.
+    mu: Midpoint :math:`\mu` of the weights: 0.3 on VOC-MLT, 0.2 on COCO-MLT.
+    bias_scale: Factor :math:`\kappa` of the bias that the class shares give.
+    negative_scale: Factor :math:`\lambda` > 0 of the logits of negatives: 5 on
+      VOC-MLT, 2 on COCO-MLT.
     gamma: Focal exponent >= 0.
-    balance: Factor B of all.
+    balance: Factor B of all losses.
 
   Returns:
-    float32 ``[B, C]``, not reduced. A row without positives has r = 0.
+    Float32 array, shape ``[B, C]``, not reduced. A row without positives has r
+    = 0.
 
   Raises:
-    ValueError: Targets that are not 0 or 1 or of another shape, a count above
-      `num_examples`.
+    ValueError: If `targets` are not 0 or 1 or have another shape, or a count is
+      above `num_examples`.
 
   .. note::
     As in the authors' code the bias is divided by lambda; the paper has no such

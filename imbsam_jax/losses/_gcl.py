@@ -24,8 +24,10 @@ def gcl_loss(
 ) -> jax.Array:
   r"""Gaussian clouded logits: cross entropy of :math:`s (x' - m e_y)`.
 
-  Li et al., CVPR 2022. The cosines of rare classes are lowered at random, in
-  every row and also where they are not the target,
+  Li et al., `Long-Tailed Visual Recognition via Gaussian Clouded Logit
+  Adjustment <https://arxiv.org/abs/2305.11733>`_, CVPR 2022. The cosines of
+  rare classes are lowered at random, in every row and also where they are not
+  the target,
 
   .. math::
     x'_{bc} = x_{bc} - \kappa \, |\epsilon_{bc}| \, \delta_c, \qquad
@@ -35,23 +37,23 @@ def gcl_loss(
   and class.
 
   Args:
-    logits: Cosines, any float dtype ``[B, C]``, see `models.CosineHead`.
-    labels: Int ``[B]``, values in ``[0, C)``, or `MixedLabels`, whose two terms
-      share the noise.
-    class_counts: Numbers ``[C]``; only their ratios count. A class with 0
-      leaves the denominator. Equal counts mean no noise.
+    logits: Float array of cosines, shape ``[B, C]``, see `models.CosineHead`.
+    labels: Int array, shape ``[B]``, values in ``[0, C)``, or `MixedLabels`,
+      whose two terms share the noise.
+    class_counts: Numbers, shape ``[C]``; only their ratios count. A class with
+      0 leaves the denominator. Equal counts mean no noise.
     key: Key of `jax.random`, a new one for each step.
-    noise_scale: kappa >= 0; 0 for evaluation.
-    margin: m >= 0.
+    noise_scale: Factor :math:`\kappa` >= 0 of the noise; 0 for evaluation.
+    margin: Margin m >= 0 of the target.
     scale: Scale s > 0. The defaults are the authors' first stage; their second
       (classifier only, class-balanced sampling) has margin 0.1 and scale 20,
       GNM-PT noise scale 1, margin 0.1, scale 25.
 
   Returns:
-    float32 ``[B]``, not reduced.
+    Float32 array, shape ``[B]``, not reduced.
 
   Raises:
-    ValueError: A negative `noise_scale` or `margin`.
+    ValueError: If `noise_scale` or `margin` is negative.
   """
   _checks.number('noise_scale', noise_scale, low=0)
   _checks.number('margin', margin, low=0)

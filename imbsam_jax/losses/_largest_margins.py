@@ -19,19 +19,21 @@ def cosface_loss(
 ) -> jax.Array:
   r"""CosFace: cross entropy of :math:`s (x - m e_y)` on cosines.
 
-  Wang et al., CVPR 2018. margin = 0 is NormFace: cross entropy on cosines.
+  Wang et al., `CosFace: Large Margin Cosine Loss for Deep Face Recognition
+  <https://arxiv.org/abs/1801.09414>`_, CVPR 2018. margin = 0 is NormFace: cross
+  entropy on cosines.
 
   Args:
-    logits: Cosines, any float dtype ``[B, C]``, see `models.CosineHead`.
-    labels: Int ``[B]``, values in ``[0, C)``, or `MixedLabels`.
-    margin: m, the same for all classes, >= 0.
+    logits: Float array of cosines, shape ``[B, C]``, see `models.CosineHead`.
+    labels: Int array, shape ``[B]``, values in ``[0, C)``, or `MixedLabels`.
+    margin: Margin m >= 0, the same for all classes.
     scale: Scale s > 0.
 
   Returns:
-    float32 ``[B]``, not reduced.
+    Float32 array, shape ``[B]``, not reduced.
 
   Raises:
-    ValueError: A negative `margin`.
+    ValueError: If `margin` is negative.
   """
   _checks.number('margin', margin, low=0)
   return _margin_softmax.margin_softmax(
@@ -51,12 +53,12 @@ def lm_softmax(
   margin and that plus log(C - 1) / s, and may be negative.
 
   Args:
-    logits: Cosines, any float dtype ``[B, C]``, C >= 2.
-    labels: Int ``[B]``, values in ``[0, C)``, or `MixedLabels`.
+    logits: Float array of cosines, shape ``[B, C]``, C >= 2.
+    labels: Int array, shape ``[B]``, values in ``[0, C)``, or `MixedLabels`.
     scale: Scale s > 0. Codes use 5 and 64.
 
   Returns:
-    float32 ``[B]``, not reduced.
+    Float32 array, shape ``[B]``, not reduced.
   """
   loss = _margin_softmax.margin_softmax(
     logits, labels, scale=scale, denominator_margin=jnp.inf
@@ -84,16 +86,16 @@ def gm_softmax(
   beta1 = beta2 = -m is CosFace; beta2 = -inf is ``scale * lm_softmax``.
 
   Args:
-    logits: Cosines, any float dtype ``[B, C]``.
-    labels: Int ``[B]``, values in ``[0, C)``, or `MixedLabels`.
+    logits: Float array of cosines, shape ``[B, C]``.
+    labels: Int array, shape ``[B]``, values in ``[0, C)``, or `MixedLabels`.
     alpha1: Factor of the target in the numerator.
-    beta1: Summand there.
+    beta1: Summand of the target in the numerator.
     alpha2: Factor of the target in the denominator.
-    beta2: Summand there.
+    beta2: Summand of the target in the denominator.
     scale: Scale s > 0.
 
   Returns:
-    float32 ``[B]``, not reduced. It may be negative.
+    Float32 array, shape ``[B]``, not reduced. It may be negative.
   """
   for name, value in (('alpha1', alpha1), ('beta1', beta1), ('alpha2', alpha2)):
     _checks.number(name, value)
@@ -115,12 +117,12 @@ def sample_margin_loss(logits: ArrayLike, labels: Any) -> jax.Array:
   of a simplex ETF.
 
   Args:
-    logits: Cosines, any float dtype ``[B, C]``, C >= 2.
-    labels: Int ``[B]``, values in ``[0, C)``, or `MixedLabels`.
+    logits: Float array of cosines, shape ``[B, C]``, C >= 2.
+    labels: Int array, shape ``[B]``, values in ``[0, C)``, or `MixedLabels`.
 
   Returns:
-    float32 ``[B]``, not reduced; negative where the example is classified
-    correctly.
+    Float32 array, shape ``[B]``, not reduced; negative where the example is
+    classified correctly.
   """
   logits = _checks.float_logits(logits)
   labels = _mixed.check_labels(labels, logits)
@@ -147,16 +149,16 @@ def zero_centroid_penalty(
   mean, smaller by :math:`C^2`.
 
   Args:
-    class_vectors: Float ``[C, D]``, a row per class (the transpose of a `Dense`
-      kernel). A zero row stays zero.
+    class_vectors: Float array, shape ``[C, D]``, a row per class (the transpose
+      of a `Dense` kernel). A zero row stays zero.
     mean: Takes the mean of the vectors instead of the sum.
 
   Returns:
-    float32 scalar.
+    Float32 scalar.
 
   Raises:
-    TypeError: Not floating point.
-    ValueError: Not two axes.
+    TypeError: If `class_vectors` are not floating point.
+    ValueError: If `class_vectors` does not have two axes.
   """
   units = _cosine.unit_rows(
     _cosine.float_matrix('class_vectors', class_vectors)

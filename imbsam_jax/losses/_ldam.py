@@ -17,21 +17,22 @@ def ldam_margins(
 ) -> jax.Array:
   r"""Margins of LDAM, :math:`m_c = m_{max} \, (n_{min} / n_c)^{1/4}`.
 
-  Cao et al., NeurIPS 2019.
+  Cao et al., `Learning Imbalanced Datasets with Label-Distribution-Aware Margin
+  Loss <https://arxiv.org/abs/1906.07413>`_, NeurIPS 2019.
 
   >>> print(ldam_margins([1600, 16]))
   [0.15811388 0.5       ]
 
   Args:
-    class_counts: Numbers ``[C]``; only their ratios count.
+    class_counts: Numbers, shape ``[C]``; only their ratios count.
     max_margin: Margin of the rarest class, >= 0. 0.5 on CIFAR, 0.3 in later
       codes on ImageNet-LT and iNaturalist.
 
   Returns:
-    float32 ``[C]``; 0 for a class with count 0.
+    Float32 array, shape ``[C]``; 0 for a class with count 0.
 
   Raises:
-    ValueError: A negative `max_margin`.
+    ValueError: If `max_margin` is negative.
   """
   _checks.number('max_margin', max_margin, low=0)
   counts = _checks.loss_counts(class_counts)
@@ -54,16 +55,16 @@ def ldam_loss(
   with `deferred_reweighting`, LDAM-DRS with `deferred_resampling`.
 
   Args:
-    logits: Cosines, any float dtype ``[B, C]``, see `models.CosineHead`. On
-      unbounded logits the margins mean nothing.
-    labels: Int ``[B]``, values in ``[0, C)``, or `MixedLabels`.
-    class_counts: Numbers ``[C]``; only their ratios count. A class with 0
-      leaves the denominator.
+    logits: Float array of cosines, shape ``[B, C]``, see `models.CosineHead`.
+      On unbounded logits the margins mean nothing.
+    labels: Int array, shape ``[B]``, values in ``[0, C)``, or `MixedLabels`.
+    class_counts: Numbers, shape ``[C]``; only their ratios count. A class with
+      0 leaves the denominator.
     max_margin: Margin of the rarest class, >= 0.
     scale: Scale s > 0.
 
   Returns:
-    float32 ``[B]``, not reduced.
+    Float32 array, shape ``[B]``, not reduced.
 
   .. note::
     The scale is applied here, once. Codes that scale in the head subtract

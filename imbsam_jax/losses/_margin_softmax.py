@@ -46,25 +46,26 @@ def margin_softmax(
   0.3133
 
   Args:
-    logits: Any float dtype ``[B, C]``; computed in float32.
-    labels: Int ``[B]``, values in ``[0, C)``, or `MixedLabels`.
-    multiplier: Broadcast to ``[B, C]``, by class.
-    offset: Broadcast to ``[B, C]``, by class. A class with -inf leaves the
-      denominator.
-    scale: Scalar > 0.
-    margin: Broadcast to ``[B, C]``: the margin that a class gets as the target.
-    denominator_margin: The same in the denominator; None is `margin`, +inf
-      takes the target out of the denominator.
+    logits: Float array of any dtype, shape ``[B, C]``; computed in float32.
+    labels: Int array, shape ``[B]``, values in ``[0, C)``, or `MixedLabels`.
+    multiplier: Factors of the logits, broadcast to ``[B, C]``, by class.
+    offset: Summands of the logits, broadcast to ``[B, C]``, by class. A class
+      with -inf leaves the denominator.
+    scale: Scale s > 0, a scalar.
+    margin: Margin that a class gets as the target, broadcast to ``[B, C]``.
+    denominator_margin: Margin of the target in the denominator, broadcast
+      likewise; None is `margin`, +inf takes the target out of the denominator.
     label_smoothing: Share of the target that is spread over all classes that
       are in the denominator. Undefined together with margins.
 
   Returns:
-    float32 ``[B]``, not reduced. NaN where a traced label is out of range.
+    Float32 array, shape ``[B]``, not reduced. NaN where a traced label is out
+    of range.
 
   Raises:
-    TypeError: Logits that are not floating point, labels that are not integers.
-    ValueError: Shapes that do not fit, concrete labels out of range, a scale
-      that is not positive, label smoothing with a margin.
+    TypeError: If `logits` are not floating point, or `labels` are not integers.
+    ValueError: If shapes do not fit, a concrete label is out of range, `scale`
+      is not positive, or labels are smoothed with a margin.
 
   .. note::
     Computed from the differences to the target, so that nothing cancels: exact
@@ -86,7 +87,7 @@ def margin_softmax(
     'offset', offset, logits
   )
   margins = _by_class('margin', margin, logits)
-  # What the target has left of its own term in the denominator.
+  # The target's logit in the denominator, relative to that in the numerator.
   kept = (
     jnp.zeros_like(u)
     if denominator_margin is None

@@ -24,7 +24,8 @@ def mm_loss(
 ) -> jax.Array:
   r"""Maximum-margin loss: cross entropy of :math:`s (x - m e_y)` on cosines.
 
-  Kang et al., ICIP 2021. The margin comes from the gap
+  Kang et al., `Learning Imbalanced Datasets with Maximum Margin Loss
+  <https://arxiv.org/abs/2206.05380>`_, ICIP 2021. The margin comes from the gap
   :math:`d = x_y - \max_{j \ne y} x_j` of the example, without gradient,
 
   .. math::
@@ -32,18 +33,18 @@ def mm_loss(
     0 \; (d = 0).
 
   Args:
-    logits: Cosines, any float dtype ``[B, C]``, see `models.CosineHead`.
-    labels: Int ``[B]``, values in ``[0, C)``, or `MixedLabels`.
-    margin: M >= 0; margins are at most exp(-M).
+    logits: Float array of cosines, shape ``[B, C]``, see `models.CosineHead`.
+    labels: Int array, shape ``[B]``, values in ``[0, C)``, or `MixedLabels`.
+    margin: Parameter M >= 0; margins are at most exp(-M).
     gamma: Factor of M for examples on the right side, >= 0.
     scale: Scale s > 0. The defaults are the authors' for CIFAR-100 with
       imbalance factor 100; 2.7, 1.2, 10 for Tiny-ImageNet.
 
   Returns:
-    float32 ``[B]``, not reduced.
+    Float32 array, shape ``[B]``, not reduced.
 
   Raises:
-    ValueError: A negative `margin` or `gamma`.
+    ValueError: If `margin` or `gamma` is negative.
 
   .. note::
     The authors' code takes the target logit of all rows from the column of the
@@ -74,19 +75,19 @@ def mm_ldam_loss(
   largest is fixed at 0.5.
 
   Args:
-    logits: Cosines, any float dtype ``[B, C]``, see `models.CosineHead`.
-    labels: Int ``[B]``, values in ``[0, C)``, or `MixedLabels`.
-    class_counts: Numbers ``[C]``; only their ratios count. A class with 0
-      leaves the denominator.
-    margin: M before the difference, >= 0.
+    logits: Float array of cosines, shape ``[B, C]``, see `models.CosineHead`.
+    labels: Int array, shape ``[B]``, values in ``[0, C)``, or `MixedLabels`.
+    class_counts: Numbers, shape ``[C]``; only their ratios count. A class with
+      0 leaves the denominator.
+    margin: Margin M >= 0 from which that of the class is taken.
     gamma: Factor of M for examples on the right side, >= 0.
     scale: Scale s > 0.
 
   Returns:
-    float32 ``[B]``, not reduced.
+    Float32 array, shape ``[B]``, not reduced.
 
   Raises:
-    ValueError: A negative `margin` or `gamma`.
+    ValueError: If `margin` or `gamma` is negative.
   """
   _checks.number('margin', margin, low=0)
   logits = _checks.float_logits(logits)

@@ -28,9 +28,10 @@ class MixedLabels(NamedTuple):
   For losses with margins this is not the loss of the mixed one-hot vector.
 
   Attributes:
-    first: Int ``[B]``, values in ``[0, C)``.
-    second: Int ``[B]``, values in ``[0, C)``.
-    lam: float32 ``[B]`` or scalar in [0, 1], the share of `first`.
+    first: Int array, shape ``[B]``, values in ``[0, C)``.
+    second: Int array, shape ``[B]``, values in ``[0, C)``.
+    lam: Float32 array, shape ``[B]``, or scalar in [0, 1], the share of
+      `first`.
   """
 
   first: Any
@@ -40,8 +41,8 @@ class MixedLabels(NamedTuple):
   def halves(self) -> tuple[tuple[Any, Any], tuple[Any, Any]]:
     """The two pairs (share, labels), both ``[B]``, whose losses are summed."""
     lam = jnp.broadcast_to(self.lam, self.first.shape)
-    # A label without a share may be of a class without examples, whose loss is
-    # infinite: the other one stands in for it.
+    # A label with share 0 may have a class without examples, whose loss is
+    # infinite: the other label takes its place.
     return (
       (lam, jnp.where(lam == 0, self.second, self.first)),
       (1.0 - lam, jnp.where(lam == 1, self.first, self.second)),
@@ -55,8 +56,9 @@ def check_labels(labels: Any, logits: jax.Array) -> Any:
   where such a label is outside of it.
 
   Raises:
-    TypeError: Not integers, or a tuple that is not `MixedLabels`.
-    ValueError: Not one per row, or out of range.
+    TypeError: If `labels` are not integers, or are a tuple other than
+      `MixedLabels`.
+    ValueError: If there is not one label per row, or a label is out of range.
   """
   if isinstance(labels, MixedLabels):
     lam = jnp.asarray(labels.lam).astype(jnp.float32)

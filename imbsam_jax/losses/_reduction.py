@@ -1,6 +1,6 @@
 # Copyright 2026 The imbsam_jax Authors.
 # SPDX-License-Identifier: Apache-2.0
-"""From one loss per example to one number, with weights."""
+"""Weighted reductions of one loss per example to one number."""
 
 from collections.abc import Callable
 from typing import Any
@@ -42,18 +42,18 @@ def reduce_loss(
   1.25
 
   Args:
-    losses: Float ``[B]``.
-    weights: ``[B]``, or None for ones.
-    reduction: As above.
+    losses: Float array, shape ``[B]``.
+    weights: Float array, shape ``[B]``, or None for ones.
+    reduction: One of the words in the table.
     axis_name: Mapped axis over which numerator and denominator are summed, so
       that shards equal the whole batch.
 
   Returns:
-    float32 scalar, or ``[B]`` for 'none'. 'weighted_mean' is 0 where all
-    weights are.
+    Float32 scalar, or array of shape ``[B]`` for 'none'. 'weighted_mean' is 0
+    where all weights are.
 
   Raises:
-    ValueError: Another reduction, or weights that are not one per loss.
+    ValueError: If `reduction` is unknown, or there is not one weight per loss.
   """
   if reduction not in _REDUCTIONS:
     raise ValueError(
@@ -113,17 +113,18 @@ def class_weighted_loss(
 
   Args:
     loss_fn: ``loss_fn(logits, labels [B]) -> losses [B]``.
-    logits: ``[B, C]``.
-    labels: Int ``[B]``, or `MixedLabels`.
-    class_weights: ``[C]``.
-    reduction: As for `reduce_loss`.
+    logits: Float array, shape ``[B, C]``.
+    labels: Int array, shape ``[B]``, or `MixedLabels`.
+    class_weights: Float array, shape ``[C]``.
+    reduction: One of the words of `reduce_loss`.
     axis_name: Mapped axis over which the sums run.
 
   Returns:
-    float32 scalar, or ``[B]`` for 'none'.
+    Float32 scalar, or array of shape ``[B]`` for 'none'.
 
   Raises:
-    ValueError: Weights that are not one per class, and as for `reduce_loss`.
+    ValueError: If there is not one weight per class, `reduction` is unknown, or
+      `loss_fn` does not give one loss per row.
   """
   checked = _mixed.check_labels(labels, jnp.asarray(logits))
   class_weights = jnp.asarray(class_weights).astype(jnp.float32)

@@ -22,20 +22,22 @@ def balanced_softmax(
 ) -> jax.Array:
   r"""Balanced softmax, cross entropy of :math:`z + \log n`.
 
-  Ren et al., NeurIPS 2020. Raw logits at test. It is
+  Ren et al., `Balanced Meta-Softmax for Long-Tailed Visual Recognition
+  <https://arxiv.org/abs/2007.10740>`_, NeurIPS 2020. Raw logits at test. It is
   `logit_adjusted_cross_entropy` with tau = 1, and corrects the prior fully: do
   not combine it with class weights or re-balanced sampling, or pass the prior
   of the sampled stream.
 
   Args:
-    logits: Any float dtype ``[B, C]`` of a linear head; computed in float32.
-    labels: Int ``[B]``, values in ``[0, C)``, or `MixedLabels`.
-    class_counts: Numbers ``[C]``; only their ratios count. A class with 0
-      leaves the denominator.
+    logits: Float array of any dtype, shape ``[B, C]``, of a linear head;
+      computed in float32.
+    labels: Int array, shape ``[B]``, values in ``[0, C)``, or `MixedLabels`.
+    class_counts: Numbers, shape ``[C]``; only their ratios count. A class with
+      0 leaves the denominator.
     label_smoothing: Share of the target that is spread over all classes.
 
   Returns:
-    float32 ``[B]``, not reduced.
+    Float32 array, shape ``[B]``, not reduced.
   """
   return vs_loss(
     logits,
@@ -57,23 +59,26 @@ def logit_adjusted_cross_entropy(
 ) -> jax.Array:
   r"""Logit-adjusted cross entropy, that of :math:`z + \tau \log \pi`.
 
-  Menon et al., ICLR 2021, with the class shares :math:`\pi = n / N`. Raw logits
-  at test. The same warning as for `balanced_softmax` holds.
+  Menon et al., `Long-Tail Learning via Logit Adjustment
+  <https://arxiv.org/abs/2007.07314>`_, ICLR 2021, with the class shares
+  :math:`\pi = n / N`. Raw logits at test. The same warning as for
+  `balanced_softmax` holds.
 
   Args:
-    logits: Any float dtype ``[B, C]`` of a linear head; computed in float32.
-    labels: Int ``[B]``, values in ``[0, C)``, or `MixedLabels`.
-    class_counts: Numbers ``[C]``; only their ratios count. A class with 0
-      leaves the denominator.
+    logits: Float array of any dtype, shape ``[B, C]``, of a linear head;
+      computed in float32.
+    labels: Int array, shape ``[B]``, values in ``[0, C)``, or `MixedLabels`.
+    class_counts: Numbers, shape ``[C]``; only their ratios count. A class with
+      0 leaves the denominator.
     tau: Strength >= 0; 0 is cross entropy, 1 is Fisher consistent for the
       balanced error.
     label_smoothing: Share of the target that is spread over all classes.
 
   Returns:
-    float32 ``[B]``, not reduced.
+    Float32 array, shape ``[B]``, not reduced.
 
   Raises:
-    ValueError: A negative `tau`.
+    ValueError: If `tau` is negative.
 
   .. note::
     The authors' code adds 1e-12 to the prior before the logarithm; here classes
@@ -99,25 +104,27 @@ def cdt_loss(
 ) -> jax.Array:
   r"""CDT: cross entropy of :math:`z (n / n_{max})^\gamma`.
 
-  Class-dependent temperatures, Ye et al., arXiv 2001.01385. Logits of rare
-  classes are shrunk in training, so that the network makes them larger; raw
-  logits at test.
+  Class-dependent temperatures, Ye et al., `Identifying and Compensating for
+  Feature Deviation in Imbalanced Deep Learning
+  <https://arxiv.org/abs/2001.01385>`_, arXiv 2020. Logits of rare classes are
+  shrunk in training, so that the network makes them larger; raw logits at test.
 
   Args:
-    logits: Any float dtype ``[B, C]`` of a linear head; computed in float32.
-    labels: Int ``[B]``, values in ``[0, C)``, or `MixedLabels`.
-    class_counts: Numbers ``[C]``; only their ratios count. A class with 0
-      leaves the denominator.
+    logits: Float array of any dtype, shape ``[B, C]``, of a linear head;
+      computed in float32.
+    labels: Int array, shape ``[B]``, values in ``[0, C)``, or `MixedLabels`.
+    class_counts: Numbers, shape ``[C]``; only their ratios count. A class with
+      0 leaves the denominator.
     gamma: Exponent >= 0; 0 is cross entropy. The authors search [0, 0.4] on
       CIFAR-10, [0, 0.2] on CIFAR-100 and Tiny-ImageNet, [0, 0.1] on
       iNaturalist.
     label_smoothing: Share of the target that is spread over all classes.
 
   Returns:
-    float32 ``[B]``, not reduced.
+    Float32 array, shape ``[B]``, not reduced.
 
   Raises:
-    ValueError: A negative `gamma`.
+    ValueError: If `gamma` is negative.
   """
   return vs_loss(
     logits,
@@ -143,14 +150,17 @@ def vs_loss(
   .. math::
     \Delta_c = (n_c / n_{max})^\gamma, \qquad \pi_c = n_c / N
 
-  Kini et al., NeurIPS 2021. gamma = 0 is `logit_adjusted_cross_entropy`,
-  tau = 0 is `cdt_loss`. Raw logits of a linear head with bias at test.
+  Kini et al., `Label-Imbalanced and Group-Sensitive Classification under
+  Overparameterization <https://arxiv.org/abs/2103.01550>`_, NeurIPS 2021. gamma
+  = 0 is `logit_adjusted_cross_entropy`, tau = 0 is `cdt_loss`. Raw logits of a
+  linear head with bias at test.
 
   Args:
-    logits: Any float dtype ``[B, C]`` of a linear head; computed in float32.
-    labels: Int ``[B]``, values in ``[0, C)``, or `MixedLabels`.
-    class_counts: Numbers ``[C]``; only their ratios count. A class with 0
-      leaves the denominator.
+    logits: Float array of any dtype, shape ``[B, C]``, of a linear head;
+      computed in float32.
+    labels: Int array, shape ``[B]``, values in ``[0, C)``, or `MixedLabels`.
+    class_counts: Numbers, shape ``[C]``; only their ratios count. A class with
+      0 leaves the denominator.
     gamma: Exponent of the multipliers, >= 0.
     tau: Strength of the offsets, >= 0. The defaults are those of the authors'
       code, whose example for CIFAR-10 is gamma 0.2, tau 1.2; independent
@@ -158,10 +168,10 @@ def vs_loss(
     label_smoothing: Share of the target that is spread over all classes.
 
   Returns:
-    float32 ``[B]``, not reduced.
+    Float32 array, shape ``[B]``, not reduced.
 
   Raises:
-    ValueError: A negative `gamma` or `tau`.
+    ValueError: If `gamma` or `tau` is negative.
   """
   _checks.number('gamma', gamma, low=0)
   _checks.number('tau', tau, low=0)
@@ -192,25 +202,29 @@ def arb_loss(
   .. math::
     \ell = -\log \frac{e^{z_y}}{\sum_j (n_j / n_y) \, e^{z_j}}
 
-  Xie et al., Neurocomputing 2023, on logits clipped to +-30: balanced softmax,
-  by the counts of the batch where none are given (the authors' default on
-  CIFAR; the global counts on the large sets). A batch of one class has loss 0.
+  Xie et al., `Neural Collapse Inspired Attraction-Repulsion-Balanced Loss for
+  Imbalanced Learning <https://arxiv.org/abs/2204.08735>`_, Neurocomputing 2023,
+  on logits clipped to +-30: balanced softmax, by the counts of the batch where
+  none are given (the authors' default on CIFAR; the global counts on the large
+  sets). A batch of one class has loss 0.
 
   Args:
-    logits: Any float dtype ``[B, C]`` of a linear head; computed in float32.
-    labels: Int ``[B]``, values in ``[0, C)``, or `MixedLabels`.
-    class_counts: Numbers ``[C]``, or None for the histogram of the batch, of
-      ``labels.first`` if they are mixed.
+    logits: Float array of any dtype, shape ``[B, C]``, of a linear head;
+      computed in float32.
+    labels: Int array, shape ``[B]``, values in ``[0, C)``, or `MixedLabels`.
+    class_counts: Numbers, shape ``[C]``, or None for the histogram of the
+      batch, of ``labels.first`` if they are mixed.
     clip: Largest absolute logit, > 0, without gradient beyond; None clips
       nothing.
     axis_name: Mapped axis over which the histogram is summed.
 
   Returns:
-    float32 ``[B]``, not reduced. Infinite for a second label of which the batch
-    has no first: the two have to come from the same rows, as in mixup.
+    Float32 array, shape ``[B]``, not reduced. Infinite for a second label of
+    which the batch has no first: the two have to come from the same rows, as in
+    mixup.
 
   Raises:
-    ValueError: A `clip` that is not positive.
+    ValueError: If `clip` is not positive.
   """
   logits = _checks.float_logits(logits)
   labels = _mixed.check_labels(labels, logits)

@@ -27,14 +27,15 @@ def make_augmentation(
 
   Args:
     text: Names from left to right, such as 'pad_crop+flip+cutout(size=8)'.
-    image_shape: Of one image.
-    dtype: Of the images as they are stored.
+    image_shape: Shape of one image.
+    dtype: Dtype of the images as they are stored.
 
   Returns:
     ``f(key, image) -> image``; None for 'none'.
 
   Raises:
-    ValueError: An unknown name or parameter, or images it cannot augment.
+    ValueError: If a name or parameter is unknown, or an augmentation does not
+      fit such images.
   """
   if text.strip() == 'none':
     return None

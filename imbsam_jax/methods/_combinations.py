@@ -1,6 +1,6 @@
 # Copyright 2026 The imbsam_jax Authors.
 # SPDX-License-Identifier: Apache-2.0
-"""Words that stand for several."""
+"""Words that stand for several, such as `ldam_drw`."""
 
 from imbsam_jax.methods import _registry
 

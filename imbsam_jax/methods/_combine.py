@@ -1,6 +1,6 @@
 # Copyright 2026 The imbsam_jax Authors.
 # SPDX-License-Identifier: Apache-2.0
-"""From the choices of a run to what is trained and on which rows."""
+"""Joins the choices of a run to an objective, a model and orders of rows."""
 
 from collections.abc import Callable
 from collections.abc import Mapping
@@ -19,7 +19,7 @@ from imbsam_jax import training
 from imbsam_jax.methods import _part
 from imbsam_jax.methods import _registry
 
-# The choice of a loss that is a function of one's own.
+# Name of the choice of a loss that is a function of the user.
 OWN = 'own'
 
 # Update rules are made later, from steps; combinations are no field.
@@ -31,11 +31,11 @@ class Combined(NamedTuple):
   """What the words of a run bring together.
 
   Attributes:
-    objective: What is minimised.
+    objective: Objective that is minimised, a `training.Supervised`.
     order: ``order(labels, is_tail, seed)``, see `Part`.
     partners: ``partners(order, labels, seed)`` of mixed rows, or None.
     reweighting: Class weights of the loss, or None.
-    streams: By name ``stream(seed)``.
+    streams: Functions ``stream(seed)`` of further streams of rows, by name.
     model: ``model(network)`` is the network that is trained.
     params: Which parameters are loaded, and which are trained.
   """
@@ -58,16 +58,16 @@ def combine(
   """Makes and joins the parts of a run, and tries them on shapes.
 
   Args:
-    choices: By axis, such as ``{'loss': 'ldam', 'weights': 'drw'}``; those that
-      are left out are plain.
-    setup: What the words know of the run.
+    choices: Choices by axis, such as ``{'loss': 'ldam', 'weights': 'drw'}``; an
+      axis that is left out has its plain choice.
+    setup: Sizes, class counts and data that words may depend on.
     loss: A function of one's own instead of the choice of a loss, ``(logits
       [B, C], labels [B]) -> losses [B]``, each of its own row alone.
 
   Raises:
-    ConfigError: An unknown name or parameter, a value out of range, or a
-      function that does not give a loss for each row.
-    ValueError: Images of a shape that cannot be mixed.
+    ConfigError: If a name or parameter is unknown, a value is out of range, or
+      `loss` does not give a loss for each row.
+    ValueError: If images of this shape cannot be mixed.
   """
   if loss is not None:
     _try_own(loss, len(setup.class_counts))
@@ -207,17 +207,17 @@ def _check_mixed(mixed: Any, shape: tuple[int, ...]) -> None:
 
 def _try_loss(loss: _part.ExampleLoss, num_classes: int) -> None:
   options = {'key': jax.random.key(0)} if training.takes_key(loss) else {}
-  found = jax.eval_shape(
+  result = jax.eval_shape(
     lambda z, y: loss(z, y, **options),
     jax.ShapeDtypeStruct((2, num_classes), jnp.float32),
     jax.ShapeDtypeStruct((2,), jnp.int32),
   )
-  if getattr(found, 'shape', None) != (2,) or not jnp.issubdtype(
-    found.dtype, jnp.floating
+  if getattr(result, 'shape', None) != (2,) or not jnp.issubdtype(
+    result.dtype, jnp.floating
   ):
     raise _errors.ConfigError(
       'the loss must give one number for each row, float [B] for logits '
-      f'[B, C] and labels [B]; for B = 2 it gave {found}. Leave out its mean '
+      f'[B, C] and labels [B]; for B = 2 it gave {result}. Leave out its mean '
       'or sum: rows are weighted and added here.'
     )
 

@@ -1,6 +1,6 @@
 # Copyright 2026 The imbsam_jax Authors.
 # SPDX-License-Identifier: Apache-2.0
-"""Which words cannot be combined, and why: all of it follows from traits."""
+"""Checks, by their traits, that words can be combined."""
 
 from collections.abc import Mapping
 import itertools
@@ -26,11 +26,11 @@ def check(choices: Mapping[str, str]) -> None:
   """Refuses words that cannot work together or correct the same thing twice.
 
   Args:
-    choices: By axis, such as ``{'loss': 'ldam', 'sampler': 'drs'}``.
+    choices: Choices by axis, such as ``{'loss': 'ldam', 'sampler': 'drs'}``.
 
   Raises:
-    ConfigError: Says which, why, and what to do instead; or a name or parameter
-      is unknown.
+    ConfigError: If two words cannot be combined (the message says which, why,
+      and what to do instead), or a name or parameter is unknown.
   """
   chosen = {
     axis: _chosen(axis, text)
@@ -46,16 +46,16 @@ def needs_batch(choices: Mapping[str, str]) -> str | None:
   """The word by which the loss of a row depends on others, if there is one."""
   for axis, text in choices.items():
     if (axis, text) != ('loss', _combine.OWN):
-      found = _chosen(axis, text)
-      if found.traits.needs_batch:
-        return found.word
+      chosen = _chosen(axis, text)
+      if chosen.traits.needs_batch:
+        return chosen.word
   return None
 
 
 def fixes_counts(choices: Mapping[str, str]) -> str | None:
   """The word that decides how many rows of a class a batch has, if any."""
-  found = _chosen('sampler', choices['sampler'])
-  return found.word if found.traits.fixes_counts else None
+  chosen = _chosen('sampler', choices['sampler'])
+  return chosen.word if chosen.traits.fixes_counts else None
 
 
 def head_for(choices: Mapping[str, str]) -> str:

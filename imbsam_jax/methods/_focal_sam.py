@@ -1,6 +1,6 @@
 # Copyright 2026 The imbsam_jax Authors.
 # SPDX-License-Identifier: Apache-2.0
-"""Focal-SAM, ICML 2025."""
+"""Focal-SAM: Li et al., ICML 2025."""
 
 from imbsam_jax import training
 from imbsam_jax.methods import _registry

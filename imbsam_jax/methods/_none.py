@@ -1,6 +1,6 @@
 # Copyright 2026 The imbsam_jax Authors.
 # SPDX-License-Identifier: Apache-2.0
-"""The choices that are no method."""
+"""The choice `none` of several fields, which is no method."""
 
 from imbsam_jax.methods import _part
 from imbsam_jax.methods import _registry

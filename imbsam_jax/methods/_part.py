@@ -1,6 +1,6 @@
 # Copyright 2026 The imbsam_jax Authors.
 # SPDX-License-Identifier: Apache-2.0
-"""What one word brings to a run, and what it knows of the run."""
+"""`Part`, what a word brings to a run; `Setup`, what it knows of the run."""
 
 from collections.abc import Callable
 from collections.abc import Mapping
@@ -28,7 +28,7 @@ class Setup(NamedTuple):
   Attributes:
     time: Class counts, epochs and batch size, for schedules by epoch.
     image_shape: Shape of one image as the model sees it.
-    data: The examples, for further streams.
+    data: Examples of the run, for further streams.
   """
 
   time: schedules.Timeline
@@ -40,7 +40,7 @@ class Setup(NamedTuple):
     """Validation images.
 
     Raises:
-      ConfigError: None are set aside.
+      ConfigError: If the run sets no validation images aside.
     """
     held_out = None if self.data is None else self.data.validation
     if held_out is None:
@@ -63,11 +63,11 @@ class Part(NamedTuple):
     loss: ``(logits [B, C], labels [B]) -> losses [B]``, with ``key=`` if it
       draws.
     logit_scale: Factor of the logits for probabilities.
-    term: A loss of the same kind that is added.
+    term: Loss of the same kind that is added to it.
     penalty: ``penalty(params)``, a scalar that is added once.
     weigh: ``(losses [B], step, state) -> (factors [B], state)``, see
       `training.Supervised`.
-    weigh_state: Its initial state.
+    weigh_state: Initial state of `weigh`.
     mix: ``mix(key, step, batch, partner)``, see `training.Supervised`.
     partners: ``partners(order, labels, seed) -> order`` of the rows that are
       mixed with those of `order`.
@@ -79,7 +79,8 @@ class Part(NamedTuple):
       batch is to have the same number of rows of these classes.
     objective: ``objective(supervised)`` wraps or replaces what the other words
       make, a `training.Supervised`.
-    streams: By name ``stream(seed)``, further `data.Stream` of rows.
+    streams: Functions ``stream(seed)`` of further streams of rows, each a
+      `data.Stream`, by name.
     model: ``model(network)`` wraps or replaces the network.
     params: Which parameters are loaded, and which are trained.
   """
@@ -110,8 +111,8 @@ class Traits(NamedTuple):
   """What decides with which other words a word can be combined.
 
   Attributes:
-    head: The head that its logits come from: of any kind, 'linear', 'cosine',
-      or 'class_vectors', a cosine head whose class vectors are learned.
+    head: Head that its logits come from: of any kind, 'linear', 'cosine', or
+      'class_vectors', a cosine head whose class vectors are learned.
     corrects_prior: Whether it favours rare classes, so that a second word that
       does would do it again; or a function of its parameters.
     counts_batch: Whether the class counts that it corrects by are those of the

@@ -1,6 +1,6 @@
 # Copyright 2026 The imbsam_jax Authors.
 # SPDX-License-Identifier: Apache-2.0
-"""Who is mixed with whom."""
+"""Orders of the rows that a mixing takes as partners."""
 
 from typing import Any
 
@@ -24,7 +24,7 @@ def sampled_partners(setup: _part.Setup, power: float) -> Any:
   """Rows of a stream of their own, with class probabilities n^power.
 
   Returns:
-    `Part.partners`.
+    A function as `Part.partners` has it.
   """
 
   def partners(order, labels, seed):

@@ -19,7 +19,7 @@ from imbsam_jax import _errors
 from imbsam_jax import _specs
 from imbsam_jax.methods import _part
 
-# Of cosines whose loss has no scale, for probabilities.
+# Scale for the probabilities of cosines whose loss has none.
 _PLAIN_SCALE = 30.0
 
 
@@ -27,9 +27,9 @@ class Choice(NamedTuple):
   """What a field of the configuration can be set to.
 
   Attributes:
-    make: ``make(setup, **parameters)`` gives its `Part`.
-    function: The function whose keyword-only parameters can be set.
-    traits: What it can be combined with.
+    make: Function that makes its `Part`, ``make(setup, **parameters)``.
+    function: Function whose keyword-only parameters can be set.
+    traits: Traits that say what it can be combined with.
   """
 
   make: Callable[..., Any]
@@ -41,10 +41,10 @@ class Word(NamedTuple):
   """One word.
 
   Attributes:
-    about: What it is, with its source.
-    sets: The fields, by dotted name, that it is for.
-    suggests: Fields that it sets where no other word does.
-    means: The words that it stands for, instead of fields of its own.
+    about: Description of the word, with its source.
+    sets: Fields that it is for, with their values, by dotted name.
+    suggests: Fields that it sets where no other word does, with their values.
+    means: Words that it stands for, instead of fields of its own.
   """
 
   about: str
@@ -58,9 +58,9 @@ class Axis(NamedTuple):
 
   Attributes:
     field: Dotted name of the field.
-    plain: The choice that is no method.
-    choices: By name.
-    words: By name.
+    plain: Name of the choice that is no method.
+    choices: Choices by name.
+    words: Words by name.
   """
 
   field: str
@@ -98,13 +98,13 @@ def choice(
   too. On the axis 'update rule' it gives a `training.Method`, see `RuleSetup`.
 
   Args:
-    name: What the field is set to.
+    name: Text that the field is set to.
     axis: A key of `AXES`.
     **traits: Fields of `Traits`.
 
   Raises:
-    ValueError: There is no such axis or trait, or the name is taken by another
-      function.
+    ValueError: If there is no such axis or trait, or the name is taken by
+      another function.
   """
   if axis not in AXES:
     raise ValueError(f'`axis` must be one of {", ".join(AXES)}, got {axis!r}.')
@@ -123,7 +123,7 @@ def choice(
       f'{own.head!r}.'
     )
   if axis == 'mixing' and name != AXES[axis].plain:
-    own = own._replace(needs_batch=True)  # Partners are of the batch.
+    own = own._replace(needs_batch=True)  # It needs partners in the batch.
 
   def register(function):
     make = function
@@ -148,12 +148,12 @@ def word(
   """Registers a function as `choice`, and the word that chooses it.
 
   Args:
-    name: The word.
+    name: Word to register.
     axis: A key of `AXES`; of several words of an axis only one can be chosen.
     about: A line for the list of words: what it is, and its source.
-    choice_name: Name of the choice, if not that of the word.
+    choice_name: Name of the choice where it is not that of the word.
     sets: Further fields that it sets.
-    suggests: Fields that it sets where no other word does.
+    suggests: Fields that it sets where no other word does, with their values.
     **traits: Fields of `Traits`.
   """
   chosen = choice_name or name
@@ -180,17 +180,17 @@ def alias(
   """Registers a further word for a choice, such as one with parameters.
 
   Args:
-    name: The word.
-    chosen: The text of the choice, ``'cosface(margin=0.0)'``.
-    axis: As for `word`.
-    about: As for `word`.
-    sets: As for `word`.
-    suggests: As for `word`.
+    name: Word to register.
+    chosen: Text of the choice, such as ``'cosface(margin=0.0)'``.
+    axis: A key of `AXES`; of several words of an axis only one can be chosen.
+    about: A line for the list of words: what it is, and its source.
+    sets: Further fields that it sets.
+    suggests: Fields that it sets where no other word does, with their values.
   """
-  found = Word(
+  entry = Word(
     about, {AXES[axis].field: chosen, **(sets or {})}, suggests or {}
   )
-  _put_word(axis, name, found)
+  _put_word(axis, name, entry)
 
 
 def combination(name: str, *words: str, about: str) -> None:
@@ -211,19 +211,20 @@ def make_part(axis: str, text: str, setup: Any) -> Any:
   """What a choice brings to a run.
 
   Raises:
-    ConfigError: An unknown name or parameter, or a value out of range.
+    ConfigError: If the name or a parameter is unknown, or a value is out of
+      range.
   """
-  found = bind(axis, text)
+  chosen = bind(axis, text)
   _, parameters = _specs.parse(text)
-  if is_of_library(found.function):
-    return found.make(setup, **parameters)
+  if is_of_library(chosen.function):
+    return chosen.make(setup, **parameters)
   try:
-    part = found.make(setup, **parameters)
+    part = chosen.make(setup, **parameters)
   except (_errors.ConfigError, ValueError):
     raise
   except Exception as error:  # Whatever a user's code raises.
     raise _errors.ConfigError(
-      f'{typed(axis, text)} ({_place(error, found.function)}): '
+      f'{typed(axis, text)} ({_place(error, chosen.function)}): '
       f'{type(error).__name__}: {error}'
     ) from error
   if not isinstance(part, _part.Part):
@@ -244,26 +245,27 @@ def bind(axis: str, text: str) -> Choice:
   """The choice of a text, whose parameters it has.
 
   Raises:
-    ConfigError: An unknown name or parameter; what there is is listed.
+    ConfigError: If the name or a parameter is unknown; the message lists those
+      that exist.
   """
-  found = AXES[axis]
-  names = sorted(found.choices, key=lambda name: (name != found.plain, name))
-  table = {name: found.choices[name].function for name in names}
+  known = AXES[axis]
+  names = sorted(known.choices, key=lambda name: (name != known.plain, name))
+  table = {name: known.choices[name].function for name in names}
   name = _specs.name(text)
   if name not in table and not difflib.get_close_matches(name, table):
     raise _errors.ConfigError(
-      f'`{found.field}` must be one of {", ".join(table)}, got {name!r}. A '
+      f'`{known.field}` must be one of {", ".join(table)}, got {name!r}. A '
       'method of your own is known once its file is imported.'
     )
-  _specs.bind(found.field, text, table)
-  return found.choices[name]
+  _specs.bind(known.field, text, table)
+  return known.choices[name]
 
 
 def typed(axis: str, text: str) -> str:
   """The word that chooses a text, or the text."""
   field = AXES[axis].field
-  for name, found in AXES[axis].words.items():
-    if found.sets.get(field) == text:
+  for name, entry in AXES[axis].words.items():
+    if entry.sets.get(field) == text:
       return name
   return text
 
@@ -291,15 +293,15 @@ def _has_default(parameter: inspect.Parameter) -> bool:
   return parameter.default is not inspect.Parameter.empty
 
 
-def _put(table: dict[str, Choice], name: str, found: Choice) -> None:
+def _put(table: dict[str, Choice], name: str, choice: Choice) -> None:
   before = table.get(name)
   # A module that is loaded again, in a notebook, replaces what is its own.
-  if before is not None and not _same(before.function, found.function):
+  if before is not None and not _same(before.function, choice.function):
     raise ValueError(
       f'there is a choice {name!r} already, {before.function}. Take another '
       'name.'
     )
-  table[name] = found
+  table[name] = choice
 
 
 def _same(one: Callable[..., Any], other: Callable[..., Any]) -> bool:
@@ -323,9 +325,9 @@ def _place(error: Exception, function: Callable[..., Any]) -> str:
   return f'{file}:{lines[-1]}' if lines else file
 
 
-def _put_word(axis: str, name: str, found: Word) -> None:
-  _check_word(axis, name, found.sets, found.means)
-  AXES[axis].words[name] = found
+def _put_word(axis: str, name: str, entry: Word) -> None:
+  _check_word(axis, name, entry.sets, entry.means)
+  AXES[axis].words[name] = entry
 
 
 def _check_word(

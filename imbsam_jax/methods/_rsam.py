@@ -1,6 +1,6 @@
 # Copyright 2026 The imbsam_jax Authors.
 # SPDX-License-Identifier: Apache-2.0
-"""RSAM, the update of RSAM-PT and GNM-PT, NeurIPS 2024."""
+"""RSAM, the update of RSAM-PT and GNM-PT: Li et al., NeurIPS 2024."""
 
 from imbsam_jax import training
 from imbsam_jax import transforms

@@ -1,6 +1,6 @@
 # Copyright 2026 The imbsam_jax Authors.
 # SPDX-License-Identifier: Apache-2.0
-"""What an update rule knows of a run, and what several of them share."""
+"""`RuleSetup`, what an update rule knows of a run, and what rules share."""
 
 from collections.abc import Callable
 from typing import Any
@@ -36,7 +36,8 @@ def check_tail(name: str, setup: RuleSetup, threshold: int) -> None:
   """Refuses a threshold that leaves no tail class.
 
   Raises:
-    ConfigError: Says which threshold leaves one.
+    ConfigError: If no class is tail; the message says which threshold leaves
+      one.
   """
   smallest = int(setup.class_counts.min())
   if smallest >= threshold:

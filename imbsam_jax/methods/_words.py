@@ -18,10 +18,10 @@ def split(words: str) -> tuple[str, ...]:
   """The single words of ``'imbsam,ldam_drw'`` or ``'imbsam+ldam_drw'``.
 
   Raises:
-    ConfigError: An unknown word; the nearest one is named.
+    ConfigError: If a word is unknown; the message names the nearest one.
   """
   known = _registry.words()
-  found: list[str] = []
+  single: list[str] = []
   for word in map(str.strip, re.split('[,+]', words)):
     if '(' in word:
       raise _errors.ConfigError(
@@ -40,8 +40,8 @@ def split(words: str) -> tuple[str, ...]:
         f'unknown method word {word!r}.{hint} Words, explained by '
         f'`experiment.words()`:\n{_all_words()}'
       )
-    found += known[word].means or (word,)
-  return tuple(dict.fromkeys(found))
+    single += known[word].means or (word,)
+  return tuple(dict.fromkeys(single))
 
 
 def field_values(
@@ -51,11 +51,11 @@ def field_values(
 
   Args:
     words: Method words, joined by commas or plus signs.
-    presets: By word or words, the fields that were chosen for it on a data
-      set. Of several that fit, the one of more words counts.
+    presets: Fields that were chosen for a word or several on a data set, by
+      word or words. Of several that fit, the one of more words counts.
 
   Raises:
-    ConfigError: An unknown word, or two that set the same field.
+    ConfigError: If a word is unknown, or two words set the same field.
   """
   known = _registry.words()
   chosen = split(words)
@@ -84,12 +84,12 @@ def combinations(words: str, links: str) -> list[str]:
   ['sgd', 'sam', 'sgd+ldam_drw', 'sam+ldam_drw']
 
   Args:
-    words: Joined by commas, words of one method by plus signs; 'all' is every
-      word but the update rules.
+    words: Words joined by commas, those of one method by plus signs; 'all' is
+      every word but the update rules.
     links: Update rules, joined by commas; empty takes `words` as they are.
 
   Raises:
-    ConfigError: An unknown word.
+    ConfigError: If a word is unknown.
   """
   rules = sorted(_registry.AXES[_UPDATE_RULE].words)
   # What the others are compared with comes first.
@@ -100,33 +100,33 @@ def combinations(words: str, links: str) -> list[str]:
         f'{link!r} is no update rule; there are {", ".join(rules)}.'
       )
   listed = known if words == 'all' else words.split(',')
-  found = []
+  combined = []
   for word in listed:
     split(word)
     for link in links.split(',') if links else ('',):
       parts = [part for part in (link, word) if part and part != 'ce']
-      found.append('+'.join(parts) or 'sgd')
-  return found
+      combined.append('+'.join(parts) or 'sgd')
+  return combined
 
 
 def describe(choices: Mapping[str, str]) -> str:
   """What a run combines, in words: ``'imbsam ldam drw'``.
 
   Args:
-    choices: By axis, see `combine`.
+    choices: Choices by axis, see `combine`.
   """
   return ' '.join(
     choices[axis]
-    for axis, found in _registry.AXES.items()
-    if axis in choices and choices[axis] != found.plain
+    for axis, entry in _registry.AXES.items()
+    if axis in choices and choices[axis] != entry.plain
   )
 
 
 def _all_words() -> str:
   return '\n'.join(
-    f'  {axis}: {", ".join(sorted(found.words))}'
-    for axis, found in _registry.AXES.items()
-    if found.words
+    f'  {axis}: {", ".join(sorted(entry.words))}'
+    for axis, entry in _registry.AXES.items()
+    if entry.words
   )
 
 
@@ -137,15 +137,15 @@ def words_table(axis: str) -> str:
     axis: A key of `AXES`.
 
   Raises:
-    ValueError: There is no such axis.
+    ValueError: If there is no such axis.
   """
   if axis not in _registry.AXES:
     raise ValueError(
       f'`axis` must be one of {", ".join(_registry.AXES)}, got {axis!r}.'
     )
-  found = _registry.AXES[axis]
+  chosen = _registry.AXES[axis]
   lines = ['| word | what it is | sets |', '| :--- | :--- | :--- |']
-  for name, word in sorted(found.words.items()):
+  for name, word in sorted(chosen.words.items()):
     sets = ', '.join(f'`{field}={value}`' for field, value in word.sets.items())
     means = ', '.join(f'`{one}`' for one in word.means)
     lines.append(f'| `{name}` | {word.about} | {means or sets} |')
@@ -155,11 +155,11 @@ def words_table(axis: str) -> str:
 def help_text() -> str:
   """All words with what they mean, by axis."""
   parts = []
-  for axis, found in _registry.AXES.items():
+  for axis, entry in _registry.AXES.items():
     lines = {
       '  ' + word: meaning.about
       + (f' = {"+".join(meaning.means)}' if meaning.means else '')
-      for word, meaning in sorted(found.words.items())
+      for word, meaning in sorted(entry.words.items())
     }
     if lines:
       parts.append(f'{axis}\n{console.fields(lines)}')

@@ -7,7 +7,7 @@ import os
 import numpy as np
 from numpy.typing import ArrayLike
 
-# Those of the other plots.
+# The colors of the other plots.
 _NORMAL, _ANOMALY, _MUTED = '#0072B2', '#D55E00', '#6B6B6B'
 
 
@@ -22,19 +22,20 @@ def anomaly_metrics(scores: ArrayLike, labels: ArrayLike) -> dict[str, float]:
   - ``prevalence``: share of anomalies among all rows.
 
   Args:
-    scores: Real ``[N]``, higher is more anomalous.
-    labels: int ``[N]``: 1 anomaly, 0 normal.
+    scores: Real array, shape ``[N]``, higher is more anomalous.
+    labels: Int array, shape ``[N]``: 1 is an anomaly, 0 is normal.
 
   Returns:
-    The four, each in [0, 1].
+    Dict of the four numbers by name, each in [0, 1].
 
   Raises:
-    ValueError: NaN or infinity among the scores, other labels or shapes, or
-      rows of one kind only: none of the metrics is defined then.
+    ValueError: If a score is NaN or infinite, a label is neither 0 nor 1, the
+      lengths differ, or all rows are of one kind, where none of the metrics is
+      defined.
 
   Examples:
-    >>> found = anomaly_metrics([0.1, 0.4, 0.35, 0.8], [0, 0, 1, 1])
-    >>> found['auroc'], round(found['auprc'], 4), found['precision_at_n']
+    >>> scored = anomaly_metrics([0.1, 0.4, 0.35, 0.8], [0, 0, 1, 1])
+    >>> scored['auroc'], round(scored['auprc'], 4), scored['precision_at_n']
     (0.75, 0.8333, 0.5)
   """
   from sklearn import metrics
@@ -66,14 +67,14 @@ def plot_anomaly_scores(
   over a logarithmic axis where all scores are positive.
 
   Args:
-    path: Where to write; always a PNG.
-    scores: Real ``[N]``, higher is more anomalous.
-    labels: int ``[N]``: 1 anomaly, 0 normal.
+    path: Path to write to; always a PNG.
+    scores: Real array, shape ``[N]``, higher is more anomalous.
+    labels: Int array, shape ``[N]``: 1 is an anomaly, 0 is normal.
     threshold: A score to mark in the histograms.
     title: Heading of the figure.
 
   Raises:
-    ValueError: As for `anomaly_metrics`.
+    ValueError: If `anomaly_metrics` refuses `scores` or `labels`.
 
   Examples:
     >>> import tempfile
@@ -89,7 +90,7 @@ def plot_anomaly_scores(
   from sklearn import metrics
 
   values, truth = _check(scores, labels)
-  found = anomaly_metrics(values, truth)
+  scored = anomaly_metrics(values, truth)
   figure = Figure(figsize=(11.0, 3.6), dpi=160, layout='constrained')
   FigureCanvasAgg(figure)
   histogram, roc, recall = figure.subplots(1, 3)
@@ -98,15 +99,15 @@ def plot_anomaly_scores(
   roc.plot(false_rate, true_rate, color=_ANOMALY)
   roc.plot([0, 1], [0, 1], color=_MUTED, linestyle=':')
   roc.set(
-    title=f'ROC, area {found["auroc"]:.3f}',
+    title=f'ROC, area {scored["auroc"]:.3f}',
     xlabel='normal rows above the threshold',
     ylabel='anomalies found',
   )
   precision, recalled, _ = metrics.precision_recall_curve(truth, values)
   recall.step(recalled, precision, where='pre', color=_ANOMALY)
-  recall.axhline(found['prevalence'], color=_MUTED, linestyle=':')
+  recall.axhline(scored['prevalence'], color=_MUTED, linestyle=':')
   recall.set(
-    title=f'average precision {found["auprc"]:.3f}',
+    title=f'average precision {scored["auprc"]:.3f}',
     xlabel='anomalies found (recall)',
     ylabel='precision',
   )

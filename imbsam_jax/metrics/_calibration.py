@@ -1,6 +1,6 @@
 # Copyright 2026 The imbsam_jax Authors.
 # SPDX-License-Identifier: Apache-2.0
-"""Does the confidence of a classifier match how often it is right?"""
+"""Expected calibration error, of a confidence against how often it is right."""
 
 import numpy as np
 from numpy.typing import ArrayLike
@@ -19,26 +19,27 @@ def expected_calibration_error(
     \mathrm{ECE} = \sum_b \frac{n_b}{n} \, |\mathrm{acc}_b - \mathrm{conf}_b|
 
   with the accuracy and the mean confidence of the n_b examples of bin b; empty
-  bins are skipped. Guo et al., On Calibration of Modern Neural Networks, ICML
-  2017. Bin b of B is ((b - 1)/B, b/B], as there; the first bin
-  also holds a confidence of exactly 0, so that every example counts.
+  bins are skipped. Guo et al., `On Calibration of Modern Neural Networks
+  <https://arxiv.org/abs/1706.04599>`_, ICML 2017. Bin b of B is ((b - 1)/B,
+  b/B], as there; the first bin also holds a confidence of exactly 0, so that
+  every example counts.
 
   Args:
-    confidences: float array, shape ``[num_examples]``, values in [0, 1]: the
+    confidences: Float array, shape ``[num_examples]``, values in [0, 1]: the
       largest softmax probability of each example.
-    correct: bool array (or numbers 0 and 1), shape ``[num_examples]``:
-      whether the prediction was right.
-    num_bins: number of bins.
+    correct: Bool array (or numbers 0 and 1), shape ``[num_examples]``: whether
+      the prediction was right.
+    num_bins: Number of bins.
 
   Returns:
     The error, a float in [0, 1]; 0 is calibrated.
 
   Raises:
-    TypeError: if `confidences` are not real numbers or `num_bins` is no
+    TypeError: If `confidences` are not real numbers or `num_bins` is not an
       integer.
-    ValueError: if there is no example, the lengths differ, a confidence is
-      outside [0, 1] or NaN, `correct` is anything but 0 and 1, or `num_bins`
-      is below 1.
+    ValueError: If there is no example, the lengths differ, a confidence is
+      outside [0, 1] or NaN, `correct` is anything but 0 and 1, or `num_bins` is
+      below 1.
 
   Examples:
     Two bins: 1/2 right at confidence 0.4, and 2/2 right at confidence 0.9.

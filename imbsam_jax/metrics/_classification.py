@@ -62,17 +62,17 @@ def classification_metrics(
     has test examples.
 
   Args:
-    labels: int array, shape ``[num_examples]``, values in ``[0, C)``.
-    predictions: int array, shape ``[num_examples]``, values in ``[0, C)``.
-    confidences: float array, shape ``[num_examples]``, values in [0, 1]: the
+    labels: Int array, shape ``[num_examples]``, values in ``[0, C)``.
+    predictions: Int array, shape ``[num_examples]``, values in ``[0, C)``.
+    confidences: Float array, shape ``[num_examples]``, values in [0, 1]: the
       largest softmax probability of each example.
-    class_counts: int array, shape ``[C]``, training examples per class.
-    many_above: classes with more training examples than this are ``'many'``.
-    few_below: classes with fewer training examples than this are ``'few'``.
-    tail_below: classes with fewer training examples than this are ``'tail'``,
-      all others ``'head'``. Pass the threshold of the method, also for rows
-      of a table whose method has none, so that rows compare.
-    num_bins: number of bins of the calibration error.
+    class_counts: Int array, shape ``[C]``, training examples per class.
+    many_above: Classes with more training examples than this are ``'many'``.
+    few_below: Classes with fewer training examples than this are ``'few'``.
+    tail_below: Classes with fewer training examples than this are ``'tail'``,
+      all others ``'head'``. Pass the threshold of the method, also for rows of
+      a table whose method has none, so that rows compare.
+    num_bins: Number of bins of the calibration error.
 
   Returns:
     Flat dict with the keys above in that order. Fractions in [0, 1], or None
@@ -80,9 +80,9 @@ def classification_metrics(
     numbers, so ``json.dump`` takes it.
 
   Raises:
-    TypeError: if labels, predictions or counts are not integers, or
-      confidences or thresholds are not real numbers.
-    ValueError: if there is no example, the lengths differ, a class is outside
+    TypeError: If labels, predictions or counts are not integers, or confidences
+      or thresholds are not real numbers.
+    ValueError: If there is no example, the lengths differ, a class is outside
       ``[0, C)``, a confidence is outside [0, 1] or NaN, or `many_above` is
       below `few_below`.
 
@@ -143,14 +143,14 @@ def per_class_metrics(
   class_counts: ArrayLike,
   class_names: Sequence[str] | None = None,
 ) -> list[dict[str, Any]]:
-  """One row per class: how often seen, how well known.
+  """Counts and accuracies of each class, one row per class.
 
   Args:
-    labels: int array, shape ``[num_examples]``, values in ``[0, C)``.
-    predictions: int array, shape ``[num_examples]``, values in ``[0, C)``.
-    confidences: float array, shape ``[num_examples]``, values in [0, 1]: the
+    labels: Int array, shape ``[num_examples]``, values in ``[0, C)``.
+    predictions: Int array, shape ``[num_examples]``, values in ``[0, C)``.
+    confidences: Float array, shape ``[num_examples]``, values in [0, 1]: the
       largest softmax probability of each example.
-    class_counts: int array, shape ``[C]``, training examples per class.
+    class_counts: Int array, shape ``[C]``, training examples per class.
     class_names: ``C`` names, in the order of the class indices; the index as
       text by default.
 
@@ -169,9 +169,9 @@ def per_class_metrics(
       right or wrong, whatever was predicted; None without any.
 
   Raises:
-    TypeError: if labels, predictions or counts are not integers, confidences
+    TypeError: If labels, predictions or counts are not integers, confidences
       are not real numbers, or `class_names` is one string.
-    ValueError: if there is no example, the lengths differ, a class is outside
+    ValueError: If there is no example, the lengths differ, a class is outside
       ``[0, C)``, a confidence is outside [0, 1] or NaN, or `class_names` has
       not one name per class.
 

@@ -74,7 +74,7 @@ def as_runs(
 
 
 def positions_of(counts: np.ndarray) -> np.ndarray:
-  """Where a class is on the x axis."""
+  """Position of each class on the x axis."""
   return np.where(counts > 0, counts, ZERO_POSITION)
 
 

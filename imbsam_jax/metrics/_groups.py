@@ -21,15 +21,16 @@ def class_groups(
     few     if n_c < few_below
     medium  otherwise
 
-  Both comparisons are strict, so with the defaults 20 and 100 are medium, as
-  in Liu et al., Large-Scale Long-Tailed Recognition in an Open World, CVPR
-  2019, and the work that followed. A class without training examples is few.
+  Both comparisons are strict, so with the defaults 20 and 100 are medium, as in
+  Liu et al., `Large-Scale Long-Tailed Recognition in an Open World
+  <https://arxiv.org/abs/1904.05160>`_, CVPR 2019, and the work that followed. A
+  class without training examples is few.
 
   Args:
-    class_counts: int array, shape ``[num_classes]``, training examples per
+    class_counts: Int array, shape ``[num_classes]``, training examples per
       class, not negative.
-    many_above: classes with more training examples than this are ``'many'``.
-    few_below: classes with fewer training examples than this are ``'few'``.
+    many_above: Classes with more training examples than this are ``'many'``.
+    few_below: Classes with fewer training examples than this are ``'few'``.
 
   Returns:
     Dict with the keys ``'many'``, ``'medium'`` and ``'few'`` in this order;
@@ -37,8 +38,8 @@ def class_groups(
     one group; a group may be empty.
 
   Raises:
-    TypeError: if the counts are not integers, or a threshold is no number.
-    ValueError: if the counts are not one-dimensional, empty or negative, or
+    TypeError: If the counts are not integers, or a threshold is not a number.
+    ValueError: If the counts are not one-dimensional, empty or negative, or
       `many_above` is below `few_below`.
 
   Examples:

@@ -69,22 +69,23 @@ def plot_accuracy_by_frequency(
   plots. The same input writes the same bytes (for one version of Matplotlib).
 
   Args:
-    path: where to write; always a PNG, whatever the suffix. None writes
+    path: Path to write to; always a PNG, whatever the suffix. None writes
       nothing.
-    class_counts: int array, shape ``[C]``, training images per class.
-    accuracies: name of a method -> float array, shape ``[C]`` (one run) or
-      ``[runs, C]``, values in [0, 1]. NaN or None is n/a and left out.
-    tail_below: shade the classes with fewer training images than this.
-    title: heading of the figure.
+    class_counts: Int array, shape ``[C]``, training images per class.
+    accuracies: Mapping from the name of a method to a float array, shape
+      ``[C]`` (one run) or ``[runs, C]``, values in [0, 1]. NaN or None is n/a
+      and left out.
+    tail_below: Classes with fewer training images than this are shaded.
+    title: Heading of the figure.
 
   Returns:
     The Matplotlib figure. A notebook shows it after the last line of a cell.
 
   Raises:
-    TypeError: if the counts are not integers, or `accuracies` is no mapping
+    TypeError: If the counts are not integers, or `accuracies` is not a mapping
       of numbers.
-    ValueError: if `accuracies` is empty, has a wrong shape, values outside
-      [0, 1], or a method without any number.
+    ValueError: If `accuracies` is empty, has a wrong shape, values outside [0,
+      1], or a method without any number.
 
   Examples:
     >>> import tempfile

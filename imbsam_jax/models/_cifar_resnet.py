@@ -2,9 +2,9 @@
 # SPDX-License-Identifier: Apache-2.0
 """Residual networks for 32x32 images.
 
-Sources: He et al., Deep Residual Learning for Image Recognition, CVPR 2016
-(https://arxiv.org/abs/1512.03385), section 4.2 for ResNet-20 and ResNet-32;
-the ResNet-34 of the ImbSAM experiments (Zhou et al., ICCV 2023).
+Sources: He et al., `Deep Residual Learning for Image Recognition
+<https://arxiv.org/abs/1512.03385>`_, CVPR 2016, section 4.2 for ResNet-20 and
+ResNet-32; the ResNet-34 of the ImbSAM experiments (Zhou et al., ICCV 2023).
 """
 
 from collections.abc import Sequence
@@ -33,9 +33,9 @@ def pad_shortcut(x: jax.Array, channels: int, stride: int) -> jax.Array:
   half of them before the old ones and half behind.
 
   Args:
-    x: array, shape ``[batch, height, width, in_channels]``.
-    channels: number of channels of the result, `in_channels` or more.
-    stride: step between the pixels that are kept.
+    x: Array, shape ``[batch, height, width, in_channels]``.
+    channels: Number of channels of the result, `in_channels` or more.
+    stride: Step between the pixels that are kept.
 
   Returns:
     Array, shape ``[batch, ceil(height / stride), ceil(width / stride),
@@ -51,13 +51,13 @@ class BasicBlock(nn.Module):
   """Two 3x3 convolutions and a shortcut: ``relu(x' + norm(conv(...)))``.
 
   Attributes:
-    channels: number of channels of the result.
-    stride: stride of the first convolution and of the shortcut.
-    shortcut: what happens where the shape changes: `'pad'` is `pad_shortcut`,
+    channels: Number of channels of the result.
+    stride: Stride of the first convolution and of the shortcut.
+    shortcut: What happens where the shape changes: `'pad'` is `pad_shortcut`,
       `'projection'` a 1x1 convolution and a normalisation (options A and B).
-    norm: see `Normalization`.
-    fan: see `CifarResNet`.
-    dtype: dtype of the computation.
+    norm: See `Normalization`.
+    fan: See `CifarResNet`.
+    dtype: Dtype of the computation.
   """
 
   channels: int
@@ -72,8 +72,8 @@ class BasicBlock(nn.Module):
     """Applies the block.
 
     Args:
-      x: array, shape ``[batch, height, width, in_channels]``.
-      train: whether batch normalisation uses and updates batch statistics.
+      x: Array, shape ``[batch, height, width, in_channels]``.
+      train: Whether batch normalisation uses and updates batch statistics.
 
     Returns:
       Array, shape ``[batch, ceil(height / stride), ceil(width / stride),
@@ -113,13 +113,13 @@ class CifarResNet(_classifier.Classifier):
     ``1 / dim`` in every model.
 
   Attributes:
-    num_classes: number of classes.
+    num_classes: Number of classes.
     norm: `'batch'`, as in the sources, or `'group'`; without a normalisation
       the activations would double from block to block.
     head: `'linear'` or `'cosine'`.
-    dtype: dtype of the computation up to the features.
-    stage_sizes: number of blocks per stage.
-    widths: number of channels per stage; the stem has the first.
+    dtype: Dtype of the computation up to the features.
+    stage_sizes: Number of blocks per stage.
+    widths: Number of channels per stage; the stem has the first.
     shortcut: `'pad'` or `'projection'`, see `BasicBlock`.
     fan: `'fan_in'` or `'fan_out'`.
   """
@@ -157,15 +157,15 @@ class CifarResNet(_classifier.Classifier):
     """Channels of the last block, averaged over the image.
 
     Args:
-      x: float array, normalised, shape ``[batch, height, width, channels]``.
-      train: whether batch normalisation uses and updates batch statistics.
+      x: Float array, normalised, shape ``[batch, height, width, channels]``.
+      train: Whether batch normalisation uses and updates batch statistics.
 
     Returns:
       Float32 array, shape ``[batch, widths[-1]]``.
 
     Raises:
-      TypeError: `x` is not a float array.
-      ValueError: `x` has not four axes.
+      TypeError: If `x` is not a float array.
+      ValueError: If `x` does not have four axes.
     """
     x = _residual.conv_norm(
       _classifier.as_images(x, self.dtype),

@@ -1,6 +1,6 @@
 # Copyright 2026 The imbsam_jax Authors.
 # SPDX-License-Identifier: Apache-2.0
-"""What all classifiers share: features, then a head."""
+"""`Classifier`, the base of all models: features, then a head."""
 
 from typing import ClassVar
 
@@ -19,10 +19,10 @@ def check_dtype(dtype: DTypeLike) -> None:
   """Refuses a computation dtype that is not a float dtype.
 
   Args:
-    dtype: a dtype or its name.
+    dtype: A dtype or its name.
 
   Raises:
-    TypeError: `dtype` is not a float dtype.
+    TypeError: If `dtype` is not a float dtype.
   """
   try:
     is_float = jnp.issubdtype(jnp.dtype(dtype), jnp.floating)
@@ -39,15 +39,15 @@ def as_floats(x: ArrayLike, dtype: DTypeLike) -> jax.Array:
   """The input of a model, cast to its computation dtype.
 
   Args:
-    x: float array, shape ``[batch, ...]``.
-    dtype: dtype of the result.
+    x: Float array, shape ``[batch, ...]``.
+    dtype: Dtype of the result.
 
   Returns:
     `x` as an array of dtype `dtype`.
 
   Raises:
-    TypeError: `x` is not a float array.
-    ValueError: `x` has no batch axis and an axis after it.
+    TypeError: If `x` is not a float array.
+    ValueError: If `x` does not have a batch axis and an axis after it.
   """
   x = jnp.asarray(x)
   if not jnp.issubdtype(x.dtype, jnp.floating):
@@ -67,15 +67,15 @@ def as_images(x: ArrayLike, dtype: DTypeLike) -> jax.Array:
   """The input of a convolutional model, cast to its computation dtype.
 
   Args:
-    x: float array, shape ``[batch, height, width, channels]``.
-    dtype: dtype of the result.
+    x: Float array, shape ``[batch, height, width, channels]``.
+    dtype: Dtype of the result.
 
   Returns:
     `x` as an array of dtype `dtype`.
 
   Raises:
-    TypeError: `x` is not a float array.
-    ValueError: `x` has not four axes.
+    TypeError: If `x` is not a float array.
+    ValueError: If `x` does not have four axes.
   """
   x = as_floats(x, dtype)
   if x.ndim != 4:
@@ -91,7 +91,7 @@ def average_pool(x: jax.Array) -> jax.Array:
   """Mean over height and width, in float32.
 
   Args:
-    x: float array, shape ``[batch, height, width, channels]``.
+    x: Float array, shape ``[batch, height, width, channels]``.
 
   Returns:
     Float32 array, shape ``[batch, channels]``.
@@ -108,12 +108,12 @@ class Classifier(nn.Module):
   ``LinearHead(num_classes).apply({'params': params['classifier']}, features)``.
 
   Attributes:
-    num_classes: number of classes.
+    num_classes: Number of classes.
     norm: `'batch'`, `'group'` or `'none'`, see `Normalization`.
     head: `'linear'`, `'cosine'`, `'etf'` or `'prototypes'`, see `create_model`.
       All but the first return raw cosines; the loss holds the scale, see
       `cosine_logits`.
-    dtype: dtype of the computation up to the features. Parameters, statistics,
+    dtype: Dtype of the computation up to the features. Parameters, statistics,
       features and logits are float32.
   """
 
@@ -142,8 +142,8 @@ class Classifier(nn.Module):
     """Features that the head reads: ``apply(..., method='features')``.
 
     Args:
-      x: float array, normalised, shape ``[batch, height, width, channels]``.
-      train: whether batch normalisation uses and updates batch statistics.
+      x: Float array, normalised, shape ``[batch, height, width, channels]``.
+      train: Whether batch normalisation uses and updates batch statistics.
 
     Returns:
       Float32 array, shape ``[batch, dim]``.
@@ -156,8 +156,8 @@ class Classifier(nn.Module):
     """Both: ``apply(..., method='features_and_logits')``.
 
     Args:
-      x: as for `features`.
-      train: as for `features`.
+      x: Float array, normalised, shape ``[batch, height, width, channels]``.
+      train: Whether batch normalisation uses and updates batch statistics.
 
     Returns:
       Float32 arrays, shapes ``[batch, dim]`` and ``[batch, num_classes]``.
@@ -169,15 +169,15 @@ class Classifier(nn.Module):
     """Logits of a batch.
 
     Args:
-      x: float array, normalised, shape ``[batch, height, width, channels]``.
-      train: whether batch normalisation uses and updates batch statistics; then
+      x: Float array, normalised, shape ``[batch, height, width, channels]``.
+      train: Whether batch normalisation uses and updates batch statistics; then
         call ``apply`` with ``mutable=['batch_stats']``. Nothing else reads it.
 
     Returns:
       Float32 array, shape ``[batch, num_classes]``.
 
     Raises:
-      TypeError: `x` is not a float array.
-      ValueError: `x` has a wrong number of axes.
+      TypeError: If `x` is not a float array.
+      ValueError: If `x` has a wrong number of axes.
     """
     return self.classifier(self.features(x, train=train))

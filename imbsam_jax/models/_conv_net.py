@@ -28,12 +28,12 @@ class SmallConvNet(_classifier.Classifier):
   cost.
 
   Attributes:
-    num_classes: number of classes.
+    num_classes: Number of classes.
     norm: `'group'`, `'batch'` or `'none'`, see `Normalization`.
     head: `'linear'` or `'cosine'`.
-    dtype: dtype of the computation up to the features.
-    width: channels of the first convolution.
-    stride: stride of the first convolution.
+    dtype: Dtype of the computation up to the features.
+    width: Number of channels of the first convolution.
+    stride: Stride of the first convolution.
   """
 
   width: int = 16
@@ -50,15 +50,15 @@ class SmallConvNet(_classifier.Classifier):
     """Channels of the last convolution, averaged over the image.
 
     Args:
-      x: float array, normalised, shape ``[batch, height, width, channels]``.
-      train: whether batch normalisation uses and updates batch statistics.
+      x: Float array, normalised, shape ``[batch, height, width, channels]``.
+      train: Whether batch normalisation uses and updates batch statistics.
 
     Returns:
       Float32 array, shape ``[batch, 4 * width]``.
 
     Raises:
-      TypeError: `x` is not a float array.
-      ValueError: `x` has not four axes.
+      TypeError: If `x` is not a float array.
+      ValueError: If `x` does not have four axes.
     """
     x = _classifier.as_images(x, self.dtype)
     layers = [(1, self.stride), (2, 2), (4, 2)]

@@ -22,13 +22,13 @@ def convolution(
   For layers of one's own: ``nn.Conv(..., conv_general_dilated=convolution)``.
 
   Args:
-    inputs: The array to convolve.
-    kernel: The kernel.
-    *args: What `jax.lax.conv_general_dilated` takes next.
-    **options: What else it takes.
+    inputs: Array to convolve.
+    kernel: Kernel to convolve it with.
+    *args: Further arguments of `jax.lax.conv_general_dilated`, by place.
+    **options: Further arguments of `jax.lax.conv_general_dilated`, by name.
 
   Returns:
-    What `jax.lax.conv_general_dilated` returns.
+    The result of `jax.lax.conv_general_dilated`.
   """
   inputs = jax.lax.platform_dependent(
     inputs, cpu=jax.lax.optimization_barrier, default=_identity

@@ -25,7 +25,7 @@ class LinearHead(nn.Module):
   ``1 / dim``; `bias`, float32 ``[num_classes]``, zeros.
 
   Attributes:
-    num_classes: number of classes.
+    num_classes: Number of classes.
   """
 
   num_classes: int
@@ -35,14 +35,14 @@ class LinearHead(nn.Module):
     """Logits of a batch of features.
 
     Args:
-      features: float array, shape ``[batch, dim]``.
+      features: Float array, shape ``[batch, dim]``.
 
     Returns:
       Float32 array, shape ``[batch, num_classes]``.
 
     Raises:
-      TypeError: `features` is not a float array.
-      ValueError: `features` has not two axes.
+      TypeError: If `features` is not a float array.
+      ValueError: If `features` does not have two axes.
     """
     features = _cosine.float_matrix('features', features)
     kernel = self.param(
@@ -71,7 +71,7 @@ class CosineHead(nn.Module):
   turn.
 
   Attributes:
-    num_classes: number of classes.
+    num_classes: Number of classes.
   """
 
   num_classes: int
@@ -81,14 +81,14 @@ class CosineHead(nn.Module):
     """Cosines of a batch of features.
 
     Args:
-      features: float array, shape ``[batch, dim]``.
+      features: Float array, shape ``[batch, dim]``.
 
     Returns:
       Float32 array, shape ``[batch, num_classes]``, values in ``[-1, 1]``.
 
     Raises:
-      TypeError: `features` is not a float array.
-      ValueError: `features` has not two axes.
+      TypeError: If `features` is not a float array.
+      ValueError: If `features` does not have two axes.
     """
     features = _cosine.float_matrix('features', features)
     class_vectors = self.param(
@@ -122,14 +122,15 @@ class ProjectedHead(nn.Module):
     """Cosines of a batch of features.
 
     Args:
-      features: float array, shape ``[batch, dim]``.
+      features: Float array, shape ``[batch, dim]``.
 
     Returns:
       Float32 array, shape ``[batch, num_classes]``, values in ``[-1, 1]``.
 
     Raises:
-      TypeError: `features` is not a float array.
-      ValueError: `features` has not two axes, or is too narrow for the head.
+      TypeError: If `features` is not a float array.
+      ValueError: If `features` does not have two axes, or is too narrow for the
+        head.
     """
     features = _cosine.float_matrix('features', features)
     return self.head(LinearHead(features.shape[1], name='projection')(features))
@@ -139,10 +140,10 @@ def check_head(head: str) -> None:
   """Refuses an unknown head.
 
   Args:
-    head: the word to check.
+    head: Word to check.
 
   Raises:
-    ValueError: `head` is not one of `HEADS`.
+    ValueError: If `head` is not one of `HEADS`.
   """
   if head not in HEADS:
     words = ', '.join(repr(word) for word in HEADS)
@@ -159,14 +160,14 @@ def make_head(head: HeadName, num_classes: int) -> nn.Module:
     head: `'linear'` or `'cosine'`; `'etf'` or `'prototypes'`: cosines with
       fixed directions (`EtfHead`, `PrototypeHead`) after a learned affine map
       of the features to their own width, see `ProjectedHead`.
-    num_classes: number of classes.
+    num_classes: Number of classes.
 
   Returns:
     A Flax module from float features ``[batch, dim]`` to float32 logits
     ``[batch, num_classes]``.
 
   Raises:
-    ValueError: `head` is unknown.
+    ValueError: If `head` is unknown.
   """
   check_head(head)
   match head:

@@ -1,6 +1,6 @@
 # Copyright 2026 The imbsam_jax Authors.
 # SPDX-License-Identifier: Apache-2.0
-"""Multi-layer perceptron."""
+"""Multi-layer perceptron, on flattened inputs of any shape."""
 
 from collections.abc import Sequence
 
@@ -22,11 +22,11 @@ class MLP(_classifier.Classifier):
   by a normalisation has no bias.
 
   Attributes:
-    num_classes: number of classes.
+    num_classes: Number of classes.
     norm: `'none'`, `'batch'` or `'group'`, see `Normalization`.
     head: `'linear'` or `'cosine'`.
-    dtype: dtype of the computation up to the features.
-    widths: numbers of hidden units, a layer each; the last is the width of the
+    dtype: Dtype of the computation up to the features.
+    widths: Numbers of hidden units, a layer each; the last is the width of the
       features. Empty: the head reads the input.
 
   Examples:
@@ -59,15 +59,15 @@ class MLP(_classifier.Classifier):
     """Activations of the last hidden layer.
 
     Args:
-      x: float array, normalised, shape ``[batch, ...]``.
-      train: whether batch normalisation uses and updates batch statistics.
+      x: Float array, normalised, shape ``[batch, ...]``.
+      train: Whether batch normalisation uses and updates batch statistics.
 
     Returns:
       Float32 array, shape ``[batch, widths[-1]]``.
 
     Raises:
-      TypeError: `x` is not a float array.
-      ValueError: `x` has no axis after the batch.
+      TypeError: If `x` is not a float array.
+      ValueError: If `x` has no axis after the batch.
     """
     x = _classifier.as_floats(x, self.dtype)
     x = x.reshape(x.shape[0], -1)

@@ -112,11 +112,11 @@ def from_nnx(make: Callable[[nnx.Rngs], nnx.Module]) -> NnxModel:
     make: Makes the module from ``nnx.Rngs``, ``lambda rngs: Net(rngs=rngs)``.
 
   Returns:
-    What `training.make_train_step`, `training.create_train_state` and
+    A model that `training.make_train_step`, `training.create_train_state` and
     `experiment.build` take in the place of a Linen module.
 
   Raises:
-    ValueError: The module has variables that are neither `nnx.Param` nor
+    ValueError: If the module has variables that are neither `nnx.Param` nor
       `nnx.BatchStat`.
   """
   return NnxModel(make)

@@ -22,11 +22,11 @@ def check_norm(norm: str, allowed: Sequence[str] = NORMS) -> None:
   """Refuses a normalisation that a model does not have.
 
   Args:
-    norm: the word to check.
-    allowed: the words the model knows.
+    norm: Word to check.
+    allowed: Words that the model knows.
 
   Raises:
-    ValueError: `norm` is not one of `allowed`.
+    ValueError: If `norm` is not one of `allowed`.
   """
   if norm not in allowed:
     words = ', '.join(repr(word) for word in allowed)
@@ -46,7 +46,7 @@ def num_groups(channels: int) -> int:
   64 channels are within a point of each other (5 seeds, 2026-11).
 
   Args:
-    channels: number of channels, 1 or more.
+    channels: Number of channels, 1 or more.
 
   Returns:
     The number of groups; 1 where no other divisor is left.
@@ -68,7 +68,7 @@ class GroupNorm(nn.Module):
 
   Attributes:
     num_groups: Number of groups; it divides the number of channels.
-    epsilon: What is added to the variance.
+    epsilon: Summand of the variance that keeps the quotient finite.
   """
 
   num_groups: int
@@ -128,7 +128,7 @@ class Normalization(nn.Module):
 
   Attributes:
     norm: `'batch'`, `'group'` or `'none'`.
-    dtype: dtype of the result.
+    dtype: Dtype of the result.
   """
 
   norm: NormName
@@ -139,15 +139,15 @@ class Normalization(nn.Module):
     """Normalises `x`.
 
     Args:
-      x: float array, shape ``[batch, ..., channels]``.
-      train: whether `'batch'` uses the statistics of this batch (and updates
+      x: Float array, shape ``[batch, ..., channels]``.
+      train: Whether `'batch'` uses the statistics of this batch (and updates
         the running ones) or the running ones.
 
     Returns:
       Array of `x`'s shape and of dtype `self.dtype`.
 
     Raises:
-      ValueError: `norm` is an unknown word.
+      ValueError: If `norm` is an unknown word.
     """
     check_norm(self.norm)
     if self.norm == 'none':

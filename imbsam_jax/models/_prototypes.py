@@ -35,7 +35,9 @@ def simplex_etf(key: jax.Array, num_classes: int, dim: int) -> jax.Array:
 
   so rows have length 1, any two of them the cosine :math:`-1 / (C - 1)`, and
   their sum is 0: an equiangular tight frame (ETF), the class means at neural
-  collapse (Papyan et al., PNAS 2020). The simplex is turned at random.
+  collapse (Papyan et al., `Prevalence of Neural Collapse during the Terminal
+  Phase of Deep Learning Training <https://arxiv.org/abs/2008.08186>`_, PNAS
+  2020). The simplex is turned at random.
 
   >>> import jax
   >>> vectors = simplex_etf(jax.random.key(0), 3, 2)
@@ -50,11 +52,11 @@ def simplex_etf(key: jax.Array, num_classes: int, dim: int) -> jax.Array:
     dim: Length of a vector, at least ``num_classes - 1``.
 
   Returns:
-    float32 ``[num_classes, dim]``, a row per class.
+    Float32 array, shape ``[num_classes, dim]``, a row per class.
 
   Raises:
-    TypeError: A size that is not an integer.
-    ValueError: Fewer than 2 classes, or too few dimensions.
+    TypeError: If a size is not an integer.
+    ValueError: If there are fewer than 2 classes, or too few dimensions.
   """
   _check_sizes(num_classes, dim)
   if dim < num_classes - 1:
@@ -107,12 +109,12 @@ def optimal_prototypes(
       alone counts.
 
   Returns:
-    float32 ``[num_classes, dim]``, a row of length 1 per class.
+    Float32 array, shape ``[num_classes, dim]``, a row of length 1 per class.
 
   Raises:
-    TypeError: A size that is not an integer.
-    ValueError: Fewer than 2 classes, one dimension for more than 2 of them, a
-      negative `num_steps`, a `scale` that is not positive.
+    TypeError: If a size is not an integer.
+    ValueError: If there are fewer than 2 classes, one dimension for more than 2
+      classes, `num_steps` is negative, or `scale` is not positive.
   """
   _check_sizes(num_classes, dim)
   _checks.integer('num_steps', num_steps, low=0)
@@ -160,14 +162,14 @@ class EtfHead(nn.Module):
     """Cosines of a batch of features.
 
     Args:
-      features: Any float dtype ``[B, dim]``.
+      features: Float array of any dtype, shape ``[B, dim]``.
 
     Returns:
-      float32 ``[B, num_classes]``, values in ``[-1, 1]``.
+      Float32 array, shape ``[B, num_classes]``, values in ``[-1, 1]``.
 
     Raises:
-      TypeError: Features not floating point.
-      ValueError: Features not of two axes, or narrower than
+      TypeError: If `features` is not a float array.
+      ValueError: If `features` does not have two axes, or is narrower than
         ``num_classes - 1``.
     """
     return _fixed_cosines(self, features, simplex_etf)
@@ -192,15 +194,15 @@ class PrototypeHead(nn.Module):
     """Cosines of a batch of features.
 
     Args:
-      features: Any float dtype ``[B, dim]``.
+      features: Float array of any dtype, shape ``[B, dim]``.
 
     Returns:
-      float32 ``[B, num_classes]``, values in ``[-1, 1]``.
+      Float32 array, shape ``[B, num_classes]``, values in ``[-1, 1]``.
 
     Raises:
-      TypeError: Features not floating point.
-      ValueError: Features not of two axes, or of one column for more than 2
-        classes.
+      TypeError: If `features` is not a float array.
+      ValueError: If `features` does not have two axes, or has one column for
+        more than 2 classes.
     """
     return _fixed_cosines(self, features, optimal_prototypes)
 
@@ -267,7 +269,7 @@ def _spread(
   def descend(rows):
     times = jnp.arange(num_steps, dtype=jnp.float32)
     rows, _ = jax.lax.scan(step, _centre(rows), times)
-    # One centring leaves a centroid: each row is scaled by its own length.
+    # Repeated: scaling each row to length 1 moves the centroid off 0 again.
     rows = jax.lax.fori_loop(0, _CENTRING_STEPS, lambda _, x: _centre(x), rows)
     return rows, energy(rows)
 

@@ -54,7 +54,7 @@ def create_model(
     name: `'mlp'`, `'small_conv_net'`, `'strided_conv_net'`, `'resnet20'`,
       `'resnet32'` or `'resnet34'`; for images of about 224x224 `'resnet50'` or
       `'resnext50'`.
-    num_classes: number of classes.
+    num_classes: Number of classes.
     norm: `'batch'`, `'group'` or `'none'` (not for the ResNets), see
       `Normalization`. None is the model's own: `'none'` for the MLP, `'group'`
       for the small network, `'batch'` for the ResNets.
@@ -63,7 +63,7 @@ def create_model(
       map that ReLU features need to reach them. All but `'linear'` need a loss
       with a scale. `'etf'` needs features of at least `num_classes` - 1
       entries.
-    dtype: dtype of the computation up to the features. Parameters and logits
+    dtype: Dtype of the computation up to the features. Parameters and logits
       are float32.
 
   Returns:
@@ -72,9 +72,9 @@ def create_model(
     ``[batch, num_classes]``.
 
   Raises:
-    ValueError: an unknown `name`, `norm` or `head`, a `norm` that the model
-      does not have, or `num_classes` below 1.
-    TypeError: `dtype` is not a float dtype.
+    ValueError: If `name`, `norm` or `head` is unknown, the model does not have
+      this `norm`, or `num_classes` is below 1.
+    TypeError: If `dtype` is not a float dtype.
 
   Examples:
     >>> from imbsam_jax import models

@@ -26,15 +26,15 @@ def check_stages(
   """Refuses stages that no network can have.
 
   Args:
-    stage_sizes: number of blocks per stage.
-    widths: number of channels per stage.
-    network: name of the network of the next two.
-    example_sizes: `stage_sizes` to type instead.
-    example_widths: `widths` to type instead.
+    stage_sizes: Number of blocks per stage.
+    widths: Number of channels per stage.
+    network: Name of a network whose sizes are the two examples below.
+    example_sizes: Its `stage_sizes`, for the message.
+    example_widths: Its `widths`, for the message.
 
   Raises:
-    TypeError: an entry is not an integer.
-    ValueError: an entry is below 1, or there is not one of each per stage.
+    TypeError: If an entry is not an integer.
+    ValueError: If an entry is below 1, or there is not one of each per stage.
   """
   sizes_example = f'stage_sizes={tuple(example_sizes)}'
   widths_example = f'widths={tuple(example_widths)}'
@@ -70,21 +70,21 @@ def conv_norm(
   """A convolution without bias, then a normalisation; for compact methods.
 
   It pads ``size // 2`` pixels on each side, as PyTorch does and Flax's `'SAME'`
-  does not where the stride is 2: the kernel stays centred on the pixel that the
-  shortcut keeps.
+  does not where the stride is 2: the kernel stays centred on the pixel that
+  the shortcut keeps.
 
   Args:
-    x: array, shape ``[batch, height, width, in_channels]``.
-    channels: number of channels of the result.
-    size: height and width of the kernel, odd.
-    stride: stride of the convolution.
-    groups: number of groups of channels that do not see each other.
-    norm: see `Normalization`.
-    fan: see `he_normal`. `'fan_in'` counts the channels of one group,
+    x: Array, shape ``[batch, height, width, in_channels]``.
+    channels: Number of channels of the result.
+    size: Height and width of the kernel, odd.
+    stride: Stride of the convolution.
+    groups: Number of groups of channels that do not see each other.
+    norm: See `Normalization`.
+    fan: See `he_normal`. `'fan_in'` counts the channels of one group,
       `'fan_out'` all, as in PyTorch.
-    dtype: dtype of the computation.
-    train: whether batch normalisation uses and updates batch statistics.
-    name: name of the convolution; the normalisation is ``{name}_norm``.
+    dtype: Dtype of the computation.
+    train: Whether batch normalisation uses and updates batch statistics.
+    name: Name of the convolution; the normalisation is ``{name}_norm``.
 
   Returns:
     Array, shape ``[batch, ceil(height / stride), ceil(width / stride),
@@ -117,12 +117,12 @@ def apply_stages(
   """All blocks of a network; each stage after the first starts with stride 2.
 
   Args:
-    x: array, shape ``[batch, height, width, channels]``.
+    x: Array, shape ``[batch, height, width, channels]``.
     make_block: ``make_block(width, stride=..., name=...)``, called as
       ``block(x, train=...)``.
-    stage_sizes: number of blocks per stage.
-    widths: `make_block`'s first argument, per stage.
-    train: whether batch normalisation uses and updates batch statistics.
+    stage_sizes: Number of blocks per stage.
+    widths: First argument of `make_block`, per stage.
+    train: Whether batch normalisation uses and updates batch statistics.
 
   Returns:
     The result of the last block; block j of stage i, both from 1, is named

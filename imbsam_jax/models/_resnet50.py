@@ -2,10 +2,11 @@
 # SPDX-License-Identifier: Apache-2.0
 """Residual networks of bottleneck blocks for 224x224 images.
 
-Sources: He et al., Deep Residual Learning for Image Recognition, CVPR 2016
-(https://arxiv.org/abs/1512.03385), section 4.1; Xie et al., Aggregated Residual
-Transformations for Deep Neural Networks, CVPR 2017
-(https://arxiv.org/abs/1611.05431), table 1. As torchvision builds them.
+Sources: He et al., `Deep Residual Learning for Image Recognition
+<https://arxiv.org/abs/1512.03385>`_, CVPR 2016, section 4.1; Xie et al.,
+`Aggregated Residual Transformations for Deep Neural Networks
+<https://arxiv.org/abs/1611.05431>`_, CVPR 2017, table 1. As torchvision builds
+them.
 """
 
 from collections.abc import Sequence
@@ -33,7 +34,7 @@ def max_pool(x: jax.Array) -> jax.Array:
   The padding never wins, whatever the sign of the values.
 
   Args:
-    x: float array, shape ``[batch, height, width, channels]``.
+    x: Float array, shape ``[batch, height, width, channels]``.
 
   Returns:
     Array of `x`'s dtype, shape ``[batch, ceil(height / 2), ceil(width / 2),
@@ -49,12 +50,12 @@ class BottleneckBlock(nn.Module):
   else the identity.
 
   Attributes:
-    width: number of channels of the 3x3 convolution.
-    expansion: the result has ``expansion * width`` channels.
-    stride: stride of the 3x3 convolution and of the shortcut.
-    groups: groups of channels of the 3x3 convolution.
-    norm: see `Normalization`.
-    dtype: dtype of the computation.
+    width: Number of channels of the 3x3 convolution.
+    expansion: Factor of `width` that gives the channels of the result.
+    stride: Stride of the 3x3 convolution and of the shortcut.
+    groups: Groups of channels of the 3x3 convolution.
+    norm: See `Normalization`.
+    dtype: Dtype of the computation.
   """
 
   width: int
@@ -69,8 +70,8 @@ class BottleneckBlock(nn.Module):
     """Applies the block.
 
     Args:
-      x: array, shape ``[batch, height, width, in_channels]``.
-      train: whether batch normalisation uses and updates batch statistics.
+      x: Array, shape ``[batch, height, width, in_channels]``.
+      train: Whether batch normalisation uses and updates batch statistics.
 
     Returns:
       Array, shape ``[batch, ceil(height / stride), ceil(width / stride),
@@ -114,16 +115,16 @@ class BottleneckResNet(_classifier.Classifier):
     ``1 / (3 dim)``; `LinearHead` has ``1 / dim`` in every model.
 
   Attributes:
-    num_classes: number of classes.
+    num_classes: Number of classes.
     norm: `'batch'`, as in the sources, or `'group'`; without a normalisation
       the activations would double from block to block.
     head: `'linear'` or `'cosine'`.
-    dtype: dtype of the computation up to the features.
-    stage_sizes: number of blocks per stage.
-    widths: number of channels of the 3x3 convolutions per stage.
-    expansion: blocks give ``expansion`` times their width of channels.
-    groups: groups of channels of the 3x3 convolutions (ResNeXt's cardinality).
-    stem_width: number of channels of the stem.
+    dtype: Dtype of the computation up to the features.
+    stage_sizes: Number of blocks per stage.
+    widths: Number of channels of the 3x3 convolutions per stage.
+    expansion: Factor of a width that gives the channels of the block's result.
+    groups: Groups of channels of the 3x3 convolutions (ResNeXt's cardinality).
+    stem_width: Number of channels of the stem.
   """
 
   allowed_norms: ClassVar[tuple[str, ...]] = ('batch', 'group')
@@ -166,16 +167,16 @@ class BottleneckResNet(_classifier.Classifier):
     """Channels of the last block, averaged over the image.
 
     Args:
-      x: float array, normalised, shape ``[batch, height, width, channels]``.
-      train: whether batch normalisation uses and updates batch statistics.
+      x: Float array, normalised, shape ``[batch, height, width, channels]``.
+      train: Whether batch normalisation uses and updates batch statistics.
 
     Returns:
       Float32 array, shape ``[batch, expansion * widths[-1]]``: 2048 entries in
       `ResNet50` and `ResNeXt50`.
 
     Raises:
-      TypeError: `x` is not a float array.
-      ValueError: `x` has not four axes.
+      TypeError: If `x` is not a float array.
+      ValueError: If `x` does not have four axes.
     """
     x = _residual.conv_norm(
       _classifier.as_images(x, self.dtype),

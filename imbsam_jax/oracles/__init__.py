@@ -1,6 +1,11 @@
 # Copyright 2026 The imbsam_jax Authors.
 # SPDX-License-Identifier: Apache-2.0
-"""Gradient oracles, class-group weights and the adapter for closed loops."""
+"""Gradient oracles, class-group weights and the adapter for closed loops.
+
+`gradient_oracle`, `split_gradient_oracle` and `tail_only_gradient_oracle` give
+links the gradients of class groups, `head_tail_weights` and `focal_weights`
+make these groups, and `value_and_grad` is for loops that call `jax.grad`.
+"""
 
 from imbsam_jax.oracles._gradient_oracle import gradient_oracle
 from imbsam_jax.oracles._group_gradients import GroupGradients

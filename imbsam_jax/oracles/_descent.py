@@ -1,6 +1,6 @@
 # Copyright 2026 The imbsam_jax Authors.
 # SPDX-License-Identifier: Apache-2.0
-"""Whether arrays are those that were given out, or were computed from them."""
+"""Tells arrays that an oracle gave out from arrays computed otherwise."""
 
 from collections.abc import Iterator
 from typing import Any
@@ -32,13 +32,13 @@ def is_given(tree: Any, given: Any) -> bool | None:
   that were given, as where others are frozen.
 
   Args:
-    tree: What came back.
-    given: What was given out.
+    tree: Tree that a link got.
+    given: Tree that the oracle gave out.
 
   Returns:
     True; False where a leaf was computed otherwise; None where that cannot be
-    seen: a leaf is an argument of a function that is traced by itself, as the
-    branches of `jax.lax.cond` are.
+    seen, because a leaf is an argument of a function that is traced by itself,
+    as the branches of `jax.lax.cond` are.
   """
   leaves, given_leaves = jax.tree.leaves(tree), jax.tree.leaves(given)
   known = {id(_inner(leaf)) for leaf in given_leaves}

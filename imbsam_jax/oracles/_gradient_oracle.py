@@ -35,12 +35,12 @@ def gradient_oracle(
     params: Parameters, any tree of floating-point arrays.
     batch: Tree of arrays with B rows; with one micro-batch, whatever `loss_fn`
       takes.
-    group_weights: Float ``[num_groups, B]``, group k's weights in row k, zero
-      for rows of other groups; `head_tail_weights` makes them.
-    num_microbatches: Sends the rows through in that many parts, one after the
-      other, to save memory; the gradients are those of the whole batch (without
-      BatchNorm). Arrays of aux with rows come back joined in the order of the
-      rows, scalars as one array of that length. B must be divisible.
+    group_weights: Float array, shape ``[num_groups, B]``, group k's weights in
+      row k, zero for rows of other groups; `head_tail_weights` makes them.
+    num_microbatches: Number of parts in which the rows go through the model,
+      one after the other, to save memory; it must divide B. The gradients are
+      those of the whole batch (without BatchNorm). Arrays of aux with rows come
+      back joined in the order of the rows, scalars as one array of that length.
 
   Returns:
     The triple ``((loss, aux), grads, grad_fn)``: loss, aux and gradient of the
@@ -51,10 +51,10 @@ def gradient_oracle(
     backward pass more, elsewhere 1 forward and 1 backward pass.
 
   Raises:
-    ValueError: Weights of another shape, a loss that is not a scalar, rows not
-      divisible by `num_microbatches`.
-    TypeError: Weights or parameters not floating point, a whole module as
-      `params`, `loss_fn` not returning a pair.
+    ValueError: If `group_weights` have another shape, the loss is not a scalar,
+      or `num_microbatches` does not divide the rows.
+    TypeError: If weights or parameters are not floating point, `params` is a
+      whole module, or `loss_fn` does not return a pair.
   """
   weights = _group_gradients.check_weights(
     group_weights, batch, shape='[num_groups, rows]'

@@ -22,8 +22,8 @@ class Part(NamedTuple):
 
   Attributes:
     batch: Tree of arrays with rows.
-    weights: float ``[groups, rows]``, one row for each group that these rows
-      can belong to.
+    weights: Float array, shape ``[groups, rows]``, one row for each group that
+      these rows can belong to.
   """
 
   batch: Any
@@ -57,15 +57,17 @@ class GroupGradients:
     """Runs the clean passes.
 
     Args:
-      loss_fn: See `gradient_oracle`.
-      params: Where the passes are clean.
+      loss_fn: Weighted sum of the losses and aux, see `gradient_oracle`.
+      params: Parameters at which the passes are clean.
       parts: Rows that go through the model together.
-      join_aux: Makes one aux of those of the parts that are the total.
-      num_microbatches: See `gradient_oracle`.
-      places: Part, and row of its weights, of each group; default all rows of
-        all parts.
-      num_total: How many parts, the first ones, the total is the sum of;
-        default all.
+      join_aux: Function that makes one aux of those of the parts that are the
+        total.
+      num_microbatches: Number of parts in which rows go through the model, one
+        after the other.
+      places: For each group its part, and its row in the weights of the part;
+        by default all rows of all parts.
+      num_total: Number of parts, the first ones, of which the total is the sum;
+        all by default.
     """
     _params.check_params(params)
     self._loss_fn = loss_fn

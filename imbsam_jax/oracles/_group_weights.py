@@ -26,21 +26,21 @@ def head_tail_weights(
          [0.  , 0.25, 0.  , 0.  ]], dtype=float32)
 
   Args:
-    labels: Int ``[B]``, values in ``[0, C)``.
+    labels: Int array, shape ``[B]``, values in ``[0, C)``.
     class_counts: Number of training images of each class, ``[C]``.
     threshold: Classes with strictly fewer images are tail.
     tail_weight: Factor of the tail row. 1 is ImbSAM as stated, 2 reproduces the
       authors' released code.
 
   Returns:
-    float32 ``[2, B]``: row 0 is ``1/B`` for head rows, row 1 ``tail_weight/B``
-    for tail rows, zero elsewhere. B is the global batch: under `pmap` and
-    `shard_map` build the weights from the global labels.
+    Float32 array, shape ``[2, B]``: row 0 is ``1/B`` for head rows, row 1
+    ``tail_weight/B`` for tail rows, zero elsewhere. B is the global batch:
+    under `pmap` and `shard_map` build the weights from the global labels.
 
   Raises:
-    TypeError: Labels that are not integers.
-    ValueError: Labels of another rank or out of range, class counts that are
-      not positive, a negative `tail_weight`.
+    TypeError: If `labels` are not integers.
+    ValueError: If `labels` have another rank or are out of range, a class count
+      is not positive, or `tail_weight` is negative.
 
   .. note::
     Values of traced arrays cannot be checked. A traced label out of range gets
@@ -79,18 +79,19 @@ def focal_weights(
          [0.0625, 0.1875]], dtype=float32)
 
   Args:
-    labels: Int ``[B]``, values in ``[0, C)``.
+    labels: Int array, shape ``[B]``, values in ``[0, C)``.
     class_counts: Number of training images of each class, ``[C]``.
     gamma: Exponent, >= 0; large values leave nothing to perturb.
     lam: Share of the perturbed group, >= 0. Above 1 the clean weight of rare
       classes is negative, as in the authors' configuration for iNaturalist.
 
   Returns:
-    float32 ``[2, B]``: the clean group, the perturbed group.
+    Float32 array, shape ``[2, B]``: the clean group, the perturbed group.
 
   Raises:
-    TypeError: Labels that are not integers.
-    ValueError: As for `head_tail_weights`, and a negative `gamma` or `lam`.
+    TypeError: If `labels` are not integers.
+    ValueError: If `labels` have another rank or are out of range, a class count
+      is not positive, or `gamma` or `lam` is negative.
   """
   counts = _checks.count_array(class_counts)
   rows = _checks.class_labels(labels, counts.shape[0])

@@ -1,6 +1,6 @@
 # Copyright 2026 The imbsam_jax Authors.
 # SPDX-License-Identifier: Apache-2.0
-"""Parameters that have a gradient, and what is told of others."""
+"""Checks that parameters have a gradient."""
 
 import numbers
 from typing import Any
@@ -19,7 +19,8 @@ def check_params(params: Any) -> None:
   """Refuses whole modules, and leaves that have no gradient.
 
   Raises:
-    TypeError: Names the module, or the leaf by its path.
+    TypeError: If `params` is a module, or a leaf has no gradient; the message
+      names the module, or the path of the leaf.
   """
   leaves = jax.tree_util.tree_leaves_with_path(params, is_leaf=_is_nnx_module)
   for path, leaf in leaves:

@@ -32,14 +32,16 @@ def split_gradient_oracle(
   it is another method.
 
   Args:
-    loss_fn: As for `gradient_oracle`; called once per group and pass.
+    loss_fn: Weighted sum of the losses and aux, see `gradient_oracle`; called
+      once per group and pass.
     params: Parameters, any tree of floating-point arrays.
     batches: One batch per group, each with its own number of rows. A group
       without rows (0, a static shape) costs nothing but its aux: `loss_fn` sees
       one row of zeros with weight 0.
     group_weights: One float array ``[rows_k]`` per group, already divided by
       the size of the whole batch. Rows of weight 0 are padding.
-    num_microbatches: As for `gradient_oracle`, of each group's rows.
+    num_microbatches: Number of parts in which the rows of each group go through
+      the model, see `gradient_oracle`.
 
   Returns:
     The triple ``((loss, aux), grads, grad_fn)`` as `gradient_oracle` does, but
@@ -49,8 +51,12 @@ def split_gradient_oracle(
     a perturbed group of N_k rows N_k/N of both more.
 
   Raises:
-    ValueError: Numbers of batches and weights differ, or as `gradient_oracle`.
-    TypeError: One batch instead of one for each group, or as `gradient_oracle`.
+    ValueError: If the numbers of batches and weights differ, weights have
+      another shape, the loss is not a scalar, or `num_microbatches` does not
+      divide the rows of a group.
+    TypeError: If `batches` is one batch instead of one per group, weights or
+      parameters are not floating point, `params` is a whole module, or
+      `loss_fn` does not return a pair.
   """
   _check_sequence('batches', batches, '[head_rows, tail_rows]')
   _check_sequence(

@@ -42,14 +42,16 @@ def tail_only_gradient_oracle(
     `split_gradient_oracle` is cheaper.
 
   Args:
-    loss_fn: As for `gradient_oracle`.
+    loss_fn: Weighted sum of the losses and aux, see `gradient_oracle`.
     params: Parameters, any tree of floating-point arrays.
-    batch: All rows, B of them.
+    batch: Tree of arrays with all B rows.
     tail_batch: The tail rows once more; rows of weight 0 fill them up.
-    group_weights: Float ``[2, B]``, head and tail, as `head_tail_weights` makes
-      them.
-    tail_weights: Float ``[rows]``, those of `tail_batch`, divided by B as well.
-    num_microbatches: As for `gradient_oracle`, of both batches.
+    group_weights: Float array, shape ``[2, B]``, head and tail, as
+      `head_tail_weights` makes them.
+    tail_weights: Float array, shape ``[rows]``, those of `tail_batch`, divided
+      by B as well.
+    num_microbatches: Number of parts in which the rows of both batches go
+      through the model, see `gradient_oracle`.
 
   Returns:
     The triple ``((loss, aux), grads, grad_fn)`` of `gradient_oracle`.
@@ -59,8 +61,10 @@ def tail_only_gradient_oracle(
     (SSE-SAM) costs a pass of all rows, and is exact.
 
   Raises:
-    ValueError: As `gradient_oracle`; not two groups.
-    TypeError: As `gradient_oracle`.
+    ValueError: If there are not two groups, weights have another shape, the
+      loss is not a scalar, or `num_microbatches` does not divide the rows.
+    TypeError: If weights or parameters are not floating point, `params` is a
+      whole module, or `loss_fn` does not return a pair.
   """
   weights = _group_gradients.check_weights(
     group_weights, batch, shape='[2, rows]'

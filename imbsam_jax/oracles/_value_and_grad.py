@@ -38,7 +38,7 @@ def value_and_grad(
   5.0 -4.2
 
   Args:
-    loss_fn: As for `gradient_oracle`.
+    loss_fn: Weighted sum of the losses and aux, see `gradient_oracle`.
     transform: A link such as `imbsam(0.05)`, or a chain that begins with one.
     oracle: `gradient_oracle`, `split_gradient_oracle`, or a `functools.partial`
       of one.

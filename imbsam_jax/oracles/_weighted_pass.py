@@ -18,9 +18,10 @@ class WeightedPass(NamedTuple):
   """Loss and aux of the first weighting, and the gradient of any.
 
   Attributes:
-    loss: Scalar.
-    aux: What the loss function returned beside it.
-    gradient: ``gradient(r)``: that of weighting r, one backward pass.
+    loss: Scalar, the loss of the first weighting.
+    aux: Tree that the loss function returned beside the loss.
+    gradient: Function of r that gives the gradient of weighting r, one backward
+      pass.
   """
 
   loss: jax.Array

@@ -1,6 +1,11 @@
 # Copyright 2026 The imbsam_jax Authors.
 # SPDX-License-Identifier: Apache-2.0
-"""Which examples a batch takes: samplers over classes."""
+"""Samplers over classes: which examples a batch takes.
+
+`class_table` sorts examples by class. `class_probabilities` and
+`effective_number_probabilities` say how likely a class is, and `sample_indices`
+draws by them; `class_aware_indices` cycles over the classes instead.
+"""
 
 from imbsam_jax.sampling._class_aware import class_aware_indices
 from imbsam_jax.sampling._class_aware import class_aware_positions

@@ -24,10 +24,11 @@ def class_aware_indices(
 ) -> np.ndarray:
   """Examples in a cycle over the classes, several of each in a row.
 
-  The sampler of cRT (Kang et al., Decoupling Representation and Classifier for
-  Long-Tailed Recognition, ICLR 2020). Each cycle visits all classes in a random
-  order; the examples of a class come in a random order too, all of them before
-  any comes again. Classes without examples are left out.
+  The sampler of cRT (Kang et al., `Decoupling Representation and Classifier for
+  Long-Tailed Recognition <https://arxiv.org/abs/1910.09217>`_, ICLR 2020). Each
+  cycle visits all classes in a random order; the examples of a class come in a
+  random order too, all of them before any comes again. Classes without examples
+  are left out.
 
   >>> from imbsam_jax import sampling
   >>> table = sampling.class_table([0, 0, 0, 1, 2, 2], num_classes=3)
@@ -38,18 +39,21 @@ def class_aware_indices(
   [0, 0, 1, 1, 2, 2, 3, 3, 3, 3, 3, 3, 4, 4, 4, 5, 5, 5]
 
   Args:
-    key: One key, concrete.
+    key: One concrete key of `jax.random`.
     table: `class_table` of the data set, concrete.
     num_samples: Number of examples. The authors' epoch has max(n) * C, many
       more than the data set.
-    samples_per_class: Examples of a class in a row; 4 is the authors'.
+    samples_per_class: Number of examples of a class in a row; 4 is the
+      authors'.
 
   Returns:
-    int32 ``[num_samples]``, in NumPy. More samples begin with the same ones.
+    Int32 array, shape ``[num_samples]``, in NumPy. More samples begin with the
+    same ones.
 
   Raises:
-    TypeError: Traced arguments, no key or table, sizes that are no integers.
-    ValueError: Sizes below 1, or several keys.
+    TypeError: If an argument is traced, `key` is not a key, `table` is not a
+      `ClassTable`, or a size is not an integer.
+    ValueError: If a size is below 1, or `key` holds several keys.
   """
   _checks.integer('num_samples', num_samples)
   return class_aware_positions(
@@ -66,17 +70,17 @@ def class_aware_positions(
   """Examples at any positions of the endless sequence.
 
   Args:
-    seed_words: Numbers in ``[0, 2**32)``.
+    seed_words: Integers in ``[0, 2**32)`` that determine the sequence.
     table: `class_table` of the data set, concrete.
-    positions: Int ``[n]``, >= 0, in any order.
-    samples_per_class: Examples of a class in a row.
+    positions: Int array, shape ``[n]``, >= 0, in any order.
+    samples_per_class: Number of examples of a class in a row.
 
   Returns:
-    int32 ``[n]``: entry i depends on ``positions[i]`` alone.
+    Int32 array, shape ``[n]``: entry i depends on ``positions[i]`` alone.
 
   Raises:
-    TypeError: A traced table, or positions and sizes that are no integers.
-    ValueError: Negative positions, or sizes below 1.
+    TypeError: If `table` is traced, or positions or sizes are not integers.
+    ValueError: If a position is negative, or a size is below 1.
   """
   indices, counts = _host_table(table)
   _checks.integer('samples_per_class', samples_per_class)
@@ -100,14 +104,14 @@ def class_aware_positions(
   epochs, offsets = np.divmod(
     cycles * int(samples_per_class) + nth, counts[classes]
   )
-  found = np.empty(places.shape, np.int32)
+  drawn = np.empty(places.shape, np.int32)
   for rows in _groups(classes, epochs):
     label = int(classes[rows[0]])
     # One word more than for a cycle: a seed of its own.
     seed = (*words, label, *_two_words(epochs[rows[0]]))
     order = _permutation(seed, int(counts[label]))
-    found[rows] = indices[label, order[offsets[rows]]]
-  return found
+    drawn[rows] = indices[label, order[offsets[rows]]]
+  return drawn
 
 
 def _groups(*values: np.ndarray) -> list[np.ndarray]:

@@ -18,9 +18,10 @@ class ClassTable(NamedTuple):
   """Examples of each class; a pytree.
 
   Attributes:
-    indices: int32 ``[C, max_count]``: row c begins with the examples of class
-      c, in their order; slots from ``counts[c]`` on are padding.
-    counts: int32 ``[C]``.
+    indices: Int32 array, shape ``[C, max_count]``: row c begins with the
+      examples of class c, in their order; slots from ``counts[c]`` on are
+      padding.
+    counts: Int32 array, shape ``[C]``, the number of examples of each class.
   """
 
   indices: Any
@@ -37,7 +38,7 @@ def class_table(labels: ArrayLike, *, num_classes: int) -> ClassTable:
    [-1 -1 -1]] [1 3 0]
 
   Args:
-    labels: Int ``[N]``, values in ``[0, num_classes)``, concrete.
+    labels: Int array, shape ``[N]``, values in ``[0, num_classes)``, concrete.
     num_classes: Number of classes C; classes without examples have count 0.
 
   Returns:
@@ -45,8 +46,9 @@ def class_table(labels: ArrayLike, *, num_classes: int) -> ClassTable:
     `sample_indices` put it on the device once, ``jax.device_put(table)``.
 
   Raises:
-    TypeError: Labels that are traced or not integers.
-    ValueError: No labels, labels of another rank or out of range.
+    TypeError: If `labels` are traced or not integers.
+    ValueError: If there are no labels, or labels have another rank or are out
+      of range.
   """
   num_classes = _checks.integer('num_classes', num_classes)
   rows = _checks.host_labels(labels, num_classes)
@@ -64,7 +66,7 @@ def check_table(table: Any) -> None:
   """Refuses what is no table.
 
   Raises:
-    TypeError: Not a `ClassTable`.
+    TypeError: If `table` is not a `ClassTable`.
   """
   if not isinstance(table, ClassTable):
     raise TypeError(

@@ -1,6 +1,6 @@
 # Copyright 2026 The imbsam_jax Authors.
 # SPDX-License-Identifier: Apache-2.0
-"""How likely each class is drawn."""
+"""Class probabilities, from the counts or their effective numbers."""
 
 import jax
 import jax.numpy as jnp
@@ -29,17 +29,17 @@ def class_probabilities(
   [0.6666667  0.33333334 0.        ]
 
   Args:
-    class_counts: Numbers ``[C]``, concrete; only their ratios count. A class
-      with 0 has probability 0, whatever the power.
-    power: As above.
+    class_counts: Numbers, shape ``[C]``, concrete; only their ratios count. A
+      class with 0 has probability 0, whatever the power.
+    power: Exponent, see the table.
 
   Returns:
-    float32 ``[C]``, sum 1; computed in float64 on the host.
+    Float32 array, shape ``[C]``, sum 1; computed in float64 on the host.
 
   Raises:
-    TypeError: Traced arguments, or not numbers.
-    ValueError: A `power` that is not finite, or counts that are negative, not
-      finite or all zero.
+    TypeError: If an argument is traced or not a number.
+    ValueError: If `power` is not finite, or counts are negative, not finite or
+      all zero.
   """
   counts = _checks.host_counts(class_counts, zeros=True)
   power = _checks.host_number('power', power)
@@ -52,25 +52,28 @@ def effective_number_probabilities(
   r"""Class probabilities :math:`p_c \propto n_c / E_c`.
 
   What comes of drawing examples with the weights 1/E of their classes, as the
-  "balanced" sampler in the released code of LDAM does (Cao et al., NeurIPS
-  2019). It is not uniform: with 5000 to 50 images and beta = 0.9999 the head is
-  still drawn 1.27 times as often as the tail.
+  "balanced" sampler in the released code of LDAM does (Cao et al., `Learning
+  Imbalanced Datasets with Label-Distribution-Aware Margin Loss
+  <https://arxiv.org/abs/1906.07413>`_, NeurIPS 2019). It is not uniform: with
+  5000 to 50 images and beta = 0.9999 the head is still drawn 1.27 times as
+  often as the tail.
 
   >>> p = effective_number_probabilities([5000, 50])
   >>> print(f'{p[0] / p[1]:.2f}')
   1.27
 
   Args:
-    class_counts: Numbers ``[C]``, concrete. A class with 0 has probability 0.
-    beta: As for `weights.effective_number`; 0 is every example alike, 1 every
-      class alike.
+    class_counts: Numbers, shape ``[C]``, concrete. A class with 0 has
+      probability 0.
+    beta: Parameter of `weights.effective_number`: 0 draws every example alike,
+      1 every class alike.
 
   Returns:
-    float32 ``[C]``, sum 1; computed in float64 on the host.
+    Float32 array, shape ``[C]``, sum 1; computed in float64 on the host.
 
   Raises:
-    TypeError: Traced arguments, or not numbers.
-    ValueError: `beta` outside of [0, 1], or counts that are negative, not
+    TypeError: If an argument is traced or not a number.
+    ValueError: If `beta` is outside of [0, 1], or counts are negative, not
       finite or all zero.
   """
   counts = _checks.host_counts(class_counts, zeros=True)

@@ -35,23 +35,23 @@ def sample_indices(
   [3 3 3 3 3]
 
   Args:
-    key: A key, as for `jax.random`.
+    key: Key of `jax.random`.
     table: `class_table` of the data set; may be traced.
-    probabilities: Numbers >= 0, ``[C]``, such as `class_probabilities`; may be
-      traced, so that a schedule changes them without recompilation. They are
-      divided by their sum.
+    probabilities: Numbers >= 0, shape ``[C]``, such as `class_probabilities`;
+      may be traced, so that a schedule changes them without recompilation. They
+      are divided by their sum.
     num_samples: Number of draws.
 
   Returns:
-    int32 ``[num_samples]``, with replacement. Traced probabilities that leave
-    no class with examples give 2147483647, an index no data set has.
+    Int32 array, shape ``[num_samples]``, with replacement. Traced probabilities
+    that leave no class with examples give 2147483647, an index no data set has.
 
   Raises:
-    TypeError: Another table, probabilities that are not real numbers, a
-      `num_samples` that is no integer.
-    ValueError: `num_samples` < 1, probabilities that are not one per class,
-      and, if concrete, negative, not finite, all zero or positive for a class
-      without examples.
+    TypeError: If `table` is not a `ClassTable`, `probabilities` are not real
+      numbers, or `num_samples` is not an integer.
+    ValueError: If `num_samples` < 1, there is not one probability per class, or
+      concrete probabilities are negative, not finite, all zero or positive for
+      a class without examples.
   """
   _class_table.check_table(table)
   _checks.integer('num_samples', num_samples)

@@ -1,6 +1,6 @@
 # Copyright 2026 The imbsam_jax Authors.
 # SPDX-License-Identifier: Apache-2.0
-"""What changes with the epoch: weights, samplers, learning rates.
+"""Schedules by epoch: class weights, class probabilities, learning rates.
 
 Epochs count from 0 and may be traced: a compiled step serves all of them.
 """

@@ -1,6 +1,6 @@
 # Copyright 2026 The imbsam_jax Authors.
 # SPDX-License-Identifier: Apache-2.0
-"""One thing until an epoch, another from then on."""
+"""Deferred re-weighting and re-sampling: a switch at one epoch."""
 
 from typing import Any
 
@@ -25,17 +25,19 @@ def deferred(
   [0.5 1.5]
 
   Args:
-    step: One number, may be traced.
-    before: Numbers, of any shape.
-    after: Numbers of the same shape; either may be a scalar.
-    start: The first step of `after`.
+    step: Step, one number, may be traced.
+    before: Numbers of any shape, the result before `start`.
+    after: Numbers of the same shape, the result from `start` on; either may be
+      a scalar.
+    start: First step of `after`.
 
   Returns:
-    One of the two. Their dtype if it is the same, else float32.
+    `before` or `after`, in their dtype if it is the same, else float32.
 
   Raises:
-    TypeError: Arguments that are not numbers.
-    ValueError: A `step` with axes, or other shapes.
+    TypeError: If an argument is not a number.
+    ValueError: If `step` has axes, or the shapes of `before` and `after`
+      differ.
   """
   _checks.number('start', start)
   step = _phase.scalar_step('step', step)
@@ -60,9 +62,9 @@ def deferred_reweighting(
 ) -> jax.Array:
   """Class weights of DRW: ones, then `weights.class_balanced_weights`.
 
-  Cao et al., Learning Imbalanced Datasets with Label-Distribution-Aware Margin
-  Loss, NeurIPS 2019. The weighted mean divides by the sum of the weights:
-  `losses.class_weighted_loss` as it is.
+  Cao et al., `Learning Imbalanced Datasets with Label-Distribution-Aware Margin
+  Loss <https://arxiv.org/abs/1906.07413>`_, NeurIPS 2019. The weighted mean
+  divides by the sum of the weights: `losses.class_weighted_loss` as it is.
 
   >>> print(deferred_reweighting(159, [90, 10], beta=1.0))
   [1. 1.]
@@ -70,18 +72,18 @@ def deferred_reweighting(
   [0.2 1.8]
 
   Args:
-    epoch: Number from 0 on, may be traced.
-    class_counts: Positive numbers ``[C]``, concrete.
-    beta: As for `weights.effective_number`.
-    start: First epoch with weights. 160 is for 200 epochs; for others pass
-      ``0.8 * num_epochs``.
+    epoch: Epoch from 0 on, may be traced.
+    class_counts: Positive numbers, shape ``[C]``, concrete.
+    beta: Parameter of `weights.effective_number`, from 0 to 1.
+    start: First epoch with weights. 160 is meant for 200 epochs; for others
+      pass ``0.8 * num_epochs``.
 
   Returns:
-    float32 ``[C]``, sum C.
+    Float32 array, shape ``[C]``, sum C.
 
   Raises:
-    TypeError: Traced counts, or arguments that are not numbers.
-    ValueError: `beta` outside of [0, 1], counts that are not positive.
+    TypeError: If `class_counts` are traced, or an argument is not a number.
+    ValueError: If `beta` is outside of [0, 1], or a count is not positive.
 
   .. note::
     The released code picks beta by ``epoch // 160``: it never switches in runs
@@ -106,17 +108,18 @@ def deferred_resampling(
   [0.5 0.5]
 
   Args:
-    epoch: Number from 0 on, may be traced.
-    class_counts: Numbers ``[C]``, concrete. A class with 0 is never drawn.
+    epoch: Epoch from 0 on, may be traced.
+    class_counts: Numbers, shape ``[C]``, concrete. A class with 0 is never
+      drawn.
     start: First balanced epoch; for other than 200 epochs pass
       ``0.8 * num_epochs``.
 
   Returns:
-    float32 ``[C]``, sum 1.
+    Float32 array, shape ``[C]``, sum 1.
 
   Raises:
-    TypeError: Traced counts, or arguments that are not numbers.
-    ValueError: Counts that are negative, not finite or all zero.
+    TypeError: If `class_counts` are traced, or an argument is not a number.
+    ValueError: If counts are negative, not finite or all zero.
 
   .. note::
     The released code never switches its sampler, and its balanced one is that

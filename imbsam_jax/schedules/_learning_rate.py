@@ -40,7 +40,7 @@ def ldam_learning_rate(
     schedule = lambda step: ldam_learning_rate(step // steps_per_epoch)
 
   Args:
-    epoch: Number from 0 on, may be traced. A fraction counts as its epoch.
+    epoch: Epoch from 0 on, may be traced. A fraction counts as its epoch.
     base_rate: Rate after the warm-up, >= 0.
     warmup_epochs: Epochs of the warm-up, which comes before any boundary; 0 is
       none.
@@ -48,12 +48,12 @@ def ldam_learning_rate(
     factors: Factors >= 0 from each boundary on.
 
   Returns:
-    float32, of the shape of `epoch`.
+    Float32 array of the shape of `epoch`.
 
   Raises:
-    TypeError: Arguments that are not numbers.
-    ValueError: Numbers that are negative or not finite, boundaries that do not
-      increase or are not one for each factor.
+    TypeError: If an argument is not a number.
+    ValueError: If a number is negative or not finite, or `boundaries` do not
+      increase or are not as many as `factors`.
   """
   _check(base_rate, warmup_epochs, boundaries, factors)
   since_warmup = _phase.elapsed(epoch, warmup_epochs)

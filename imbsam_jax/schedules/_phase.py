@@ -1,6 +1,6 @@
 # Copyright 2026 The imbsam_jax Authors.
 # SPDX-License-Identifier: Apache-2.0
-"""How far a transition is: the number behind nearly every schedule."""
+"""Progress of a transition, the number behind nearly every schedule."""
 
 import numbers
 from typing import Any
@@ -26,23 +26,25 @@ def phase(
 
   between `start` and `end`, 0 before and 1 from `end` on; a step at `start` if
   they are the same. ``power=5`` from 100 to 160 is that of PPW and PPS,
-  ``power=3`` that of PPmix (Xu et al., arXiv 2205.12117).
+  ``power=3`` that of PPmix (Xu et al., `Phased Progressive Learning with
+  Coupling-Regulation-Imbalance Loss for Imbalanced Data Classification
+  <https://arxiv.org/abs/2205.12117>`_, arXiv 2022).
 
   >>> print([float(phase(t, start=1, end=3, power=2.0)) for t in range(5)])
   [0.0, 0.0, 0.25, 1.0, 1.0]
 
   Args:
-    step: Number, may be traced; a scalar, or an array of steps.
-    start: Step at which it begins.
-    end: Step from which on it is 1, >= `start`.
+    step: Step, a scalar or an array, may be traced.
+    start: Step at which the transition begins.
+    end: Step from which on the progress is 1, >= `start`.
     power: Exponent >= 0; 0 is a step at `start`.
 
   Returns:
-    float32, of the shape of `step`.
+    Float32 array of the shape of `step`.
 
   Raises:
-    TypeError: Arguments that are not numbers.
-    ValueError: `start` > `end`, a negative `power`, or one that is not finite.
+    TypeError: If an argument is not a number.
+    ValueError: If `start` > `end`, or `power` is negative or not finite.
   """
   _checks.number('start', start)
   _checks.number('end', end)
@@ -69,7 +71,7 @@ def elapsed(step: Any, start: Any) -> jax.Array:
   """``step - start`` as float32, from exact integers where both are whole.
 
   Raises:
-    TypeError: Not a number.
+    TypeError: If `step` is not a number.
   """
   step, start = _as_array('step', step), _as_array('start', start)
   if jnp.issubdtype(step.dtype, jnp.integer) and jnp.issubdtype(
@@ -84,8 +86,8 @@ def scalar_step(name: str, step: Any) -> jax.Array:
   """A step without axes.
 
   Raises:
-    TypeError: Not a number.
-    ValueError: With axes.
+    TypeError: If `step` is not a number.
+    ValueError: If `step` has axes.
   """
   step = _as_array(name, step)
   if step.ndim:

@@ -24,26 +24,28 @@ def progressive_weights(
   r"""Class weights of PPW, :math:`w_c \propto n_c^{-e}`, with sum C.
 
   With e = `phase` of the epoch: ones until `start`, inverse frequencies from
-  `end` on. Xu et al., Phased Progressive Learning with
-  Coupling-Regulation-Imbalance Loss for Imbalanced Data Classification, arXiv
-  2205.12117.
+  `end` on. Xu et al., `Phased Progressive Learning with
+  Coupling-Regulation-Imbalance Loss for Imbalanced Data Classification
+  <https://arxiv.org/abs/2205.12117>`_, arXiv 2022.
 
   >>> print(progressive_weights(0, [3, 1]), progressive_weights(160, [3, 1]))
   [1. 1.] [0.5 1.5]
 
   Args:
-    epoch: Number from 0 on, may be traced.
-    class_counts: Positive numbers ``[C]``, concrete; only ratios count.
-    start: As for `phase`; the defaults are the authors', for 200 epochs.
-    end: As for `phase`.
-    power: As for `phase`.
+    epoch: Epoch from 0 on, may be traced.
+    class_counts: Positive numbers, shape ``[C]``, concrete; only ratios count.
+    start: Epoch at which the transition begins, see `phase`. The defaults are
+      the authors', for 200 epochs.
+    end: Epoch from which on it is over, >= `start`.
+    power: Exponent >= 0 of the progress, see `phase`.
 
   Returns:
-    float32 ``[C]``.
+    Float32 array, shape ``[C]``.
 
   Raises:
-    TypeError: Traced counts, or arguments that are not numbers.
-    ValueError: Counts that are not positive, and as for `phase`.
+    TypeError: If `class_counts` are traced, or an argument is not a number.
+    ValueError: If a count is not positive, `start` > `end`, or `power` is
+      negative or not finite.
   """
   inverse = weights_lib.power_weights(class_counts, power=1.0)
   logs = np.log(_checks.host_counts(class_counts))
@@ -77,20 +79,21 @@ def progressive_probabilities(
   [0.5 0.5]
 
   Args:
-    epoch: Number from 0 on, may be traced.
-    class_counts: Numbers ``[C]``, concrete; only ratios count. A class with 0
-      has probability 0 throughout, and C does not count it.
-    start: As for `phase`; the defaults are the authors', for 200 epochs.
-    end: As for `phase`.
-    power: As for `phase`.
+    epoch: Epoch from 0 on, may be traced.
+    class_counts: Numbers, shape ``[C]``, concrete; only ratios count. A class
+      with 0 has probability 0 throughout, and C does not count it.
+    start: Epoch at which the transition begins, see `phase`. The defaults are
+      the authors', for 200 epochs.
+    end: Epoch from which on it is over, >= `start`.
+    power: Exponent >= 0 of the progress, see `phase`.
 
   Returns:
-    float32 ``[C]``, sum 1.
+    Float32 array, shape ``[C]``, sum 1.
 
   Raises:
-    TypeError: Traced counts, or arguments that are not numbers.
-    ValueError: Counts that are negative, not finite or all zero, and as for
-      `phase`.
+    TypeError: If `class_counts` are traced, or an argument is not a number.
+    ValueError: If counts are negative, not finite or all zero, `start` > `end`,
+      or `power` is negative or not finite.
   """
   instance = sampling.class_probabilities(class_counts, power=1.0)
   balanced = sampling.class_probabilities(class_counts, power=0.0)

@@ -1,6 +1,6 @@
 # Copyright 2026 The imbsam_jax Authors.
 # SPDX-License-Identifier: Apache-2.0
-"""Where a run is: what schedules by epoch need to know."""
+"""`Timeline`: the epochs of a run and its class counts, for schedules."""
 
 from collections.abc import Callable
 import functools
@@ -17,9 +17,9 @@ class Timeline(NamedTuple):
   """Epochs of a run, and the counts that its schedules begin with.
 
   Attributes:
-    class_counts: int ``[C]``, training images of each class.
-    num_epochs: Epochs of the run.
-    batch_size: Rows of a batch.
+    class_counts: Int array, shape ``[C]``, training images of each class.
+    num_epochs: Number of epochs of the run.
+    batch_size: Number of rows of a batch.
   """
 
   class_counts: np.ndarray
@@ -46,7 +46,7 @@ class Timeline(NamedTuple):
     """Epoch at a share of the run.
 
     Raises:
-      ValueError: Not a share.
+      ValueError: If the share is not in [0, 1].
     """
     if not 0 <= share <= 1:
       raise ValueError(

@@ -1,6 +1,11 @@
 # Copyright 2026 The imbsam_jax Authors.
 # SPDX-License-Identifier: Apache-2.0
-"""Links of an optax chain: the update rules."""
+"""Links of an optax chain: the update rules.
+
+`group_sam` is the core, and `sam`, `imbsam`, `sse_sam` and `focal_sam` are
+instances of it; `rsam` stands by itself. `stage_switch` makes schedules of a
+radius, and `skip_nonfinite` guards a whole chain.
+"""
 
 from imbsam_jax.transforms._focal_sam import focal_sam
 from imbsam_jax.transforms._group_sam import group_sam

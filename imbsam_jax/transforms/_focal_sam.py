@@ -33,7 +33,7 @@ def focal_sam(
       on CIFAR-100-LT, with the logit-adjusted loss.
     mask: Leaves that are perturbed and counted in the norm, see `group_sam`.
     adaptive: True scales the perturbation by each weight's magnitude.
-    eps: Added to the norm.
+    eps: Number that is added to the norm.
 
   Returns:
     The first link of a chain; the oracle has the two rows of `focal_weights`.
@@ -41,11 +41,12 @@ def focal_sam(
     nothing.
 
   Raises:
-    ValueError: As for `group_sam`.
-    TypeError: As for `group_sam`.
+    ValueError: If a radius is negative. What the update refuses is listed in
+      `group_sam`.
+    TypeError: If a radius is neither a number nor a schedule.
 
   References:
-    `Focal-SAM: Focal Sharpness-Aware Minimization for Long-Tailed
+    Li et al., `Focal-SAM: Focal Sharpness-Aware Minimization for Long-Tailed
     Classification <https://arxiv.org/abs/2505.01660>`_, ICML 2025; code:
     github.com/scongl/Focal-SAM.
   """

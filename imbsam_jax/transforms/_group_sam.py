@@ -83,7 +83,7 @@ def group_sam(
     adaptive: True perturbs every leaf in proportion to its own magnitude
       (ASAM, Kwon et al., ICML 2021): :math:`e = \rho\, w^2 g / \||w| g\|`. A
       mask restricts that to its leaves.
-    eps: Added to the norm.
+    eps: Number that is added to the norm.
 
   Returns:
     An `optax.GradientTransformationExtraArgs` whose update takes the keyword
@@ -97,10 +97,11 @@ def group_sam(
     group from 1 on, which the library's oracles have already.
 
   Raises:
-    ValueError: A negative radius, no groups, no `grad_fn`, an oracle with
-      another number of groups, parameters with parts cut out, or a gradient
-      that is not the oracle's: another transformation came before this link.
-    TypeError: A radius that is not a number, schedule or None.
+    ValueError: If a radius is negative or there are no groups. The update
+      raises it without `grad_fn`, for an oracle with another number of groups,
+      for parameters with parts cut out, and for a gradient that is not the
+      oracle's, because another transformation came before this link.
+    TypeError: If a radius is neither a number, a schedule nor None.
 
   .. note::
     A group with a zero gradient (no rows in this batch) contributes that zero
@@ -153,15 +154,15 @@ def group_transform(
   """`group_sam` speaking of itself and its radii by the names of a method.
 
   Args:
-    name: The method's name.
+    name: Name of the method.
     rhos: Radii of the groups, by the names of the method's arguments.
-    mask: See `group_sam`.
-    adaptive: See `group_sam`.
-    eps: See `group_sam`.
+    mask: Leaves that are perturbed and counted in the norm, see `group_sam`.
+    adaptive: Whether the perturbation scales with the magnitude of the weights.
+    eps: Number that is added to the norm.
     required: Names of radii that may not be None.
 
   Returns:
-    The link.
+    The first link of a chain, see `group_sam`.
   """
   for argument, rho in rhos.items():
     if rho is not None or argument in required:

@@ -30,7 +30,7 @@ def imbsam(
       authors use 0.05.
     mask: Leaves that are perturbed and counted in the norm, see `group_sam`.
     adaptive: True scales the perturbation by each weight's magnitude.
-    eps: Added to the norm.
+    eps: Number that is added to the norm.
 
   Returns:
     The first link of a chain; the oracle has the groups head and tail.
@@ -38,8 +38,9 @@ def imbsam(
     2.67 with `gradient_oracle`, whatever the share of the tail.
 
   Raises:
-    ValueError: As for `group_sam`.
-    TypeError: As for `group_sam`.
+    ValueError: If a radius is negative. What the update refuses is listed in
+      `group_sam`.
+    TypeError: If a radius is neither a number nor a schedule.
 
   .. note::
     The authors' released code doubles the tail loss since September 2023, which

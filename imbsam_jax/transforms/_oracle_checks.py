@@ -1,6 +1,6 @@
 # Copyright 2026 The imbsam_jax Authors.
 # SPDX-License-Identifier: Apache-2.0
-"""What links are told when oracle and gradient do not fit."""
+"""Checks that the oracle and the gradient of a link belong together."""
 
 from collections.abc import Callable
 import sys
@@ -52,7 +52,7 @@ def check_updates(name: str, updates: optax.Updates, grad_fn: Any) -> None:
   if answer:
     return
   first = _FIRST.format(name=name)
-  # Of its two branches it traces the one first that tells us nothing.
+  # Of the two branches of MultiSteps, the one traced first tells us nothing.
   if answer is None and not _is_called_by('MultiSteps.update'):
     warnings.warn(
       f'`{name}` cannot see whether the gradient that it got is that of the '

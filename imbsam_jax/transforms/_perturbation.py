@@ -1,6 +1,6 @@
 # Copyright 2026 The imbsam_jax Authors.
 # SPDX-License-Identifier: Apache-2.0
-"""Perturbations of parameter trees: who is perturbed, how far, which way."""
+"""Perturbations of parameter trees: which leaves, how far, which way."""
 
 from typing import Any
 
@@ -81,10 +81,10 @@ def ascend(
   Args:
     params: Parameters w.
     gradients: Gradient g at w, a tree like `params`.
-    rho: Radius, scalar.
+    rho: Radius, a scalar.
     mask: Tree of Python bools: True is perturbed and counted in the norm.
     adaptive: Tree of Python bools: True is scaled by its own magnitude.
-    eps: Added to the norm.
+    eps: Number that is added to the norm.
 
   Returns:
     The pair (w + e, norm): perturbed leaves in float32 (float64 for float64),

@@ -62,9 +62,11 @@ def rsam(
     called as ``grad_fn(w + e, 0)``: give it one group, the whole batch.
 
   Raises:
-    ValueError: A negative radius, no `grad_fn`, parameters with parts cut out,
-      or a gradient that is not the oracle's, see `group_sam`.
-    TypeError: A radius that is not a number or schedule; no key.
+    ValueError: If `rho` is negative. The update raises it without `grad_fn`,
+      for parameters with parts cut out, and for a gradient that is not the
+      oracle's, see `group_sam`.
+    TypeError: If `rho` is neither a number nor a schedule, or `key` is not a
+      key.
 
   .. note::
     The released code doubles the noise in its first epoch and lets it grow
@@ -72,9 +74,10 @@ def rsam(
     that are not reproduced.
 
   References:
-    `Improving Visual Prompt Tuning by Gaussian Neighborhood Minimization for
-    Long-Tailed Visual Recognition <https://arxiv.org/abs/2410.21042>`_, NeurIPS
-    2024; code: github.com/Keke921/GNM-PT.
+    Li et al., `Improving Visual Prompt Tuning by Gaussian Neighborhood
+    Minimization for Long-Tailed Visual Recognition
+    <https://arxiv.org/abs/2410.21042>`_, NeurIPS 2024; code:
+    github.com/Keke921/GNM-PT.
   """
   _checks.radius('rho', rho)
   if not isinstance(key, jax.Array) or not (

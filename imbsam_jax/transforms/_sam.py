@@ -23,21 +23,24 @@ def sam(
     e = \rho \, \frac{\nabla L(w)}{\|\nabla L(w)\|_2 + \epsilon}.
 
   With class-weighted losses (deferred re-weighting, LDAM, VS) this is the
-  method of Rangwani et al., NeurIPS 2022, where radii of 0.1 to 0.8 were best.
+  method of Rangwani et al., `Escaping Saddle Points for Effective
+  Generalization on Class-Imbalanced Data <https://arxiv.org/abs/2212.13827>`_,
+  NeurIPS 2022, where radii of 0.1 to 0.8 were best.
 
   Args:
     rho: Radius, a float >= 0 or an `optax.Schedule`; 0.05 is usual.
     mask: Leaves that are perturbed and counted in the norm, see `group_sam`.
     adaptive: True gives ASAM, where radii are about ten times larger.
-    eps: Added to the norm.
+    eps: Number that is added to the norm.
 
   Returns:
     The first link of a chain; the oracle has one group (weights ``[1, B]``).
     Cost: 2 forward and 2 backward passes, one pair of them passed in.
 
   Raises:
-    ValueError: As for `group_sam`.
-    TypeError: As for `group_sam`.
+    ValueError: If a radius is negative. What the update refuses is listed in
+      `group_sam`.
+    TypeError: If a radius is neither a number nor a schedule.
 
   .. note::
     The JAX code of Foret et al. puts the L2 penalty into the loss, so into the

@@ -55,8 +55,8 @@ def skip_nonfinite(
     are zero and the inner state is what it was, bit for bit.
 
   Raises:
-    TypeError: `max_consecutive` is not an int.
-    ValueError: `max_consecutive` is negative.
+    TypeError: If `max_consecutive` is not an int.
+    ValueError: If `max_consecutive` is negative.
 
   .. note::
     `optax.apply_if_finite` looks at the incoming gradient only, and lets the

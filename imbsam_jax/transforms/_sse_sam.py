@@ -34,7 +34,7 @@ def sse_sam(
     tail_rho: Radius of the tail group; the authors use 0.10.
     mask: Leaves that are perturbed and counted in the norm, see `group_sam`.
     adaptive: True scales the perturbation by each weight's magnitude.
-    eps: Added to the norm.
+    eps: Number that is added to the norm.
 
   Returns:
     The first link of a chain; the oracle has the groups head and tail.
@@ -42,8 +42,9 @@ def sse_sam(
     `gradient_oracle`; in the second stage those of `imbsam`.
 
   Raises:
-    ValueError: As for `group_sam`.
-    TypeError: As for `group_sam`.
+    ValueError: If a radius is negative. What the update refuses is listed in
+      `group_sam`.
+    TypeError: If a radius is neither a number nor a schedule.
 
   .. note::
     Equal radii are not SAM: the two groups have directions of their own.
@@ -54,8 +55,8 @@ def sse_sam(
     from the start.
 
   References:
-    `SSE-SAM: Balancing Head and Tail Classes Gradually through Stage-Wise SAM
-    <https://arxiv.org/abs/2412.13715>`_, AAAI 2025; code:
+    Lyu et al., `SSE-SAM: Balancing Head and Tail Classes Gradually through
+    Stage-Wise SAM <https://arxiv.org/abs/2412.13715>`_, AAAI 2025; code:
     github.com/Zemdalk/SSE-SAM.
   """
   return _group_sam.group_transform(

@@ -31,8 +31,8 @@ def stage_switch(
     An `optax.Schedule`: count (0-based, completed updates) to float32 scalar.
 
   Raises:
-    ValueError: A negative radius or boundary.
-    TypeError: A boundary that is not an int.
+    ValueError: If a radius or the boundary is negative.
+    TypeError: If `boundary` is not an int.
   """
   _checks.radius('before', before)
   _checks.radius('after', after)

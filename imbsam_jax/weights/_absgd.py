@@ -16,7 +16,7 @@ class AbsgdState(NamedTuple):
   """State of `absgd_weights`, one number.
 
   Attributes:
-    log_average: float32 scalar, the logarithm of the running average u; -inf
+    log_average: Float32 scalar, the logarithm of the running average u; -inf
       before the first batch.
   """
 
@@ -48,9 +48,10 @@ def absgd_weights(
       \frac{1}{B} \sum_i e^{\ell_i / \lambda}, \qquad
     p_i = \frac{e^{\ell_i / \lambda}}{B u}
 
-  Qi et al., Attentional-Biased Stochastic Gradient Descent, TMLR 2023. Use as
-  ``sum(weights * losses)``. The losses may be of any kind, and may already
-  carry class weights. No gradient flows through weights or state.
+  Qi et al., `Attentional-Biased Stochastic Gradient Descent
+  <https://arxiv.org/abs/2012.06951>`_, TMLR 2023. Use as ``sum(weights *
+  losses)``. The losses may be of any kind, and may already carry class weights.
+  No gradient flows through weights or state.
 
   >>> state = absgd_init()
   >>> losses = jnp.array([0.0, 1.0])
@@ -59,8 +60,8 @@ def absgd_weights(
   [0.26894143 0.7310586 ]
 
   Args:
-    losses: Real ``[B]``, B >= 1.
-    state: `absgd_init`, then what the last call returned.
+    losses: Real array, shape ``[B]``, B >= 1.
+    state: Result of `absgd_init`, later the state that the last call returned.
     lam: Temperature, not 0. A large one gives nearly equal weights: 200 and
       more stand for the plain mean, the authors' first stage; then they use 1
       to 5. A negative one weighs large losses down, against label noise.
@@ -74,14 +75,15 @@ def absgd_weights(
       (``reduce_loss(..., reduction='sum', axis_name=axis_name)``).
 
   Returns:
-    Weights, float32 ``[B]``, at most ``1 / (gamma * alpha)`` each, and the new
-    state. If a loss is NaN or infinite, the weights are NaN and the state stays
-    as it was.
+    Weights, a float32 array of shape ``[B]``, at most ``1 / (gamma * alpha)``
+    each, and the new state. If a loss is NaN or infinite, the weights are NaN
+    and the state stays as it was.
 
   Raises:
-    TypeError: Losses that are not real numbers, or another state.
-    ValueError: Losses of another shape, `lam` 0 or not finite, `gamma` outside
-      of (0, 1], `alpha` not positive.
+    TypeError: If `losses` are not real numbers, or `state` is not an
+      `AbsgdState`.
+    ValueError: If `losses` does not have one axis, `lam` is 0 or not finite,
+      `gamma` is outside of (0, 1], or `alpha` is not positive.
 
   .. note::
     The released code begins with u = 0: the first weights sum to

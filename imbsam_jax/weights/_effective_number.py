@@ -18,24 +18,25 @@ def effective_number(
 
   .. math:: E_c = \frac{1 - \beta^{n_c}}{1 - \beta}
 
-  Cui et al., Class-Balanced Loss Based on Effective Number of Samples, CVPR
-  2019. From 1 (beta = 0) to :math:`n_c` (beta = 1, the limit).
+  Cui et al., `Class-Balanced Loss Based on Effective Number of Samples
+  <https://arxiv.org/abs/1901.05555>`_, CVPR 2019. From 1 (beta = 0) to
+  :math:`n_c` (beta = 1, the limit).
 
   >>> print(effective_number([1, 2, 3], beta=0.5))
   [1.   1.5  1.75]
 
   Args:
-    class_counts: Numbers ``[C]``, concrete. A class with 0 has 0.
-    beta: From 0 to 1. 0.9999 is that of the authors' script for CIFAR; they
-      try 0.9, 0.99, 0.999 and 0.9999.
+    class_counts: Numbers, shape ``[C]``, concrete. A class with 0 has 0.
+    beta: Parameter from 0 to 1. 0.9999 is that of the authors' script for
+      CIFAR; they try 0.9, 0.99, 0.999 and 0.9999.
 
   Returns:
-    float32 ``[C]``, computed in float64 on the host:
-    :math:`1 - \beta^n` would lose its digits in float32.
+    Float32 array, shape ``[C]``, computed in float64 on the host: :math:`1 -
+    \beta^n` would lose its digits in float32.
 
   Raises:
-    TypeError: Traced arguments, or not numbers.
-    ValueError: `beta` outside of [0, 1], or counts that are negative, not
+    TypeError: If an argument is traced or not a number.
+    ValueError: If `beta` is outside of [0, 1], or counts are negative, not
       finite or all zero.
   """
   counts = _checks.host_counts(class_counts, zeros=True)
@@ -57,15 +58,15 @@ def class_balanced_weights(
   [1.2727273  0.72727275]
 
   Args:
-    class_counts: Positive numbers ``[C]``, concrete.
-    beta: As for `effective_number`.
+    class_counts: Positive numbers, shape ``[C]``, concrete.
+    beta: Parameter of `effective_number`, from 0 to 1.
 
   Returns:
-    float32 ``[C]``.
+    Float32 array, shape ``[C]``.
 
   Raises:
-    TypeError: Traced arguments, or not numbers.
-    ValueError: `beta` outside of [0, 1], or counts that are not positive.
+    TypeError: If an argument is traced or not a number.
+    ValueError: If `beta` is outside of [0, 1], or a count is not positive.
 
   .. note::
     The class-balanced loss is the plain mean, ``reduction='mean'``; DRW divides

@@ -1,6 +1,6 @@
 # Copyright 2026 The imbsam_jax Authors.
 # SPDX-License-Identifier: Apache-2.0
-"""The scale of class weights."""
+"""Normalization of class weights: mean, sum, length or maximum 1."""
 
 from types import ModuleType
 from typing import Any
@@ -35,16 +35,16 @@ def normalize_weights(weights: ArrayLike, *, norm: Norm = 'mean') -> jax.Array:
   [0.125 0.25  0.625]
 
   Args:
-    weights: Numbers >= 0, ``[C]``, not all zero. May be traced.
-    norm: As above.
+    weights: Numbers >= 0, shape ``[C]``, not all zero. May be traced.
+    norm: One of the words in the table.
 
   Returns:
-    float32 ``[C]``; NaN for traced weights that are all zero.
+    Float32 array, shape ``[C]``; NaN for traced weights that are all zero.
 
   Raises:
-    TypeError: Weights that are not numbers.
-    ValueError: Another norm or rank, or, if concrete, weights that are
-      negative, not finite or all zero.
+    TypeError: If `weights` are not numbers.
+    ValueError: If `norm` is unknown, `weights` does not have one axis, or
+      concrete weights are negative, not finite or all zero.
   """
   if norm not in _NORMS:
     raise ValueError(

@@ -18,17 +18,18 @@ def power_weights(class_counts: ArrayLike, *, power: float = 1.0) -> jax.Array:
   [1.5 0.5]
 
   Args:
-    class_counts: Positive numbers ``[C]``, concrete; only their ratios count.
-    power: 1 is inverse frequency; 1.2 is generalised re-weighting, with which
-      MARC is fitted (Wang et al., ACML 2022); 0 gives ones. From 0 to 1 over
-      the epochs is PPW, `schedules.progressive_weights`.
+    class_counts: Positive numbers, shape ``[C]``, concrete; only their ratios
+      count.
+    power: Exponent: 1 is inverse frequency; 1.2 is generalised re-weighting,
+      with which MARC is fitted (Wang et al., ACML 2022); 0 gives ones. From 0
+      to 1 over the epochs is PPW, `schedules.progressive_weights`.
 
   Returns:
-    float32 ``[C]``, computed in float64 on the host.
+    Float32 array, shape ``[C]``, computed in float64 on the host.
 
   Raises:
-    TypeError: Traced arguments, or not numbers.
-    ValueError: A `power` that is not finite, or counts that are not positive.
+    TypeError: If an argument is traced or not a number.
+    ValueError: If `power` is not finite, or a count is not positive.
   """
   counts = _checks.host_counts(class_counts)
   power = _checks.host_number('power', power)
