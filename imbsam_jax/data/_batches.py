@@ -72,7 +72,7 @@ class Reweighting(NamedTuple):
 def joint_batches(
   order: grain.MapDataset,
   examples: _sources.Examples,
-  class_weights: np.ndarray,
+  group_weights_by_class: np.ndarray,
   *,
   reweighting: Reweighting | None = None,
   first_place: int = 0,
@@ -83,8 +83,8 @@ def joint_batches(
   Args:
     order: A Grain dataset of `RowChoice`, such as `shuffled_order`.
     examples: Training examples.
-    class_weights: float ``[num_groups, C]``, the weight of a class in each
-      group, before the division by the batch size.
+    group_weights_by_class: float ``[num_groups, C]``, the weight of a class in
+      each group, before the division by the batch size.
     reweighting: Weights of classes in the loss; they are in the batch, so that
       they change without recompiling.
     first_place: Place of the first row, where batches are parts of larger ones.
@@ -93,8 +93,8 @@ def joint_batches(
   Returns:
     A Grain dataset: ``batches[step]`` is a `TrainBatch`.
   """
-  class_weights = np.asarray(class_weights, np.float32)
-  check_reweighting(reweighting, class_weights.shape[1])
+  group_weights_by_class = np.asarray(group_weights_by_class, np.float32)
+  check_reweighting(reweighting, group_weights_by_class.shape[1])
 
   def join(step, choice):
     num_rows = len(choice.indices)
@@ -106,7 +106,7 @@ def joint_batches(
       own=part.rows(num_rows),
     )
     shares = row_shares(step, choice, rows['label'], reweighting)
-    return TrainBatch(rows, class_weights[:, rows['label']] * shares)
+    return TrainBatch(rows, group_weights_by_class[:, rows['label']] * shares)
 
   return order.map_with_index(join)
 
@@ -115,7 +115,7 @@ def paired_batches(
   order: grain.MapDataset,
   partner_order: grain.MapDataset,
   examples: _sources.Examples,
-  class_weights: np.ndarray,
+  group_weights_by_class: np.ndarray,
   *,
   reweighting: Reweighting | None = None,
   part: _part.Part = _part.WHOLE,
@@ -131,7 +131,7 @@ def paired_batches(
     partner_order: Of their partners: `permuted_order` of the same rows, or a
       re-balanced stream such as `sampled_order`.
     examples: Training examples.
-    class_weights: As for `joint_batches`.
+    group_weights_by_class: As for `joint_batches`.
     reweighting: As for `joint_batches`.
     part: As for `joint_batches`.
 
@@ -143,7 +143,7 @@ def paired_batches(
     joint_batches(
       one,
       examples,
-      class_weights,
+      group_weights_by_class,
       reweighting=reweighting,
       first_place=first_place,
       part=part,

@@ -38,7 +38,7 @@ from imbsam_jax.data import _sources
 def split_batches(
   order: grain.MapDataset,
   examples: _sources.Examples,
-  class_weights: np.ndarray,
+  group_weights_by_class: np.ndarray,
   *,
   reweighting: _batches.Reweighting | None = None,
   tail_sizes: Sequence[int] | None = None,
@@ -50,8 +50,8 @@ def split_batches(
   Args:
     order: A Grain dataset of `RowChoice`, such as `shuffled_order`.
     examples: Training examples.
-    class_weights: float ``[2, C]``: head and tail; every class has a weight in
-      one of them at most.
+    group_weights_by_class: float ``[2, C]``: head and tail; every class has a
+      weight in one of them at most.
     reweighting: As for `joint_batches`.
     tail_sizes: Numbers of rows that tails are filled up to, see
       `choose_tail_sizes` and `split_sizes`; None are multiples of about B/16.
@@ -63,12 +63,12 @@ def split_batches(
     A Grain dataset of `TrainBatch`, with pairs for rows and weights. A batch
     without tail rows has a tail of size 0.
   """
-  class_weights = _exclusive(class_weights)
-  _batches.check_reweighting(reweighting, class_weights.shape[1])
+  group_weights_by_class = _exclusive(group_weights_by_class)
+  _batches.check_reweighting(reweighting, group_weights_by_class.shape[1])
 
   def split(step, choice):
     labels = examples.labels[choice.indices]
-    is_tail = class_weights[1, labels] != 0
+    is_tail = group_weights_by_class[1, labels] != 0
     sizes = split_sizes(
       int(is_tail.sum()),
       batch_size=len(labels),
@@ -76,7 +76,7 @@ def split_batches(
       row_multiple=row_multiple,
     )
     shares = _batches.row_shares(step, choice, labels, reweighting)
-    weights = shares * class_weights[:, labels]
+    weights = shares * group_weights_by_class[:, labels]
     groups = [
       _batches.TrainBatch(
         _batches.take_rows(
@@ -104,7 +104,7 @@ def split_batches(
 def tail_only_batches(
   order: grain.MapDataset,
   examples: _sources.Examples,
-  class_weights: np.ndarray,
+  group_weights_by_class: np.ndarray,
   *,
   reweighting: _batches.Reweighting | None = None,
   tail_sizes: Sequence[int] | None = None,
@@ -118,7 +118,7 @@ def tail_only_batches(
   Args:
     order: As for `split_batches`.
     examples: As for `split_batches`.
-    class_weights: As for `split_batches`.
+    group_weights_by_class: As for `split_batches`.
     reweighting: As for `split_batches`.
     tail_sizes: As for `split_batches`.
     row_multiple: As for `split_batches`.
@@ -128,12 +128,12 @@ def tail_only_batches(
     A Grain dataset of `TrainBatch`, with pairs for rows and weights: all rows
     with weights ``[2, B]``, and the rows of the tail.
   """
-  class_weights = _exclusive(class_weights)
-  _batches.check_reweighting(reweighting, class_weights.shape[1])
+  group_weights_by_class = _exclusive(group_weights_by_class)
+  _batches.check_reweighting(reweighting, group_weights_by_class.shape[1])
 
   def both(step, choice):
     labels = examples.labels[choice.indices]
-    is_tail = class_weights[1, labels] != 0
+    is_tail = group_weights_by_class[1, labels] != 0
     _, size = split_sizes(
       int(is_tail.sum()),
       batch_size=len(labels),
@@ -152,7 +152,7 @@ def tail_only_batches(
       own=own,
     )
     shares = _batches.row_shares(step, choice, labels, reweighting)
-    weights = class_weights[:, labels] * shares
+    weights = group_weights_by_class[:, labels] * shares
     tail = jax.tree.map(
       lambda x: _fill_up(x[is_tail], size),
       _batches.TrainBatch(rows, weights[1]),
@@ -332,14 +332,17 @@ def one_tail_size(
   return (low - 1, high) if low else (high,)
 
 
-def _exclusive(class_weights: np.ndarray) -> np.ndarray:
-  class_weights = np.asarray(class_weights, np.float32)
-  if len(class_weights) != 2 or (class_weights != 0).all(axis=0).any():
+def _exclusive(group_weights_by_class: np.ndarray) -> np.ndarray:
+  group_weights_by_class = np.asarray(group_weights_by_class, np.float32)
+  if (
+    len(group_weights_by_class) != 2
+    or (group_weights_by_class != 0).all(axis=0).any()
+  ):
     raise ValueError(
       'rows can be split between the two groups head and tail, with every '
       'class in one of them. Use `joint_batches` for SAM, RSAM and Focal-SAM.'
     )
-  return class_weights
+  return group_weights_by_class
 
 
 def _fill_up(array: np.ndarray, size: int, *, axis: int = 0) -> np.ndarray:

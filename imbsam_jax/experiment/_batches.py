@@ -163,7 +163,7 @@ class Batches:
     """
     order = self._order(seed)
     examples = self._stored(self._data.train, seed, decode)
-    weights = self._method.class_weights
+    weights = self._method.group_weights_by_class
     combined = self._combined
     shared: dict[str, Any] = {
       'reweighting': combined.reweighting,
@@ -226,7 +226,7 @@ class Batches:
     self, order: grain.MapDataset, num_steps: int
   ) -> tuple[list[int], list[int]]:
     """Some steps, and how many tail rows they have."""
-    in_tail = self._method.class_weights[1] != 0
+    in_tail = self._method.group_weights_by_class[1] != 0
     steps = np.unique(np.linspace(0, num_steps - 1, _OBSERVED).astype(int))
     choices: list[Any] = [order[int(step)] for step in steps]
     labels = [self._data.train.labels[choice.indices] for choice in choices]

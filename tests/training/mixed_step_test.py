@@ -49,7 +49,7 @@ def _paired(method, *, reduction='weighted_mean', seed=0):
     order,
     data.permuted_order(order, seed=(seed, 1)),
     tiny.examples(),
-    method.class_weights,
+    method.group_weights_by_class,
     reweighting=_drw(reduction),
   )
 
@@ -64,7 +64,7 @@ def _joint(method, reweighting=None, **kwargs):
   return make(
     order,
     tiny.examples(),
-    method.class_weights,
+    method.group_weights_by_class,
     reweighting=reweighting,
     **kwargs,
   )

@@ -78,7 +78,7 @@ class _Setting:
       batch_size=tiny_training.BATCH_SIZE,
       seed=seed,
     )
-    arguments = (order, examples, self.method.class_weights)
+    arguments = (order, examples, self.method.group_weights_by_class)
     if layout == 'joint':
       return data.joint_batches(*arguments)
     return data.split_batches(*arguments, row_multiple=self.mesh.size)

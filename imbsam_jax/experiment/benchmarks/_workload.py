@@ -66,7 +66,7 @@ class Workload:
         batch_size=self.batch_size,
         seed=0,
       )
-    arguments = (order, self.examples, method.class_weights)
+    arguments = (order, self.examples, method.group_weights_by_class)
     if layout == 'joint':
       return data_lib.joint_batches(*arguments)
     make = (
