@@ -20,6 +20,9 @@ from imbsam_jax.data._batches import TrainBatch
 from imbsam_jax.data._encoded_images import EncodedImages
 from imbsam_jax.data._errors import DataError
 from imbsam_jax.data._fingerprint import fingerprint
+from imbsam_jax.data._host_share import HostShare
+from imbsam_jax.data._host_share import take_own
+from imbsam_jax.data._host_share import WHOLE
 from imbsam_jax.data._image_files import FolderSource
 from imbsam_jax.data._image_files import ListSource
 from imbsam_jax.data._image_files import SubsetSource
@@ -33,9 +36,6 @@ from imbsam_jax.data._order import RowChoice
 from imbsam_jax.data._order import sampled_order
 from imbsam_jax.data._order import shuffled_order
 from imbsam_jax.data._order import stratified_order
-from imbsam_jax.data._part import Part
-from imbsam_jax.data._part import take_own
-from imbsam_jax.data._part import WHOLE
 from imbsam_jax.data._prefetch import prefetch
 from imbsam_jax.data._random_crops import RandomCrops
 from imbsam_jax.data._sources import ArraySource
@@ -69,7 +69,7 @@ __all__ = [
   'ListSource',
   'LongTailedData',
   'NpzSource',
-  'Part',
+  'HostShare',
   'RandomCrops',
   'Reweighting',
   'RowChoice',

@@ -14,8 +14,8 @@ import grain
 import jax
 import numpy as np
 
+from imbsam_jax.data import _host_share
 from imbsam_jax.data import _order
-from imbsam_jax.data import _part
 from imbsam_jax.data import _random_crops
 from imbsam_jax.data import _sources
 
@@ -76,7 +76,7 @@ def joint_batches(
   *,
   reweighting: Reweighting | None = None,
   first_place: int = 0,
-  part: _part.Part = _part.WHOLE,
+  host_share: _host_share.HostShare = _host_share.WHOLE,
 ) -> grain.MapDataset:
   """Batches whose rows go through the model together.
 
@@ -88,7 +88,7 @@ def joint_batches(
     reweighting: Weights of classes in the loss; they are in the batch, so that
       they change without recompiling.
     first_place: Place of the first row, where batches are parts of larger ones.
-    part: The rows of this process, of which it decodes the images.
+    host_share: The rows of this process, of which it decodes the images.
 
   Returns:
     A Grain dataset: ``batches[step]`` is a `TrainBatch`.
@@ -103,7 +103,7 @@ def joint_batches(
       choice.indices,
       step=step,
       places=first_place + np.arange(num_rows),
-      own=part.rows(num_rows),
+      own=host_share.rows(num_rows),
     )
     shares = row_shares(step, choice, rows['label'], reweighting)
     return TrainBatch(rows, group_weights_by_class[:, rows['label']] * shares)
@@ -118,7 +118,7 @@ def paired_batches(
   group_weights_by_class: np.ndarray,
   *,
   reweighting: Reweighting | None = None,
-  part: _part.Part = _part.WHOLE,
+  host_share: _host_share.HostShare = _host_share.WHOLE,
 ) -> grain.MapDataset:
   """Two streams side by side: every row with a partner, for mixing.
 
@@ -133,7 +133,7 @@ def paired_batches(
     examples: Training examples.
     group_weights_by_class: As for `joint_batches`.
     reweighting: As for `joint_batches`.
-    part: As for `joint_batches`.
+    host_share: As for `joint_batches`.
 
   Returns:
     A Grain dataset of `TrainBatch` with ``2 B`` rows.
@@ -146,7 +146,7 @@ def paired_batches(
       group_weights_by_class,
       reweighting=reweighting,
       first_place=first_place,
-      part=part,
+      host_share=host_share,
     )
     for one, first_place in ((order, 0), (partner_order, len(first.indices)))
   ]
@@ -192,7 +192,7 @@ def take_rows(
     return stored[indices[at]]
 
   return {
-    'image': _part.take_own(take, len(indices), own, stored),
+    'image': _host_share.take_own(take, len(indices), own, stored),
     'label': examples.labels[indices],
     'place': places.astype(np.int32),
   }

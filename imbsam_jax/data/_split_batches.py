@@ -31,7 +31,7 @@ import jax
 import numpy as np
 
 from imbsam_jax.data import _batches
-from imbsam_jax.data import _part
+from imbsam_jax.data import _host_share
 from imbsam_jax.data import _sources
 
 
@@ -43,7 +43,7 @@ def split_batches(
   reweighting: _batches.Reweighting | None = None,
   tail_sizes: Sequence[int] | None = None,
   row_multiple: int = 1,
-  part: _part.Part = _part.WHOLE,
+  host_share: _host_share.HostShare = _host_share.WHOLE,
 ) -> grain.MapDataset:
   """The batches of `joint_batches`, their head and tail rows apart.
 
@@ -57,7 +57,7 @@ def split_batches(
       `choose_tail_sizes` and `split_sizes`; None are multiples of about B/16.
     row_multiple: All sizes are multiples of it, by rows of weight 0: the number
       of devices, times that of micro-batches.
-    part: As for `joint_batches`.
+    host_share: As for `joint_batches`.
 
   Returns:
     A Grain dataset of `TrainBatch`, with pairs for rows and weights. A batch
@@ -84,7 +84,7 @@ def split_batches(
           choice.indices[mask],
           step=step,
           places=np.flatnonzero(mask),
-          own=part.rows(sizes[group]),
+          own=host_share.rows(sizes[group]),
         ),
         weights[group, mask],
       )
@@ -109,7 +109,7 @@ def tail_only_batches(
   reweighting: _batches.Reweighting | None = None,
   tail_sizes: Sequence[int] | None = None,
   row_multiple: int = 1,
-  part: _part.Part = _part.WHOLE,
+  host_share: _host_share.HostShare = _host_share.WHOLE,
 ) -> grain.MapDataset:
   """The batches of `joint_batches`, and their tail rows once more.
 
@@ -122,7 +122,7 @@ def tail_only_batches(
     reweighting: As for `split_batches`.
     tail_sizes: As for `split_batches`.
     row_multiple: As for `split_batches`.
-    part: As for `joint_batches`.
+    host_share: As for `joint_batches`.
 
   Returns:
     A Grain dataset of `TrainBatch`, with pairs for rows and weights: all rows
@@ -142,8 +142,8 @@ def tail_only_batches(
     )
     # In their own place, and once more in that among the tail.
     own = np.zeros(len(labels), bool)
-    own[part.rows(len(labels))] = True
-    own[np.flatnonzero(is_tail)[part.rows(size)]] = True
+    own[host_share.rows(len(labels))] = True
+    own[np.flatnonzero(is_tail)[host_share.rows(size)]] = True
     rows = _batches.take_rows(
       examples,
       choice.indices,
@@ -210,8 +210,9 @@ def stack_batches(
   For steps that one call makes one after the other, or runs side by side.
 
   Args:
-    batches: Batches of host arrays, without a table, and whole, not a `Part`:
-      where a group is filled up, rows come to devices of other processes.
+    batches: Batches of host arrays, without images that stay on the devices,
+      and whole, not a `HostShare`: where a group is filled up, rows come to
+      devices of other processes.
 
   Returns:
     A `TrainBatch` whose arrays have ``len(batches)`` entries.

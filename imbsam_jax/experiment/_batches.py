@@ -95,7 +95,7 @@ class Batches:
     several: Whether several steps share a call. Its batches have one size, so
       that there would be a program for each pair of the largest head and the
       largest tail among them; then all are filled up to one size.
-    part: The rows of this process.
+    host_share: The rows of this process.
 
   Attributes:
     one_of_each: Steps whose batches of seed 0 have all shapes between them.
@@ -115,7 +115,7 @@ class Batches:
     row_multiple: int,
     resident: bool,
     several: bool,
-    part: data_lib.Part,
+    host_share: data_lib.HostShare,
   ):
     self._data = data
     self._combined = combined
@@ -125,7 +125,7 @@ class Batches:
     self._outer = outer
     self._row_multiple = row_multiple
     self._resident = resident
-    self._part = part
+    self._host_share = host_share
     self._tail_sizes = None
     steps = [0]
     if layout != 'joint':
@@ -167,7 +167,7 @@ class Batches:
     combined = self._combined
     shared: dict[str, Any] = {
       'reweighting': combined.reweighting,
-      'part': self._part,
+      'host_share': self._host_share,
     }
     if combined.partners is not None:
       partners = combined.partners(order, examples.labels, seed)
@@ -191,7 +191,7 @@ class Batches:
         **shared,
       )
     return data_lib.with_streams(
-      batches, self._streams(seed, decode), part=self._part
+      batches, self._streams(seed, decode), host_share=self._host_share
     )
 
   def _streams(self, seed: int, decode: bool) -> dict[str, data_lib.Stream]:

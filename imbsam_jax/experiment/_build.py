@@ -238,7 +238,7 @@ def _build(
     resident=resident,
     several=steps_per_call > 1,
     # Indices cost nothing, and are stacked for several steps in one call.
-    part=data_lib.WHOLE if resident else training.part_of(mesh),
+    host_share=data_lib.WHOLE if resident else training.host_share(mesh),
   )
   # Here, so that what does not fit is said at once.
   batches(config.seed, decode=False)[0]

@@ -46,7 +46,7 @@ from imbsam_jax.training._processes import is_first_process
 from imbsam_jax.training._several import scan_steps
 from imbsam_jax.training._several import side_by_side
 from imbsam_jax.training._sharding import data_mesh
-from imbsam_jax.training._sharding import part_of
+from imbsam_jax.training._sharding import host_share
 from imbsam_jax.training._sharding import replicate
 from imbsam_jax.training._sharding import shard_batch
 from imbsam_jax.training._sharding import shard_rows
@@ -112,7 +112,7 @@ __all__ = [
   'mixed_losses',
   'over_examples',
   'params_sha256',
-  'part_of',
+  'host_share',
   'per_device',
   'per_device_link',
   'predict',

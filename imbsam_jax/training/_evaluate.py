@@ -83,7 +83,7 @@ def over_examples(
     raise ValueError('there are no examples to evaluate.')
 
   stored = examples.images
-  own = _sharding.part_of(mesh).rows(batch_size)
+  own = _sharding.host_share(mesh).rows(batch_size)
 
   def take(batch):
     start = batch * batch_size

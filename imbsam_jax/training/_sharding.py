@@ -9,7 +9,7 @@ from typing import Any
 import jax
 import numpy as np
 
-from imbsam_jax.data import Part
+from imbsam_jax.data import HostShare
 from imbsam_jax.data import TrainBatch
 
 
@@ -25,7 +25,7 @@ def data_mesh(devices: Sequence[jax.Device] | None = None) -> jax.sharding.Mesh:
   )
 
 
-def part_of(mesh: jax.sharding.Mesh) -> Part:
+def host_share(mesh: jax.sharding.Mesh) -> HostShare:
   """The rows of a batch that this process puts on its devices of a mesh.
 
   Raises:
@@ -40,7 +40,7 @@ def part_of(mesh: jax.sharding.Mesh) -> Part:
       'every process needs the same number of devices, those of each side by '
       f'side in the mesh; got devices of the processes {owners}.'
     )
-  return Part(processes.index(jax.process_index()), len(processes))
+  return HostShare(processes.index(jax.process_index()), len(processes))
 
 
 def replicate(mesh: jax.sharding.Mesh, tree: Any) -> Any:

@@ -180,14 +180,14 @@ def _check_agreement() -> None:
 
 def _check_parts() -> None:
   here = jax.process_index()
-  assert training.part_of(training.data_mesh()) == data.Part(here, 2)
+  assert training.host_share(training.data_mesh()) == data.HostShare(here, 2)
   local = training.data_mesh(jax.local_devices())
-  assert training.part_of(local) == data.WHOLE
+  assert training.host_share(local) == data.WHOLE
   own = [d for d in jax.devices() if d.process_index == 0]
   other = [d for d in jax.devices() if d.process_index == 1]
   message = _error_of(
     ValueError,
-    lambda: training.part_of(training.data_mesh([own[0], *other])),
+    lambda: training.host_share(training.data_mesh([own[0], *other])),
   )
   assert 'the same number of devices' in message
   # Each by itself, on its own devices.

@@ -69,7 +69,7 @@ class RowsTest(absltest.TestCase):
     out = kinds.stream()
     whole = kinds.batches(out=out)[2].streams['out']
     part = data.with_streams(
-      kinds.batches(), {'out': out}, part=data.Part(1, 2)
+      kinds.batches(), {'out': out}, host_share=data.HostShare(1, 2)
     )[2].streams['out']
     np.testing.assert_array_equal(part['image'][4:], whole['image'][4:])
     np.testing.assert_array_equal(part['image'][:4], 0)

@@ -141,7 +141,9 @@ def _cell(
     for word, config in missing.items():
       start = starts[config.data.labeled_anomaly_ratio]
       if word == FOREST:
-        runs = [_forest(*pair) for pair in zip(start.parts, seeds, strict=True)]
+        runs = [
+          _forest(*pair) for pair in zip(start.splits, seeds, strict=True)
+        ]
       else:
         runs = start.fit(config, seeds)
       folder_lib.claim(folder / word, config)
@@ -181,8 +183,8 @@ def _at(
 class _Start:
   """Rows of all seeds, and encoders that methods share."""
 
-  def __init__(self, parts: list[_run.Part]):
-    self.parts = parts
+  def __init__(self, splits: list[_run.Split]):
+    self.splits = splits
     self._pretrained: anomaly.Pretrained | None = None
 
   def fit(
@@ -191,9 +193,9 @@ class _Start:
     if self._pretrained is None:
       self._pretrained = anomaly.pretrain_side_by_side(
         [_run.make_detector(config.detector, seed) for seed in seeds],
-        [part.train for part in self.parts],
+        [split.train for split in self.splits],
       )
-    runs = _run.fit(config, self.parts, seeds, pretrained=self._pretrained)
+    runs = _run.fit(config, self.splits, seeds, pretrained=self._pretrained)
     return [run.summary for run in runs]
 
 
@@ -210,13 +212,13 @@ def _starts(
   }
 
 
-def _forest(part: _run.Part, seed: int) -> dict[str, Any]:
+def _forest(split: _run.Split, seed: int) -> dict[str, Any]:
   """scikit-learn's isolation forest, which has no use for known anomalies."""
   start = time.perf_counter()
   forest = ensemble.IsolationForest(random_state=seed)
-  forest.fit(part.train[part.known <= 0])
-  scores = -forest.score_samples(part.test)
-  return metrics.anomaly_metrics(scores, part.labels) | {
+  forest.fit(split.train[split.known <= 0])
+  scores = -forest.score_samples(split.test)
+  return metrics.anomaly_metrics(scores, split.labels) | {
     'seed': seed,
     'seconds': time.perf_counter() - start,
   }
