@@ -25,7 +25,7 @@ Rows = dict[str, np.ndarray]
 
 @functools.partial(
   jax.tree_util.register_dataclass,
-  data_fields=['rows', 'weights', 'table', 'streams'],
+  data_fields=['rows', 'weights', 'resident_images', 'streams'],
   meta_fields=['layout'],
 )
 @dataclasses.dataclass(frozen=True)
@@ -39,8 +39,8 @@ class TrainBatch:
       pair of such dictionaries, see `layout`. The place of a row in its batch
       is the same in every layout; its augmentation is drawn by it.
     weights: float32 ``[num_groups, B]``, or a pair, see `layout`.
-    table: All images ``[N, ...]``, where they stay on the device and the rows
-      have int32 ``[B]`` places in it for images; else None.
+    resident_images: All images ``[N, ...]``, where they stay on the devices and
+      the rows have int32 ``[B]`` places among them for images; else None.
     streams: By name the rows of further streams of data, see `with_streams`;
       they are in no class group.
     layout: Which rows go through the model together. 'joint': all. 'split': the
@@ -51,7 +51,7 @@ class TrainBatch:
 
   rows: Any
   weights: Any
-  table: Any = None
+  resident_images: Any = None
   streams: Mapping[str, Any] = dataclasses.field(default_factory=dict)
   layout: Layout = 'joint'
 

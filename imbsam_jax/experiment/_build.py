@@ -286,7 +286,7 @@ def _build(
     abstract_state=abstract_state,
     own=own or None,
     batches=batches,
-    table=training.replicate(mesh, images) if resident else None,
+    resident_images=training.replicate(mesh, images) if resident else None,
   )
 
 

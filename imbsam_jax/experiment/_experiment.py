@@ -70,7 +70,7 @@ class Experiment:
     init: ``init(seed)`` is the state at step 0.
     abstract_state: Shapes, dtypes and shardings of a state.
     batches: ``batches(seed)[step]`` is a batch, see `_batches.Batches`.
-    table: Training images on the devices, if they stay there.
+    resident_images: Training images on the devices, if they stay there.
     own: By what a network and a loss of one's own are known again, or None.
   """
 
@@ -92,7 +92,7 @@ class Experiment:
   init: Any
   abstract_state: training.TrainState
   batches: Any
-  table: Any
+  resident_images: Any
   own: Mapping[str, Mapping[str, Any]] | None = None
 
   def __str__(self) -> str:
@@ -146,12 +146,14 @@ class Experiment:
 
   def put(self, batch: data_lib.TrainBatch) -> data_lib.TrainBatch:
     """A batch on the devices."""
-    return training.shard_batch(self.mesh, batch, table=self.table)
+    return training.shard_batch(
+      self.mesh, batch, resident_images=self.resident_images
+    )
 
   def put_stacked(self, batches: data_lib.TrainBatch) -> data_lib.TrainBatch:
     """Batches from `data.stack_batches` on the devices."""
     return training.shard_batch(
-      self.mesh, batches, table=self.table, stacked=True
+      self.mesh, batches, resident_images=self.resident_images, stacked=True
     )
 
   def program(self, step: int, batch: data_lib.TrainBatch) -> Program:

@@ -33,7 +33,7 @@ class Inputs:
   def look_up(
     self,
     rows: Rows,
-    table: jax.Array | None,
+    resident_images: jax.Array | None,
     key: jax.Array,
     *,
     num_views: int = 1,
@@ -42,13 +42,13 @@ class Inputs:
 
     Args:
       rows: Of a batch, see `data.TrainBatch`.
-      table: All images, if the rows say which of them theirs are.
+      resident_images: All images, if the rows say which of them theirs are.
       key: Of the step and stream.
       num_views: See `Objective`.
     """
     images = rows['image']
-    if table is not None and images.ndim == 1:
-      images = table[images]
+    if resident_images is not None and images.ndim == 1:
+      images = resident_images[images]
     views = tuple(
       self.preprocess(self._augmented(images, rows, key, view))
       for view in range(num_views)

@@ -56,7 +56,7 @@ def per_device(train_step: Step, mesh: jax.sharding.Mesh) -> Step:
       batch,
       rows=rows,
       weights=weights,
-      table=None if batch.table is None else whole,
+      resident_images=None if batch.resident_images is None else whole,
       streams=rows,
     )
     # Gradients are to stay those of a device until the link sums them.

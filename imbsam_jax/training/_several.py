@@ -30,12 +30,14 @@ def scan_steps(train_step: Step) -> Step:
   """
 
   def steps(state, batches):
-    table = batches.table
+    resident_images = batches.resident_images
 
     def body(state, batch):
-      return train_step(state, dataclasses.replace(batch, table=table))
+      return train_step(
+        state, dataclasses.replace(batch, resident_images=resident_images)
+      )
 
-    without = dataclasses.replace(batches, table=None)
+    without = dataclasses.replace(batches, resident_images=None)
     return jax.lax.scan(body, state, without)
 
   return steps
@@ -49,8 +51,8 @@ def side_by_side(train_step: Step) -> Step:
 
   Returns:
     ``step(states, batches, *parameters) -> (states, metrics)``, not yet jitted:
-    all arrays have one entry per run, but for the table of images, which runs
-    share.
+    all arrays have one entry per run, but for the images that stay on the
+    devices, which runs share.
   """
 
   def step(states, batches, *parameters):
@@ -58,7 +60,7 @@ def side_by_side(train_step: Step) -> Step:
       return train_step(state, batch, *parameters)
 
     in_axes = dataclasses.replace(
-      batches, rows=0, weights=0, table=None, streams=0
+      batches, rows=0, weights=0, resident_images=None, streams=0
     )
     return jax.vmap(one, in_axes=(0, in_axes, *(0 for _ in parameters)))(
       states, batches, *parameters

@@ -57,7 +57,7 @@ def shard_batch(
   mesh: jax.sharding.Mesh,
   batch: TrainBatch,
   *,
-  table: Any = None,
+  resident_images: Any = None,
   stacked: bool = False,
 ) -> TrainBatch:
   """A global batch with its rows spread over the devices.
@@ -71,8 +71,8 @@ def shard_batch(
   Args:
     mesh: From `data_mesh`.
     batch: A batch of host arrays.
-    table: Images on the devices already, from `replicate`, for batches whose
-      rows point into them.
+    resident_images: Images on the devices already, from `replicate`, for
+      batches whose rows point into them.
     stacked: Whether the batch is several, from `data.stack_batches`.
 
   Returns:
@@ -88,7 +88,7 @@ def shard_batch(
     batch,
     rows=_put(mesh, batch.rows, *first, 'data'),
     weights=jax.tree.map(put_weights, batch.weights),
-    table=table,
+    resident_images=resident_images,
     streams=_put(mesh, dict(batch.streams), *first, 'data'),
   )
 

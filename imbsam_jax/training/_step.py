@@ -290,7 +290,9 @@ def _look_up(
   augment_key = jax.random.fold_in(key, 2)
   groups = batch.rows if batch.layout != 'joint' else (batch.rows,)
   looked_up = tuple(
-    inputs.look_up(rows, batch.table, augment_key, num_views=num_views)
+    inputs.look_up(
+      rows, batch.resident_images, augment_key, num_views=num_views
+    )
     for rows in groups
   )
   stream_key = jax.random.fold_in(augment_key, _STREAMS)
@@ -298,7 +300,7 @@ def _look_up(
     # By name: other streams, which a step may have or not, change nothing.
     name: inputs.look_up(
       rows,
-      batch.table,
+      batch.resident_images,
       jax.random.fold_in(stream_key, zlib.crc32(name.encode())),
     )
     for name, rows in batch.streams.items()

@@ -101,7 +101,7 @@ def test_f8_bad_image_costs_its_steps_only(tmp_path, tfds_dir, capsys):
   images = np.array(experiment.data.train.images, np.float32)
   images[row, 3, 3] = np.nan
   experiment = dataclasses.replace(
-    experiment, table=training.replicate(experiment.mesh, images)
+    experiment, resident_images=training.replicate(experiment.mesh, images)
   )
   batches = experiment.batches(0)
   bad = [

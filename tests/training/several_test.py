@@ -36,14 +36,14 @@ def _assert_close(one, two, rtol=1e-5, atol=1e-6):
 
 
 class _Setting:
-  """Steps that look images up in a table and add noise to them."""
+  """Steps that look images up on the device and add noise to them."""
 
   def __init__(self, method, *, noise=0.1, mesh=None):
     self.method = method
     self.mesh = mesh or training.data_mesh(jax.devices()[:1])
     self.examples = tiny_training.examples()
     self.model = tiny_training.TinyNet()
-    self.table = training.replicate(self.mesh, self.examples.images)
+    self.resident_images = training.replicate(self.mesh, self.examples.images)
     self.noise = noise
 
   def chain(self, stage, method=None):
@@ -83,11 +83,11 @@ class _Setting:
       return data.joint_batches(*arguments)
     return data.split_batches(*arguments, row_multiple=self.mesh.size)
 
-  def put(self, batch, *, table=True, stacked=False):
+  def put(self, batch, *, resident_images=True, stacked=False):
     return training.shard_batch(
       self.mesh,
       batch,
-      table=self.table if table else None,
+      resident_images=self.resident_images if resident_images else None,
       stacked=stacked,
     )
 
@@ -102,7 +102,7 @@ class _Setting:
       train_step,
       self.batches(seed, layout=layout, indexed=indexed),
       num_steps=_NUM_STEPS,
-      put_batch=lambda batch: self.put(batch, table=indexed),
+      put_batch=lambda batch: self.put(batch, resident_images=indexed),
       **options,
     )[0]
 

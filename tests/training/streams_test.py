@@ -42,7 +42,9 @@ def _streams(at=None):
 
 def _with_table(batch):
   return training.shard_batch(
-    training.data_mesh(jax.devices()[:1]), batch, table=tiny.examples().images
+    training.data_mesh(jax.devices()[:1]),
+    batch,
+    resident_images=tiny.examples().images,
   )
 
 
@@ -174,7 +176,7 @@ class SharedTest(parameterized.TestCase):
 class SeveralTest(absltest.TestCase):
   def test_steps_and_runs_in_one_program(self):
     state, step = kinds.make(kinds.Auxiliary(), jit=False)
-    table = tiny.examples().images
+    resident_images = tiny.examples().images
     runs = [kinds.batches(indexed=True, seed=s, **_streams()) for s in (0, 1)]
     alone = jax.jit(step)
     ends = [state, state]
@@ -188,7 +190,9 @@ class SeveralTest(absltest.TestCase):
     def put(*batches):
       chunk = data.stack_batches(batches)
       self.assertEqual(chunk.streams['out']['image'].shape, (2, 8, 6))
-      return training.shard_batch(mesh, chunk, table=table, stacked=True)
+      return training.shard_batch(
+        mesh, chunk, resident_images=resident_images, stacked=True
+      )
 
     scanned, _ = jax.jit(training.scan_steps(step))(
       state, put(runs[0][0], runs[0][1])

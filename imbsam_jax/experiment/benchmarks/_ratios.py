@@ -166,7 +166,7 @@ def optax_row(model: str, *, pairs: int, num_steps: int) -> Row:
   def loss_fn(params, batch, weights):
     logits: Any = workload.model.apply(
       {'params': params},
-      _workload.preprocess(batch.table[batch.rows['image']]),
+      _workload.preprocess(batch.resident_images[batch.rows['image']]),
       train=True,
     )
     return (
@@ -241,7 +241,7 @@ def side_by_side_row(*, pairs: int, num_steps: int, runs: int = 8) -> Row:
   stacked = training.shard_batch(
     workload.mesh,
     data_lib.stack_batches([batch] * runs),
-    table=workload.table,
+    resident_images=workload.resident_images,
     stacked=True,
   )
   states = jax.tree.map(
@@ -274,8 +274,8 @@ def devices_row(num_steps: int = 5) -> Row:
   for devices in (jax.devices()[:1], jax.devices()):
     workload = _workload.Workload('strided_conv_net', 'group')
     workload.mesh = training.data_mesh(devices)
-    workload.table = training.replicate(
-      workload.mesh, np.asarray(workload.table)
+    workload.resident_images = training.replicate(
+      workload.mesh, np.asarray(workload.resident_images)
     )
     method = training.update_rules.imbsam(
       workload.class_counts, _RHO, threshold=100

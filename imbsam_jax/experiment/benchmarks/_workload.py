@@ -38,7 +38,7 @@ class Workload:
     rng = np.random.RandomState(0)
     images = rng.randint(0, 256, (len(labels), 32, 32, 3)).astype(np.uint8)
     self.mesh = training.data_mesh()
-    self.table = training.replicate(self.mesh, images)
+    self.resident_images = training.replicate(self.mesh, images)
     self.examples = data_lib.Examples(
       np.arange(len(labels), dtype=np.int32), labels.astype(np.int32)
     )
@@ -88,7 +88,9 @@ class Workload:
 
   def put(self, batch: Any) -> Any:
     """A batch on the devices."""
-    return training.shard_batch(self.mesh, batch, table=self.table)
+    return training.shard_batch(
+      self.mesh, batch, resident_images=self.resident_images
+    )
 
   def step(self, method: training.Method, *, stage: int = 0) -> Any:
     """The step of a method's stage, not jitted."""
@@ -122,7 +124,7 @@ class Workload:
   ) -> _program.Program:
     """Steps one after the other in one call, on stacked batches."""
     put = training.shard_batch(
-      self.mesh, batches, table=self.table, stacked=True
+      self.mesh, batches, resident_images=self.resident_images, stacked=True
     )
     steps = training.scan_steps(self.step(method))
     return _program.Program(steps, self.state(method), put)
