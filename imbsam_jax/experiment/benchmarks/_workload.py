@@ -14,7 +14,7 @@ from imbsam_jax import data as data_lib
 from imbsam_jax import losses
 from imbsam_jax import models
 from imbsam_jax import training
-from imbsam_jax.experiment.benchmarks import _program
+from imbsam_jax.experiment.benchmarks import _compiled_step
 
 _NUM_CLASSES = 100
 # Of 64 rows: the share of the tail on CIFAR-100-LT with threshold 100.
@@ -111,23 +111,23 @@ class Workload:
     )
     return training.replicate(self.mesh, state)
 
-  def program(
+  def compiled_step(
     self, method: training.Method, batch: Any, *, stage: int = 0
-  ) -> _program.Program:
+  ) -> _compiled_step.CompiledStep:
     """A compiled step on a batch."""
-    return _program.Program(
+    return _compiled_step.CompiledStep(
       self.step(method, stage=stage), self.state(method), self.put(batch)
     )
 
-  def program_of_several(
+  def compiled_scan(
     self, method: training.Method, batches: Any
-  ) -> _program.Program:
+  ) -> _compiled_step.CompiledStep:
     """Steps one after the other in one call, on stacked batches."""
     put = training.shard_batch(
       self.mesh, batches, resident_images=self.resident_images, stacked=True
     )
     steps = training.scan_steps(self.step(method))
-    return _program.Program(steps, self.state(method), put)
+    return _compiled_step.CompiledStep(steps, self.state(method), put)
 
   def _optimizer(self, method: training.Method, stage: int) -> Any:
     return training.make_optimizer(method.stages[stage].link, 0.01)
