@@ -78,7 +78,7 @@ def main(call: calls.Call) -> None:
     'steps': lambda: benchmarks.step_rows(given.model, say=_say, **much),
     'optax': lambda: [benchmarks.optax_row(given.model, **much)],
     'pipeline': lambda: [benchmarks.pipeline_row(given.model, **much)],
-    'side_by_side': lambda: [benchmarks.side_by_side_row(**much)],
+    'side_by_side': lambda: [benchmarks.stacked_row(**much)],
     'devices': lambda: [benchmarks.devices_row()],
   }
   rows = []

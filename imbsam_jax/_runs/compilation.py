@@ -35,10 +35,10 @@ def compile_ahead(
     train_step = experiment.train_steps[program.kind]
     train_step.lower(experiment.abstract_state, experiment.put(batch)).compile()
 
-  def compile_several(experiment, program, step):
+  def compile_scanned(experiment, program, step):
     batches = [experiment.batches(0)[step]] * experiment.steps_per_call
-    several = experiment.several_steps[program.kind]
-    several.lower(
+    scanned = experiment.scanned_steps[program.kind]
+    scanned.lower(
       experiment.abstract_state,
       experiment.put_stacked(data.stack_batches(batches)),
     ).compile()
@@ -48,7 +48,7 @@ def compile_ahead(
     for program, step in experiment.programs().items():
       jobs.append((compile_one, experiment, program, step))
       if experiment.steps_per_call > 1:
-        jobs.append((compile_several, experiment, program, step))
+        jobs.append((compile_scanned, experiment, program, step))
   if jobs and say is not None:
     say(f'compiling {console.counted(len(jobs), "program")} ...')
   with futures.ThreadPoolExecutor(os.cpu_count()) as pool:

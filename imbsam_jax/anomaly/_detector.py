@@ -157,7 +157,7 @@ class DeepSAD(base.BaseEstimator):
         hyper-parameter out of range.
       DivergedError: More than five updates in a row were not finite.
     """
-    fit_side_by_side([self], [x], None if y is None else [y])
+    fit_stacked([self], [x], None if y is None else [y])
     return self
 
   def decision_function(self, x: ArrayLike) -> np.ndarray:
@@ -210,10 +210,10 @@ class DeepSAD(base.BaseEstimator):
     return self.fitted_
 
 
-def pretrain_side_by_side(
+def pretrain_stacked(
   detectors: Sequence[DeepSAD], tables: Sequence[ArrayLike]
 ) -> _fit.Pretrained:
-  """Autoencoders of several detectors, for more than one `fit_side_by_side`.
+  """Autoencoders of several detectors, for more than one `fit_stacked`.
 
   Args:
     detectors: Alike but for their seeds.
@@ -223,13 +223,13 @@ def pretrain_side_by_side(
     The encoders, for detectors that differ from these in the training only.
 
   Raises:
-    ValueError: As for `fit_side_by_side`.
+    ValueError: As for `fit_stacked`.
   """
   parameters, seeds = _common_parameters(detectors)
   return _fit.pretrain_many(parameters, seeds, tables)
 
 
-def fit_side_by_side(
+def fit_stacked(
   detectors: Sequence[DeepSAD],
   tables: Sequence[ArrayLike],
   labels: Sequence[ArrayLike] | None = None,

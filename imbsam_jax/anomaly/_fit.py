@@ -32,7 +32,7 @@ _PRETRAINING = (
 
 
 class Pretrained(NamedTuple):
-  """Encoders of `pretrain_side_by_side`.
+  """Encoders of `pretrain_stacked`.
 
   Attributes:
     variables: Stacked, one for each detector.
@@ -107,7 +107,7 @@ def fit_many(
   elif pretrained.settings != _settings(parameters, seeds, features):
     raise ValueError(
       '`pretrained` was made by detectors or from tables that do not fit '
-      'these. Call pretrain_side_by_side with these.'
+      'these. Call pretrain_stacked with these.'
     )
   embeddings = _training.embed(recipe.encoder, pretrained.variables, features)
   centers = _centers(embeddings)

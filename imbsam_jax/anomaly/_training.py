@@ -154,7 +154,7 @@ def _pretrain_some(recipe, state, batches, num_steps):
     params = optax.apply_updates(variables.params, updates)
     return _State(Variables(params, stats), opt_state), {'loss': loss}
 
-  return _scan_side_by_side(step, state, batches)
+  return _scan_stacked(step, state, batches)
 
 
 def _adam(learning_rate, weight_decay, num_steps):
@@ -259,7 +259,7 @@ def _train_some(recipe, centers, state, batches, num_steps):
       'exhausted': opt_state.exhausted,
     }
 
-  return _scan_side_by_side(step, state, batches, centers)
+  return _scan_stacked(step, state, batches, centers)
 
 
 def _choose(condition: jax.Array, new: Any, old: Any) -> Any:
@@ -270,7 +270,7 @@ def _words(seeds: Sequence[int]) -> np.ndarray:
   return np.asarray(seeds, np.uint32)
 
 
-def _scan_side_by_side(
+def _scan_stacked(
   step: Callable[..., tuple[_State, dict[str, jax.Array]]],
   state: _State,
   batches: _Batch,

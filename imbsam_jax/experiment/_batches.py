@@ -92,7 +92,7 @@ class Batches:
     row_multiple: Devices times micro-batches.
     resident: Whether training images stay on the devices, and batches say which
       theirs are.
-    several: Whether several steps share a call. Its batches have one size, so
+    scanned: Whether several steps share a call. Its batches have one size, so
       that there would be a program for each pair of the largest head and the
       largest tail among them; then all are filled up to one size.
     host_share: The rows of this process.
@@ -114,7 +114,7 @@ class Batches:
     outer: training.Outer | None,
     row_multiple: int,
     resident: bool,
-    several: bool,
+    scanned: bool,
     host_share: data_lib.HostShare,
   ):
     self._data = data
@@ -133,7 +133,7 @@ class Batches:
       observed, num_tail = self._count_tail_rows(self._order(0), num_steps)
       self._tail_sizes = (
         data_lib.one_tail_size(num_tail, batch_size=batch_size)
-        if several
+        if scanned
         else data_lib.choose_tail_sizes(
           num_tail,
           batch_size=batch_size,

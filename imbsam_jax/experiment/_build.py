@@ -236,7 +236,7 @@ def _build(
     outer=objective.outer,
     row_multiple=row_multiple,
     resident=resident,
-    several=steps_per_call > 1,
+    scanned=steps_per_call > 1,
     # Indices cost nothing, and are stacked for several steps in one call.
     host_share=data_lib.WHOLE if resident else training.host_share(mesh),
   )
@@ -264,11 +264,11 @@ def _build(
     train_steps={
       kind: steps.train(kind.stage, outer=kind.outer) for kind in kinds
     },
-    several_steps={
-      kind: steps.several(kind.stage, outer=kind.outer) for kind in kinds
+    scanned_steps={
+      kind: steps.scanned(kind.stage, outer=kind.outer) for kind in kinds
     },
-    side_by_side_steps={
-      kind: steps.side_by_side(kind.stage, outer=kind.outer) for kind in kinds
+    stacked_steps={
+      kind: steps.stacked(kind.stage, outer=kind.outer) for kind in kinds
     },
     steps_per_call=steps_per_call,
     predict_step=jax.jit(

@@ -60,8 +60,8 @@ class Experiment:
     num_steps: Steps of a run.
     mesh: The devices.
     train_steps: By kind the jitted steps of the method.
-    several_steps: The same for several steps in one call.
-    side_by_side_steps: The same for a step of several runs, with their radii.
+    scanned_steps: The same for several steps in one call.
+    stacked_steps: The same for a step of several runs, with their radii.
     steps_per_call: Steps in one call where nothing comes between them.
     predict_step: The jitted prediction of one batch.
     feature_step: The jitted features and logits of one batch; None of a
@@ -83,8 +83,8 @@ class Experiment:
   num_steps: int
   mesh: jax.sharding.Mesh
   train_steps: Mapping[StepKind, Any]
-  several_steps: Mapping[StepKind, Any]
-  side_by_side_steps: Mapping[StepKind, Any]
+  scanned_steps: Mapping[StepKind, Any]
+  stacked_steps: Mapping[StepKind, Any]
   steps_per_call: int
   predict_step: Any
   feature_step: Any
@@ -128,13 +128,13 @@ class Experiment:
     return self.train_steps[self.kind(step)]
 
   @property
-  def several(self) -> training.SeveralSteps | None:
+  def scanned(self) -> training.ScannedSteps | None:
     """Several steps in one call, on devices where that pays."""
     if self.steps_per_call == 1:
       return None
-    return training.SeveralSteps(
+    return training.ScannedSteps(
       self.steps_per_call,
-      lambda step: self.several_steps[self.kind(step)],
+      lambda step: self.scanned_steps[self.kind(step)],
       self.put_stacked,
     )
 

@@ -117,7 +117,7 @@ def _run(
       experiment.batches(seed),
       num_steps=experiment.num_steps,
       put_batch=experiment.put,
-      several=experiment.several,
+      scanned=experiment.scanned,
       num_threads=experiment.num_threads,
       describe=describe,
       evaluate=chooser.evaluate if chooser else None,

@@ -256,7 +256,7 @@ def test_comparison_says_where_anomalies_run_short(comparison):
   assert 'needs 90 anomalies' in (workdir / 'comparison.md').read_text()
 
 
-def test_seeds_side_by_side_are_the_single_runs(folder, comparison):
+def test_stacked_seeds_are_the_single_runs(folder, comparison):
   _, _, workdir = comparison
   stored = json.loads(
     (workdir / 'first' / '0.05' / 'imbsam' / 'summary.json').read_text()

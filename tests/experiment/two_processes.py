@@ -128,12 +128,12 @@ def _train(experiment, split):
   """Losses of some steps, sums of parameters, and the metrics after them."""
   state, batches = experiment.init(1), experiment.batches(1)
   losses = []
-  if experiment.several is not None:
+  if experiment.scanned is not None:
     chunk = data.stack_batches([batches[step] for step in range(_STEPS)])
     # Tails of several sizes, of which all but one are filled up.
     assert len({batches[k].weights[1].shape for k in range(_STEPS)}) > 1
-    chunk = experiment.several.put_batches(chunk)
-    state, metrics = experiment.several.steps(0)(state, chunk)
+    chunk = experiment.scanned.put_batches(chunk)
+    state, metrics = experiment.scanned.steps(0)(state, chunk)
     losses = jax.device_get(metrics['loss']).tolist()
   for step in range(len(losses), _STEPS):
     batch = experiment.put(batches[step])

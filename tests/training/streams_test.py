@@ -173,7 +173,7 @@ class SharedTest(parameterized.TestCase):
     _assert_close(*ends)
 
 
-class SeveralTest(absltest.TestCase):
+class ScannedTest(absltest.TestCase):
   def test_steps_and_runs_in_one_program(self):
     state, step = kinds.make(kinds.Auxiliary(), jit=False)
     resident_images = tiny.examples().images
@@ -198,7 +198,7 @@ class SeveralTest(absltest.TestCase):
       state, put(runs[0][0], runs[0][1])
     )
     _assert_close(scanned, ends[0])
-    both = jax.jit(training.side_by_side(step))
+    both = jax.jit(training.stack_runs(step))
     states = jax.tree.map(lambda x: jnp.stack([x, x]), state)
     for k in range(2):
       states, _ = both(states, put(runs[0][k], runs[1][k]))
@@ -238,7 +238,7 @@ class SeveralTest(absltest.TestCase):
       batches,
       num_steps=14,
       put_batch=lambda batch: batch,
-      several=training.SeveralSteps(
+      scanned=training.ScannedSteps(
         3, lambda step: scanned, lambda batch: batch
       ),
     )

@@ -191,7 +191,7 @@ class _Start:
     self, config: _config.Config, seeds: Sequence[int]
   ) -> list[dict[str, Any]]:
     if self._pretrained is None:
-      self._pretrained = anomaly.pretrain_side_by_side(
+      self._pretrained = anomaly.pretrain_stacked(
         [_run.make_detector(config.detector, seed) for seed in seeds],
         [split.train for split in self.splits],
       )

@@ -146,7 +146,7 @@ def fit(
   detectors = [make_detector(config.detector, seed) for seed in seeds]
   start = time.perf_counter()
   try:
-    anomaly.fit_side_by_side(
+    anomaly.fit_stacked(
       detectors,
       [split.train for split in splits],
       [split.known for split in splits],

@@ -241,7 +241,7 @@ def pipeline_row(model: str, *, pairs: int, num_steps: int) -> Row:
   )
 
 
-def side_by_side_row(*, pairs: int, num_steps: int, runs: int = 8) -> Row:
+def stacked_row(*, pairs: int, num_steps: int, runs: int = 8) -> Row:
   """Several runs of a small net in one program against one run."""
   workload = _workload.Workload('strided_conv_net', 'group')
   sgd = training.update_rules.sgd(workload.class_counts)
@@ -257,9 +257,7 @@ def side_by_side_row(*, pairs: int, num_steps: int, runs: int = 8) -> Row:
     *(workload.state(sgd, seed=seed) for seed in range(runs)),
   )
   step = workload.step(sgd)
-  many = _compiled_step.CompiledStep(
-    training.side_by_side(step), states, stacked
-  )
+  many = _compiled_step.CompiledStep(training.stack_runs(step), states, stacked)
   one = workload.compiled_step(sgd, batch)
   on_cpu = jax.default_backend() == 'cpu'
   return Row(
