@@ -59,20 +59,20 @@ def number(
       _message(name, 'must be a number', repr(shown), hint)
     )
   try:
-    found = float(value)
+    as_float = float(value)
   except OverflowError:
-    found = math.inf
+    as_float = math.inf
   bounds = ['finite'] if finite else []
-  inside = math.isfinite(found) if finite else not math.isnan(found)
+  inside = math.isfinite(as_float) if finite else not math.isnan(as_float)
   if low is not None and high is not None:
     bounds.append(f'from {low:g} to {high:g}')
-    inside = inside and low <= found <= high
+    inside = inside and low <= as_float <= high
   else:
     for limit, words, holds in (
-      (low, 'at least', lambda limit: found >= limit),
-      (above, 'above', lambda limit: found > limit),
-      (high, 'at most', lambda limit: found <= limit),
-      (below, 'below', lambda limit: found < limit),
+      (low, 'at least', lambda limit: as_float >= limit),
+      (above, 'above', lambda limit: as_float > limit),
+      (high, 'at most', lambda limit: as_float <= limit),
+      (below, 'below', lambda limit: as_float < limit),
     ):
       if limit is not None:
         bounds.append(f'{words} {limit:g}')
@@ -168,13 +168,13 @@ def integer(
     raise (error or TypeError)(
       _message(name, 'must be an integer', repr(value), hint)
     )
-  found = int(value)
-  if found < low or (high is not None and found > high):
+  as_int = int(value)
+  if as_int < low or (high is not None and as_int > high):
     bounds = f'at least {low}' if high is None else f'from {low} to {high}'
     raise (error or ValueError)(
-      _message(name, f'must be {bounds}', str(found), hint)
+      _message(name, f'must be {bounds}', str(as_int), hint)
     )
-  return found
+  return as_int
 
 
 def seed(name: str, value: Any, *, error: Error = None) -> int:

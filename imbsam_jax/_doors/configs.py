@@ -23,12 +23,12 @@ from imbsam_jax._runs import recipes as recipes_lib
 
 def imports(arguments: Sequence[str]) -> list[str]:
   """The files of ``--import=FILE`` or ``--import FILE``."""
-  found = []
+  files = []
   for place, argument in enumerate(arguments):
     name, given, path = argument.partition('=')
     if name in ('--import', '-import'):
-      found += [path] if given else list(arguments[place + 1 : place + 2])
-  return found
+      files += [path] if given else list(arguments[place + 1 : place + 2])
+  return files
 
 
 def take(

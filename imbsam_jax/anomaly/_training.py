@@ -123,8 +123,8 @@ def _init_autoencoders(recipe, seeds, num_steps):
   row = jnp.zeros([1, autoencoder.num_features])
 
   def init(seed):
-    found = autoencoder.init(jax.random.key(seed), row, train=False)
-    variables = Variables(found['params'], found.get('batch_stats', {}))
+    initial = autoencoder.init(jax.random.key(seed), row, train=False)
+    variables = Variables(initial['params'], initial.get('batch_stats', {}))
     tx = _adam(learning_rate, weight_decay, num_steps)
     return _State(variables, tx.init(variables.params))
 

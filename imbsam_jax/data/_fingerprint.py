@@ -26,11 +26,11 @@ def fingerprint(data: _splits.LongTailedData) -> dict[str, str]:
   parts = {'train': data.train, 'validation': data.validation}
   parts['test'] = data.test
   names = '\n'.join(map(str, data.class_names)).encode()
-  found = {'classes': hashlib.sha256(names).hexdigest()}
+  digests = {'classes': hashlib.sha256(names).hexdigest()}
   for part, examples in parts.items():
     if examples is not None:
-      found[part] = _of_examples(examples)
-  return found
+      digests[part] = _of_examples(examples)
+  return digests
 
 
 def _of_examples(examples: _sources.Examples) -> str:

@@ -95,13 +95,13 @@ class FolderSource(_FileSource):
       entries = sorted(os.listdir(folder))
     except OSError as error:
       raise _unreadable(folder, error) from error
-    found = [
+    folders = [
       name
       for name in entries
       if not name.startswith('.') and os.path.isdir(os.path.join(folder, name))
     ]
-    names = found if class_names is None else list(class_names)
-    unknown = sorted(set(found) - set(names))
+    names = folders if class_names is None else list(class_names)
+    unknown = sorted(set(folders) - set(names))
     if unknown:
       raise _errors.DataError(
         f'{folder} has a folder {unknown[0]!r} ({len(unknown)} such folders) '
@@ -109,13 +109,13 @@ class FolderSource(_FileSource):
       )
     paths, labels = [], []
     for label, name in enumerate(names):
-      of_class = _image_paths(folder, name) if name in found else []
+      of_class = _image_paths(folder, name) if name in folders else []
       paths += of_class
       labels += [label] * len(of_class)
     if not paths:
       raise _errors.DataError(
-        f'{folder} has {len(found)} folders, and no image in them. Images are '
-        'expected at FOLDER/CLASS_NAME/IMAGE.jpg (or '
+        f'{folder} has {len(folders)} folders, and no image in them. Images '
+        'are expected at FOLDER/CLASS_NAME/IMAGE.jpg (or '
         f'{", ".join(_encoded_images.SUFFIXES[1:])}).'
       )
     super().__init__(folder, paths, labels, names, image_size)

@@ -291,11 +291,11 @@ def choose_tail_sizes(
     before = best[-1]
     row: list[Any] = [(0.0, ())]
     for j in range(1, num_values + 1):
-      found = [
+      candidates = [
         (before[i][0] + cost(i, j - 1), (*before[i][1], int(values[j - 1])))
         for i in range(j)
       ]
-      row.append(min([before[j], *found]))
+      row.append(min([before[j], *candidates]))
     best.append(row)
   below = (int(values[0]) - 1,) if values[0] else ()
   return (*below, *best[-1][-1][1])

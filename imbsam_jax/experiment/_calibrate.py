@@ -218,11 +218,11 @@ def _check_arguments(names: Sequence[str], seed: int) -> None:
   )
 
 
-def calibration_table(found: Sequence[Calibration]) -> str:
+def calibration_table(calibrations: Sequence[Calibration]) -> str:
   """One line per method: what was chosen, and the metrics of the test set.
 
   Args:
-    found: What `calibrate` gave, for one run or for several seeds.
+    calibrations: What `calibrate` gave, for one run or for several seeds.
 
   Returns:
     A Markdown table; of several seeds with mean +- standard deviation.
@@ -230,11 +230,15 @@ def calibration_table(found: Sequence[Calibration]) -> str:
   columns = ['method', 'chosen', 'validation']
   columns += [f'test {_scores.COLUMNS[name]}' for name in _SHOWN]
   rows = []
-  for name in found[0].methods:
-    results = [one.methods[name] for one in found]
+  for name in calibrations[0].methods:
+    results = [one.methods[name] for one in calibrations]
     if results[0] is None:
       rows.append(
-        [name, found[0].needs.get(name, ''), *['n/a'] * (len(_SHOWN) + 1)]
+        [
+          name,
+          calibrations[0].needs.get(name, ''),
+          *['n/a'] * (len(_SHOWN) + 1),
+        ]
       )
       continue
     test = [result['test'] for result in results]

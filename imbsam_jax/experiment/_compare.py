@@ -67,8 +67,8 @@ class Comparison:
   def methods(self) -> dict[str, dict[str, dict[str, Any]]]:
     """``{word: {metric: {'mean': .., 'std': .., 'runs': n}}}``."""
     return {
-      word: statistics.over_runs(found)
-      for word, found in self.summaries.items()
+      word: statistics.over_runs(summaries)
+      for word, summaries in self.summaries.items()
     }
 
   @property
@@ -216,14 +216,17 @@ def compare(
   folder = pathlib.Path(workdir).expanduser()
   folder_lib.check_writable(folder)
   compared = _Compared(folder, seeds, say or _silent, progress)
-  found = compared.run(configs, stacked)
+  folders_of = compared.run(configs, stacked)
   first = next(iter(configs.values()))
   comparison = Comparison(
     first if isinstance(first, _config.Config) else first.config,
-    {w: [_read_summary(f) for f in folders] for w, folders in found.items()},
+    {
+      w: [_read_summary(f) for f in folders]
+      for w, folders in folders_of.items()
+    },
     {
       w: [training.read_csv(f / 'per_class.csv') for f in folders]
-      for w, folders in found.items()
+      for w, folders in folders_of.items()
     },
     tuple(links),
   )

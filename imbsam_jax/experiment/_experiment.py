@@ -185,15 +185,15 @@ class Experiment:
     steps = np.unique(
       np.linspace(0, self.num_steps - 1, _COST_SAMPLES).astype(int)
     )
-    found = float(
+    cost = float(
       np.mean([self._cost_of_passes(int(s), batches[int(s)]) for s in steps])
     )
     outer = self.objective.outer
     if outer is None:
-      return found
+      return cost
     # Counted: samples would miss some of what comes regularly.
     number = len(range(outer.start, self.num_steps, outer.every))
-    return found + outer.cost * number / self.num_steps
+    return cost + outer.cost * number / self.num_steps
 
   def _cost_of_passes(self, step: int, batch: data_lib.TrainBatch) -> float:
     objective = self.objective

@@ -35,10 +35,10 @@ def trace(function: Callable[..., Any], *arguments: Any) -> tuple[str, Any]:
     function: Of arrays.
     *arguments: Their shapes and dtypes.
   """
-  traced, found = jax.make_jaxpr(function, return_shape=True)(*arguments)
+  traced, outputs = jax.make_jaxpr(function, return_shape=True)(*arguments)
   # In a terminal and in a notebook it would be coloured.
   text: Any = traced.jaxpr.pretty_print(use_color=False)
-  return text, found
+  return text, outputs
 
 
 def of_model(model: Any, traces: list[str], variables: Any) -> dict[str, Any]:

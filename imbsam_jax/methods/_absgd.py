@@ -45,12 +45,12 @@ def absgd(
   begin = time.at(start)
 
   def weigh(losses, step, state):
-    found, new_state = weights.absgd_weights(
+    row_weights, new_state = weights.absgd_weights(
       losses, state, lam=lam, gamma=gamma, alpha=alpha
     )
     begun = time.traced_epoch(step) >= begin
     return (
-      jnp.where(begun, found * len(losses), 1.0),
+      jnp.where(begun, row_weights * len(losses), 1.0),
       jax.tree.map(lambda n, o: jnp.where(begun, n, o), new_state, state),
     )
 

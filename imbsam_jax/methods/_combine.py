@@ -207,17 +207,17 @@ def _check_mixed(mixed: Any, shape: tuple[int, ...]) -> None:
 
 def _try_loss(loss: _part.ExampleLoss, num_classes: int) -> None:
   options = {'key': jax.random.key(0)} if training.takes_key(loss) else {}
-  found = jax.eval_shape(
+  result = jax.eval_shape(
     lambda z, y: loss(z, y, **options),
     jax.ShapeDtypeStruct((2, num_classes), jnp.float32),
     jax.ShapeDtypeStruct((2,), jnp.int32),
   )
-  if getattr(found, 'shape', None) != (2,) or not jnp.issubdtype(
-    found.dtype, jnp.floating
+  if getattr(result, 'shape', None) != (2,) or not jnp.issubdtype(
+    result.dtype, jnp.floating
   ):
     raise _errors.ConfigError(
       'the loss must give one number for each row, float [B] for logits '
-      f'[B, C] and labels [B]; for B = 2 it gave {found}. Leave out its mean '
+      f'[B, C] and labels [B]; for B = 2 it gave {result}. Leave out its mean '
       'or sum: rows are weighted and added here.'
     )
 

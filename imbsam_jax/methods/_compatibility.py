@@ -46,16 +46,16 @@ def needs_batch(choices: Mapping[str, str]) -> str | None:
   """The word by which the loss of a row depends on others, if there is one."""
   for axis, text in choices.items():
     if (axis, text) != ('loss', _combine.OWN):
-      found = _chosen(axis, text)
-      if found.traits.needs_batch:
-        return found.word
+      choice = _chosen(axis, text)
+      if choice.traits.needs_batch:
+        return choice.word
   return None
 
 
 def fixes_counts(choices: Mapping[str, str]) -> str | None:
   """The word that decides how many rows of a class a batch has, if any."""
-  found = _chosen('sampler', choices['sampler'])
-  return found.word if found.traits.fixes_counts else None
+  choice = _chosen('sampler', choices['sampler'])
+  return choice.word if choice.traits.fixes_counts else None
 
 
 def head_for(choices: Mapping[str, str]) -> str:

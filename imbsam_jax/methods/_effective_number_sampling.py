@@ -20,7 +20,7 @@ def effective_number_sampling(
   setup: _part.Setup, *, beta: float = 0.9999
 ) -> _part.Part:
   """Class probabilities n / effective number."""
-  found = np.asarray(
+  probabilities = np.asarray(
     sampling.effective_number_probabilities(setup.class_counts, beta=beta)
   )
-  return _part.Part(probabilities=lambda step: found)
+  return _part.Part(probabilities=lambda step: probabilities)

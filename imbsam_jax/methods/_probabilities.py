@@ -14,7 +14,7 @@ Probabilities = Callable[[int], np.ndarray]
 
 def by_power(setup: _part.Setup, power: float) -> Probabilities:
   """Class probabilities n^power throughout."""
-  found = np.asarray(
+  probabilities = np.asarray(
     sampling.class_probabilities(setup.class_counts, power=power)
   )
-  return lambda step: found
+  return lambda step: probabilities

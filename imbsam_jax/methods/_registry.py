@@ -187,10 +187,10 @@ def alias(
     sets: As for `word`.
     suggests: As for `word`.
   """
-  found = Word(
+  entry = Word(
     about, {AXES[axis].field: chosen, **(sets or {})}, suggests or {}
   )
-  _put_word(axis, name, found)
+  _put_word(axis, name, entry)
 
 
 def combination(name: str, *words: str, about: str) -> None:
@@ -213,17 +213,17 @@ def make_part(axis: str, text: str, setup: Any) -> Any:
   Raises:
     ConfigError: An unknown name or parameter, or a value out of range.
   """
-  found = bind(axis, text)
+  choice = bind(axis, text)
   _, parameters = _specs.parse(text)
-  if is_of_library(found.function):
-    return found.make(setup, **parameters)
+  if is_of_library(choice.function):
+    return choice.make(setup, **parameters)
   try:
-    part = found.make(setup, **parameters)
+    part = choice.make(setup, **parameters)
   except (_errors.ConfigError, ValueError):
     raise
   except Exception as error:  # Whatever a user's code raises.
     raise _errors.ConfigError(
-      f'{typed(axis, text)} ({_place(error, found.function)}): '
+      f'{typed(axis, text)} ({_place(error, choice.function)}): '
       f'{type(error).__name__}: {error}'
     ) from error
   if not isinstance(part, _part.Part):
@@ -246,24 +246,26 @@ def bind(axis: str, text: str) -> Choice:
   Raises:
     ConfigError: An unknown name or parameter; what there is is listed.
   """
-  found = AXES[axis]
-  names = sorted(found.choices, key=lambda name: (name != found.plain, name))
-  table = {name: found.choices[name].function for name in names}
+  registered = AXES[axis]
+  names = sorted(
+    registered.choices, key=lambda name: (name != registered.plain, name)
+  )
+  table = {name: registered.choices[name].function for name in names}
   name = _specs.name(text)
   if name not in table and not difflib.get_close_matches(name, table):
     raise _errors.ConfigError(
-      f'`{found.field}` must be one of {", ".join(table)}, got {name!r}. A '
-      'method of your own is known once its file is imported.'
+      f'`{registered.field}` must be one of {", ".join(table)}, got {name!r}. '
+      'A method of your own is known once its file is imported.'
     )
-  _specs.bind(found.field, text, table)
-  return found.choices[name]
+  _specs.bind(registered.field, text, table)
+  return registered.choices[name]
 
 
 def typed(axis: str, text: str) -> str:
   """The word that chooses a text, or the text."""
   field = AXES[axis].field
-  for name, found in AXES[axis].words.items():
-    if found.sets.get(field) == text:
+  for name, entry in AXES[axis].words.items():
+    if entry.sets.get(field) == text:
       return name
   return text
 
@@ -291,15 +293,15 @@ def _has_default(parameter: inspect.Parameter) -> bool:
   return parameter.default is not inspect.Parameter.empty
 
 
-def _put(table: dict[str, Choice], name: str, found: Choice) -> None:
+def _put(table: dict[str, Choice], name: str, choice: Choice) -> None:
   before = table.get(name)
   # A module that is loaded again, in a notebook, replaces what is its own.
-  if before is not None and not _same(before.function, found.function):
+  if before is not None and not _same(before.function, choice.function):
     raise ValueError(
       f'there is a choice {name!r} already, {before.function}. Take another '
       'name.'
     )
-  table[name] = found
+  table[name] = choice
 
 
 def _same(one: Callable[..., Any], other: Callable[..., Any]) -> bool:
@@ -323,9 +325,9 @@ def _place(error: Exception, function: Callable[..., Any]) -> str:
   return f'{file}:{lines[-1]}' if lines else file
 
 
-def _put_word(axis: str, name: str, found: Word) -> None:
-  _check_word(axis, name, found.sets, found.means)
-  AXES[axis].words[name] = found
+def _put_word(axis: str, name: str, entry: Word) -> None:
+  _check_word(axis, name, entry.sets, entry.means)
+  AXES[axis].words[name] = entry
 
 
 def _check_word(

@@ -21,7 +21,7 @@ def split(words: str) -> tuple[str, ...]:
     ConfigError: An unknown word; the nearest one is named.
   """
   known = _registry.words()
-  found: list[str] = []
+  parts: list[str] = []
   for word in map(str.strip, re.split('[,+]', words)):
     if '(' in word:
       raise _errors.ConfigError(
@@ -40,8 +40,8 @@ def split(words: str) -> tuple[str, ...]:
         f'unknown method word {word!r}.{hint} Words, explained by '
         f'`experiment.words()`:\n{_all_words()}'
       )
-    found += known[word].means or (word,)
-  return tuple(dict.fromkeys(found))
+    parts += known[word].means or (word,)
+  return tuple(dict.fromkeys(parts))
 
 
 def field_values(
@@ -100,13 +100,13 @@ def combinations(words: str, links: str) -> list[str]:
         f'{link!r} is no update rule; there are {", ".join(rules)}.'
       )
   listed = known if words == 'all' else words.split(',')
-  found = []
+  combined = []
   for word in listed:
     split(word)
     for link in links.split(',') if links else ('',):
       parts = [part for part in (link, word) if part and part != 'ce']
-      found.append('+'.join(parts) or 'sgd')
-  return found
+      combined.append('+'.join(parts) or 'sgd')
+  return combined
 
 
 def describe(choices: Mapping[str, str]) -> str:
@@ -117,16 +117,16 @@ def describe(choices: Mapping[str, str]) -> str:
   """
   return ' '.join(
     choices[axis]
-    for axis, found in _registry.AXES.items()
-    if axis in choices and choices[axis] != found.plain
+    for axis, registered in _registry.AXES.items()
+    if axis in choices and choices[axis] != registered.plain
   )
 
 
 def _all_words() -> str:
   return '\n'.join(
-    f'  {axis}: {", ".join(sorted(found.words))}'
-    for axis, found in _registry.AXES.items()
-    if found.words
+    f'  {axis}: {", ".join(sorted(registered.words))}'
+    for axis, registered in _registry.AXES.items()
+    if registered.words
   )
 
 
@@ -143,9 +143,9 @@ def words_table(axis: str) -> str:
     raise ValueError(
       f'`axis` must be one of {", ".join(_registry.AXES)}, got {axis!r}.'
     )
-  found = _registry.AXES[axis]
+  registered = _registry.AXES[axis]
   lines = ['| word | what it is | sets |', '| :--- | :--- | :--- |']
-  for name, word in sorted(found.words.items()):
+  for name, word in sorted(registered.words.items()):
     sets = ', '.join(f'`{field}={value}`' for field, value in word.sets.items())
     means = ', '.join(f'`{one}`' for one in word.means)
     lines.append(f'| `{name}` | {word.about} | {means or sets} |')
@@ -155,11 +155,11 @@ def words_table(axis: str) -> str:
 def help_text() -> str:
   """All words with what they mean, by axis."""
   parts = []
-  for axis, found in _registry.AXES.items():
+  for axis, registered in _registry.AXES.items():
     lines = {
       '  ' + word: meaning.about
       + (f' = {"+".join(meaning.means)}' if meaning.means else '')
-      for word, meaning in sorted(found.words.items())
+      for word, meaning in sorted(registered.words.items())
     }
     if lines:
       parts.append(f'{axis}\n{console.fields(lines)}')

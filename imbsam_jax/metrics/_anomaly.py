@@ -33,9 +33,11 @@ def anomaly_metrics(scores: ArrayLike, labels: ArrayLike) -> dict[str, float]:
       rows of one kind only: none of the metrics is defined then.
 
   Examples:
-    >>> found = anomaly_metrics([0.1, 0.4, 0.35, 0.8], [0, 0, 1, 1])
-    >>> found['auroc'], round(found['auprc'], 4), found['precision_at_n']
-    (0.75, 0.8333, 0.5)
+    >>> measured = anomaly_metrics([0.1, 0.4, 0.35, 0.8], [0, 0, 1, 1])
+    >>> measured['auroc'], round(measured['auprc'], 4)
+    (0.75, 0.8333)
+    >>> measured['precision_at_n']
+    0.5
   """
   from sklearn import metrics
 
@@ -89,7 +91,7 @@ def plot_anomaly_scores(
   from sklearn import metrics
 
   values, truth = _check(scores, labels)
-  found = anomaly_metrics(values, truth)
+  measured = anomaly_metrics(values, truth)
   figure = Figure(figsize=(11.0, 3.6), dpi=160, layout='constrained')
   FigureCanvasAgg(figure)
   histogram, roc, recall = figure.subplots(1, 3)
@@ -98,15 +100,15 @@ def plot_anomaly_scores(
   roc.plot(false_rate, true_rate, color=_ANOMALY)
   roc.plot([0, 1], [0, 1], color=_MUTED, linestyle=':')
   roc.set(
-    title=f'ROC, area {found["auroc"]:.3f}',
+    title=f'ROC, area {measured["auroc"]:.3f}',
     xlabel='normal rows above the threshold',
     ylabel='anomalies found',
   )
   precision, recalled, _ = metrics.precision_recall_curve(truth, values)
   recall.step(recalled, precision, where='pre', color=_ANOMALY)
-  recall.axhline(found['prevalence'], color=_MUTED, linestyle=':')
+  recall.axhline(measured['prevalence'], color=_MUTED, linestyle=':')
   recall.set(
-    title=f'average precision {found["auprc"]:.3f}',
+    title=f'average precision {measured["auprc"]:.3f}',
     xlabel='anomalies found (recall)',
     ylabel='precision',
   )

@@ -100,14 +100,14 @@ def class_aware_positions(
   epochs, offsets = np.divmod(
     cycles * int(samples_per_class) + nth, counts[classes]
   )
-  found = np.empty(places.shape, np.int32)
+  drawn = np.empty(places.shape, np.int32)
   for rows in _groups(classes, epochs):
     label = int(classes[rows[0]])
     # One word more than for a cycle: a seed of its own.
     seed = (*words, label, *_two_words(epochs[rows[0]]))
     order = _permutation(seed, int(counts[label]))
-    found[rows] = indices[label, order[offsets[rows]]]
-  return found
+    drawn[rows] = indices[label, order[offsets[rows]]]
+  return drawn
 
 
 def _groups(*values: np.ndarray) -> list[np.ndarray]:

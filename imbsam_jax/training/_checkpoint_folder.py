@@ -271,8 +271,8 @@ class CheckpointFolder:
     """What Orbax's own files know, for steps without a manifest."""
     folder = self.path / str(step)
     try:
-      found = json.loads((folder / '_CHECKPOINT_METADATA').read_text())
-      notes = found['custom_metadata'] or {}
+      metadata = json.loads((folder / '_CHECKPOINT_METADATA').read_text())
+      notes = metadata['custom_metadata'] or {}
       metrics = notes.get('metrics')
       # Where earlier versions had them.
       path = folder / 'metrics' / 'metrics'
@@ -294,8 +294,8 @@ class CheckpointFolder:
     )
 
   def _list(self, damaged: list[_manifest.StepReport]) -> str:
-    found = '; '.join(f'step {r.step}: {r.problem}' for r in damaged)
-    return f'damaged checkpoints in {self.path}: {found}'
+    problems = '; '.join(f'step {r.step}: {r.problem}' for r in damaged)
+    return f'damaged checkpoints in {self.path}: {problems}'
 
 
 def _cause(error: BaseException) -> str:

@@ -91,10 +91,10 @@ def make_feature_step(
   """
 
   def feature_step(variables, images):
-    found: Any = model.apply(
+    features: Any = model.apply(
       variables, preprocess(images), train=False, method='features_and_logits'
     )
-    return found
+    return features
 
   return feature_step
 

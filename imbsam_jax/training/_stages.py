@@ -46,8 +46,8 @@ def stages(
 ) -> tuple[Stage, ...]:
   """The stages of an update rule, whatever its groups are made of.
 
-  >>> found = stages('sse_sam', rho=0.1, head_rho=0.05, switch_step=6)
-  >>> [(stage.start, stage.perturbed) for stage in found]
+  >>> chosen = stages('sse_sam', rho=0.1, head_rho=0.05, switch_step=6)
+  >>> [(stage.start, stage.perturbed) for stage in chosen]
   [(0, (True, True)), (6, (False, True))]
 
   Args:

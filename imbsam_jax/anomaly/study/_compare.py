@@ -126,9 +126,9 @@ def _cell(
   done: dict[str, list[dict[str, Any]]] = {}
   missing: dict[str, _config.Config] = {}
   for word, config in {FOREST: first, **configs}.items():
-    found = folder_lib.read_summary(folder / word, config)
-    if found and len(found['runs']) == num_seeds:
-      done[word] = found['runs']
+    summary = folder_lib.read_summary(folder / word, config)
+    if summary and len(summary['runs']) == num_seeds:
+      done[word] = summary['runs']
     else:
       missing[word] = config
   if missing:
@@ -161,12 +161,12 @@ def _once(
   read: Callable[[_config.Data], data.Table],
 ) -> Callable[[_config.Data], data.Table]:
   """Reads when a table is first asked for; all ratios share it."""
-  found: list[data.Table] = []
+  tables: list[data.Table] = []
 
   def read_once(place):
-    if not found:
-      found.append(read(place))
-    return found[0]
+    if not tables:
+      tables.append(read(place))
+    return tables[0]
 
   return read_once
 

@@ -88,16 +88,16 @@ def split(config: _config.Config, table: data.Table, seed: int) -> Split:
   Raises:
     DataError: The table has too few anomalies for the ratios.
   """
-  found = _split(config.data, table, seed)
+  rows = _split(config.data, table, seed)
   if config.final_split == 'validation':
-    table = data.validation_table(table, found)
-    found = _split(config.data, table, seed)
+    table = data.validation_table(table, rows)
+    rows = _split(config.data, table, seed)
   return Split(
-    table.features[found.train_rows],
-    found.train_labels,
-    table.features[found.test_rows],
-    found.test_labels,
-    found.test_rows,
+    table.features[rows.train_rows],
+    rows.train_labels,
+    table.features[rows.test_rows],
+    rows.test_labels,
+    rows.test_rows,
   )
 
 

@@ -98,9 +98,9 @@ def step_rows(
     return one.flops / other.flops, measured
 
   def mean(parts):
-    found = [(weight, costs(name)) for name, weight in parts]
+    weighted_costs = [(weight, costs(name)) for name, weight in parts]
     return tuple(
-      sum(weight * cost[k] for weight, cost in found) for k in (0, 1)
+      sum(weight * cost[k] for weight, cost in weighted_costs) for k in (0, 1)
     )
 
   yield Row('SAM', *costs('sam'))
@@ -229,13 +229,13 @@ def pipeline_row(model: str, *, pairs: int, num_steps: int) -> Row:
     return workload.put(batches[step])
 
   compiled.seconds(1)
-  found = [
+  ratios = [
     compiled.seconds(num_steps, next_batch) / compiled.seconds(num_steps)
     for _ in range(pairs)
   ]
   return Row(
     'input pipeline, images on the device',
-    time=statistics.median(found),
+    time=statistics.median(ratios),
     target=1.05,
     note='steps with it over steps on one batch',
   )
@@ -278,7 +278,7 @@ def devices_row(num_steps: int = 5) -> Row:
       note='one device; XLA_FLAGS=--xla_force_host_platform_device_count=8 '
       'makes eight of a CPU',
     )
-  found = []
+  final_params = []
   for devices in (jax.devices()[:1], jax.devices()):
     workload = _workload.Workload('strided_conv_net', 'group')
     workload.mesh = training.data_mesh(devices)
@@ -293,7 +293,7 @@ def devices_row(num_steps: int = 5) -> Row:
     state = workload.state(method)
     for k in range(num_steps):
       state, _ = step(state, workload.put(batches[k]))
-    found.append(jax.device_get(state.params))
-  differences = jax.tree.map(lambda x, y: np.abs(x - y).max(), *found)
+    final_params.append(jax.device_get(state.params))
+  differences = jax.tree.map(lambda x, y: np.abs(x - y).max(), *final_params)
   largest = max(jax.tree.leaves(differences))
   return Row(name, note=f'{largest:.1e} after {num_steps} steps (1e-5 at most)')
