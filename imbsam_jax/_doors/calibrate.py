@@ -31,7 +31,7 @@ def define(values: flags.FlagValues) -> None:
     'Methods; these are all.',
     flag_values=values,
   )
-  flags.DEFINE_integer('seed', 0, 'Of the fits.', 0, flag_values=values)
+  flags.DEFINE_integer('seed', 0, 'Seed of the fits.', 0, flag_values=values)
   evaluate.define_checkpoint(values)
 
 

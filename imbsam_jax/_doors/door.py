@@ -103,7 +103,7 @@ def main(
   flags.DEFINE_integer(
     'verbosity',
     logging.WARNING,
-    'Of the messages of libraries: -1 warnings, 0 information, 1 all.',
+    'Which messages of libraries are shown: -1 warnings, 0 information, 1 all.',
     flag_values=values,
   )
   flags.DEFINE_multi_string(

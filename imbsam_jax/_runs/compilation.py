@@ -1,6 +1,6 @@
 # Copyright 2026 The imbsam_jax Authors.
 # SPDX-License-Identifier: Apache-2.0
-"""What compiled programs are of a run, and where they are kept."""
+"""Compilation of the programs of runs ahead of them, and its cache."""
 
 from collections.abc import Callable
 from collections.abc import Sequence

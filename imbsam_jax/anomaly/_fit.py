@@ -64,7 +64,7 @@ def pretrain_many(
 
   Args:
     parameters: Hyper-parameters of `DeepSAD`, checked; the seed is not read.
-    seeds: S of them.
+    seeds: S seeds, one of each detector.
     tables: Rows for each seed, all of one shape ``[N, D]``.
 
   Raises:
@@ -86,10 +86,10 @@ def fit_many(
 
   Args:
     parameters: Hyper-parameters of `DeepSAD`, checked; the seed is not read.
-    seeds: S of them.
+    seeds: S seeds, one of each detector.
     tables: Rows for each seed, all of one shape ``[N, D]``.
     labels: Labels of the rows for each seed; None is 0 everywhere.
-    pretrained: Of the same tables and seeds.
+    pretrained: Encoders of `pretrain_many`, for the same tables and seeds.
 
   Returns:
     One result for each seed.

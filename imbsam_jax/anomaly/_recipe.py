@@ -1,6 +1,6 @@
 # Copyright 2026 The imbsam_jax Authors.
 # SPDX-License-Identifier: Apache-2.0
-"""How a detector is trained: every choice, hashable for `jax.jit`."""
+"""`Recipe`: the choices in training a detector, hashable for `jax.jit`."""
 
 from collections.abc import Mapping
 import dataclasses

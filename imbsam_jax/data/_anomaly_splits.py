@@ -88,7 +88,7 @@ def deep_sad_split(
 
   Args:
     table: The table.
-    seed: Of the divisions and of what is labelled.
+    seed: Seed of the divisions, and of which rows are labelled.
     labeled_anomaly_ratio: Labelled anomalies, of all rows of the training set.
       The default is the paper's.
     labeled_normal_ratio: Labelled normal rows, of all rows of the training set.
@@ -189,10 +189,10 @@ def adbench_split(
 
   Args:
     table: The table.
-    seed: Of the division and of what is labelled.
+    seed: Seed of the division, and of which rows are labelled.
     labeled_anomaly_ratio: Labelled ones of the anomalies of the training part.
     test_share: Share of the rows that is for testing.
-    max_rows: Of a larger table, this many rows are drawn first.
+    max_rows: Number of rows that are drawn first from a table with more.
 
   Raises:
     DataError: A part has only one kind of rows; and as for `make_table`.

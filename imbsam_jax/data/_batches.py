@@ -127,13 +127,14 @@ def paired_batches(
   mixture multiplies by its shares.
 
   Args:
-    order: Of the rows, such as `shuffled_order`.
-    partner_order: Of their partners: `permuted_order` of the same rows, or a
-      re-balanced stream such as `sampled_order`.
+    order: The order of the rows, such as `shuffled_order`.
+    partner_order: The order of their partners: `permuted_order` of the same
+      rows, or a re-balanced stream such as `sampled_order`.
     examples: Training examples.
-    group_weights_by_class: As for `joint_batches`.
-    reweighting: As for `joint_batches`.
-    host_share: As for `joint_batches`.
+    group_weights_by_class: float ``[num_groups, C]``, the weight of a class in
+      each group, before the division by the batch size.
+    reweighting: Weights of classes in the loss, see `Reweighting`.
+    host_share: The rows of this process, of which it decodes the images.
 
   Returns:
     A Grain dataset of `TrainBatch` with ``2 B`` rows.

@@ -1,6 +1,6 @@
 # Copyright 2026 The imbsam_jax Authors.
 # SPDX-License-Identifier: Apache-2.0
-"""Whether data are still what they were."""
+"""Checksums by which a run that goes on recognises its data."""
 
 import hashlib
 
@@ -15,7 +15,7 @@ def fingerprint(data: _splits.LongTailedData) -> dict[str, str]:
   """Checksums of the data of a run, to be compared when it goes on.
 
   Args:
-    data: What it runs on.
+    data: The training, validation and test examples of the run.
 
   Returns:
     SHA-256, as hexadecimal digits, of 'classes' (their names), 'train',

@@ -1,6 +1,6 @@
 # Copyright 2026 The imbsam_jax Authors.
 # SPDX-License-Identifier: Apache-2.0
-"""Which rows a step takes: a pure function of (seed, step)."""
+"""Orders of the training rows, each a pure function of (seed, step)."""
 
 from collections.abc import Callable
 from collections.abc import Sequence

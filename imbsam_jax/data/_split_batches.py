@@ -52,12 +52,12 @@ def split_batches(
     examples: Training examples.
     group_weights_by_class: float ``[2, C]``: head and tail; every class has a
       weight in one of them at most.
-    reweighting: As for `joint_batches`.
+    reweighting: Weights of classes in the loss, see `Reweighting`.
     tail_sizes: Numbers of rows that tails are filled up to, see
       `choose_tail_sizes` and `split_sizes`; None are multiples of about B/16.
     row_multiple: All sizes are multiples of it, by rows of weight 0: the number
       of devices, times that of micro-batches.
-    host_share: As for `joint_batches`.
+    host_share: The rows of this process, of which it decodes the images.
 
   Returns:
     A Grain dataset of `TrainBatch`, with pairs for rows and weights. A batch
@@ -116,13 +116,16 @@ def tail_only_batches(
   For `tail_only_gradient_oracle`, where these go through passes of their own.
 
   Args:
-    order: As for `split_batches`.
-    examples: As for `split_batches`.
-    group_weights_by_class: As for `split_batches`.
-    reweighting: As for `split_batches`.
-    tail_sizes: As for `split_batches`.
-    row_multiple: As for `split_batches`.
-    host_share: As for `joint_batches`.
+    order: A Grain dataset of `RowChoice`, such as `shuffled_order`.
+    examples: Training examples.
+    group_weights_by_class: float ``[2, C]``: head and tail; every class has a
+      weight in one of them at most.
+    reweighting: Weights of classes in the loss, see `Reweighting`.
+    tail_sizes: Numbers of rows that tails are filled up to, see
+      `choose_tail_sizes` and `split_sizes`; None are multiples of about B/16.
+    row_multiple: The size of the tail is a multiple of it, by rows of weight 0:
+      the number of devices, times that of micro-batches.
+    host_share: The rows of this process, of which it decodes the images.
 
   Returns:
     A Grain dataset of `TrainBatch`, with pairs for rows and weights: all rows
@@ -269,7 +272,7 @@ def choose_tail_sizes(
     num_tail: Int ``[steps]``: tail rows of batches of the run, all or a sample.
     batch_size: All rows of a batch.
     num_sizes: How many sizes there may be.
-    row_multiple: As for `split_sizes`.
+    row_multiple: Head and tail are filled up to multiples of it.
 
   Returns:
     At most `num_sizes` sizes, rising; the last is the largest of `num_tail`. If

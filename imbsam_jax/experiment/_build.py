@@ -1,6 +1,6 @@
 # Copyright 2026 The imbsam_jax Authors.
 # SPDX-License-Identifier: Apache-2.0
-"""From a configuration to the parts of an experiment."""
+"""`build`: an experiment from its configuration."""
 
 from collections.abc import Callable
 import dataclasses

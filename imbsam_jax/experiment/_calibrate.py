@@ -99,12 +99,12 @@ def calibrate(
   Args:
     experiment: The experiment of the run.
     state: The state of a checkpoint.
-    names: Of 'none' (the state itself), 'logit_adjustment',
-      'tau_normalization', 'ncm', 'lws', 'marc', 'crt'; these are all.
+    names: Methods: 'none' (the state itself), 'logit_adjustment',
+      'tau_normalization', 'ncm', 'lws', 'marc' and 'crt', or some of them.
       'tau_normalization' needs a linear head, and it, 'ncm', 'marc' and 'crt'
       need features, which a network of one's own tells if it is a
       `models.Classifier`.
-    seed: Of the fits.
+    seed: Seed of the fits.
 
   Returns:
     What was chosen, and the metrics. The test set is looked at with the chosen
@@ -171,9 +171,9 @@ def calibrate_runs(
 
   Args:
     workdir: Folder of a run, or of its seeds, as `compare` leaves it.
-    names: As for `calibrate`.
+    names: Methods, as `calibrate` takes them.
     checkpoint: As for `restore`.
-    seed: Of the fits.
+    seed: Seed of the fits.
     model: As it was passed to `build`, as are `data` and `loss`.
     data: Likewise.
     loss: Likewise.

@@ -42,7 +42,8 @@ def evaluate(
 
   Args:
     experiment: The experiment of the state.
-    state: Of a run; where it keeps a moving average, that is evaluated.
+    state: The state of a run; where it keeps a moving average of the
+      parameters, that is evaluated.
     split: 'test' or 'validation'.
 
   Raises:

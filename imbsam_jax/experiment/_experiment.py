@@ -34,11 +34,11 @@ class StepKind(NamedTuple):
 
 
 class Program(NamedTuple):
-  """What a compiled step is for.
+  """The jitted step and the batch that a compiled step is made for.
 
   Attributes:
-    kind: Which jitted step it is of.
-    shapes: Of the weights of its batch.
+    kind: The jitted step that is compiled.
+    shapes: Shapes of the weights of its batch.
   """
 
   kind: StepKind

@@ -32,8 +32,8 @@ def trace(function: Callable[..., Any], *arguments: Any) -> tuple[str, Any]:
   """What a function computes as text, and what it gives, in shapes.
 
   Args:
-    function: Of arrays.
-    *arguments: Their shapes and dtypes.
+    function: A function of arrays.
+    *arguments: Shapes and dtypes of its arguments.
   """
   traced, outputs = jax.make_jaxpr(function, return_shape=True)(*arguments)
   # In a terminal and in a notebook it would be coloured.

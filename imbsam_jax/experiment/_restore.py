@@ -1,6 +1,6 @@
 # Copyright 2026 The imbsam_jax Authors.
 # SPDX-License-Identifier: Apache-2.0
-"""A trained run from its folder."""
+"""`restore`: a trained run from its folder."""
 
 import os
 import pathlib

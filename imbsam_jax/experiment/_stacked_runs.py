@@ -25,7 +25,7 @@ class Member(NamedTuple):
 
   Attributes:
     experiment: Its experiment; those of members differ in the radius only.
-    seed: Of parameters, order and noise.
+    seed: Seed of the initial parameters, the order of the images and the noise.
     workdir: Folder of the run.
   """
 

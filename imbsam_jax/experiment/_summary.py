@@ -67,10 +67,10 @@ def finish(
   Args:
     experiment: The experiment of the run.
     state: The state to report.
-    records: Of all steps.
+    records: The records of all steps.
     workdir: Folder of the run.
-    seed: Of the run.
-    seconds: That training took.
+    seed: Seed of the run.
+    seconds: Time that training took.
     extra: Further entries of the summary.
   """
   scores, classes, _ = _evaluate.evaluate(

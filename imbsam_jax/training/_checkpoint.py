@@ -83,11 +83,12 @@ class Checkpoints:
   def __exit__(self, kind: Any, *exc_info: Any) -> None:
     regular = kind is None or issubclass(kind, _errors.PreemptedError)
     try:
-      # An error may be of this process alone: the others would be waited for.
+      # Only this process may have failed. Do not run a collective then: the
+      # other processes would never reach it.
       self._close(self._wait if regular else self._wait_here)
     except _errors.CheckpointError as error:
-      # Not in the place of the error that ends the block; but who was stopped
-      # must not believe that all was saved.
+      # Keep the error that ends the block; but if the run was stopped, a failed
+      # save must be reported.
       if regular:
         raise
       warnings.warn(str(error), stacklevel=2)

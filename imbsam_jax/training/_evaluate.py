@@ -33,7 +33,8 @@ def predict(
     examples: N examples.
     batch_size: Rows per call, a multiple of the number of devices.
     mesh: From `data_mesh`.
-    num_threads: As for `over_examples`.
+    num_threads: Threads that take images ahead, where these are decoded; see
+      `data.prefetch`.
 
   Returns:
     int64 ``[N]`` predicted classes and float64 ``[N]`` confidences (largest
@@ -80,7 +81,10 @@ def over_examples(
   """
   num_examples = len(examples.labels)
   if not num_examples:
-    raise ValueError('there are no examples to evaluate.')
+    raise ValueError(
+      '`examples` must have at least one row, got 0. Pass a split that is not '
+      'empty.'
+    )
 
   stored = examples.images
   own = _sharding.host_share(mesh).rows(batch_size)

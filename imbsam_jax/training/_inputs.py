@@ -1,6 +1,6 @@
 # Copyright 2026 The imbsam_jax Authors.
 # SPDX-License-Identifier: Apache-2.0
-"""From the rows of a batch to the inputs of a model."""
+"""`Inputs`: how stored images become the inputs of a model."""
 
 from collections.abc import Callable
 from collections.abc import Mapping
@@ -17,7 +17,7 @@ _FIRST_VIEW = 3 * 2**30
 
 @dataclasses.dataclass(frozen=True)
 class Inputs:
-  """From stored images to the inputs of the model.
+  """How stored images become the inputs of the model.
 
   Attributes:
     preprocess: Images ``[B, ...]`` of a batch to the model's input.
@@ -41,9 +41,9 @@ class Inputs:
     """Rows with images as the model takes them.
 
     Args:
-      rows: Of a batch, see `data.TrainBatch`.
+      rows: The rows of a batch, see `data.TrainBatch`.
       resident_images: All images, if the rows say which of them theirs are.
-      key: Of the step and stream.
+      key: The key of the step and stream.
       num_views: See `Objective`.
     """
     images = rows['image']

@@ -1,6 +1,6 @@
 # Copyright 2026 The imbsam_jax Authors.
 # SPDX-License-Identifier: Apache-2.0
-"""The training loop."""
+"""`fit`: the training loop."""
 
 from collections.abc import Callable
 from collections.abc import Collection

@@ -1,6 +1,6 @@
 # Copyright 2026 The imbsam_jax Authors.
 # SPDX-License-Identifier: Apache-2.0
-"""The prediction of one batch."""
+"""Steps that give classes, logits or features of one batch."""
 
 from collections.abc import Callable
 from typing import Any
@@ -51,7 +51,8 @@ def make_predict_step(
     model: A Linen module called as ``model(images, train=...)``, or
       `models.from_nnx` of an NNX one.
     preprocess: Images of the batch to the model's input.
-    objective: As for `make_logit_step`.
+    objective: Whose `Objective.predict` makes the logits; None is the model's
+      own output.
     logit_scale: Factor of the logits before the softmax, that of the loss where
       the model gives cosines; None is that of the objective, 1 without one.
     flip: Adds the logits of the mirrored images ``[B, H, W, channels]`` and

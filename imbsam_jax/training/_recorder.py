@@ -41,7 +41,7 @@ class Recorder:
   Args:
     num_steps: Steps of the whole run.
     elapsed: Seconds of training so far.
-    evaluate: As for `fit`, like all that follow but `run`.
+    evaluate: Validation metrics of a state.
     evaluate_at: Steps after which to evaluate.
     checkpoints: Where to save.
     checkpoint_at: Steps after which to save.

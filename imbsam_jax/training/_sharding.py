@@ -1,6 +1,6 @@
 # Copyright 2026 The imbsam_jax Authors.
 # SPDX-License-Identifier: Apache-2.0
-"""All that knows about devices: a mesh with one axis, 'data'."""
+"""Meshes of devices with one axis, 'data', and arrays spread over them."""
 
 from collections.abc import Sequence
 import dataclasses

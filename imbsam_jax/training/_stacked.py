@@ -85,11 +85,13 @@ def fit_stacked(
     num_steps: Steps of the runs.
     put_batches: Moves stacked batches to the devices.
     parameters: Further arguments of the step, one entry per run in each.
-    describe: As for `fit`; the batch is that of one run.
-    evaluate: As for `fit`.
-    evaluate_at: As for `fit`.
+    describe: What else to note about a step of a run, from its number and the
+      batch of that run.
+    evaluate: Validation metrics of the state of a run.
+    evaluate_at: Numbers of completed steps after which to evaluate.
     checkpoints: Where to save each run.
-    checkpoint_at: As for `fit`.
+    checkpoint_at: Numbers of completed steps after which to save, with the
+      validation metrics of that moment. The end is always saved.
     histories: Where to note the steps of each run.
     on_progress: Called with the records of the first run.
 

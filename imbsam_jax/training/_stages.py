@@ -115,7 +115,7 @@ def joint_cost(perturbed: Sequence[bool]) -> float:
   for each perturbed group.
 
   Args:
-    perturbed: As in `Stage`.
+    perturbed: Which groups have a second pass, as in `Stage`.
 
   Returns:
     1 if none is perturbed, 2 for SAM, 8/3 for ImbSAM and Focal-SAM, 11/3 for

@@ -1,6 +1,6 @@
 # Copyright 2026 The imbsam_jax Authors.
 # SPDX-License-Identifier: Apache-2.0
-"""One training step."""
+"""`make_train_step`: the training step of an objective and an optimiser."""
 
 from collections.abc import Callable
 import dataclasses
@@ -164,8 +164,8 @@ def _pass(
     ctx: What is fixed within the step.
     apply: The model at the point of the pass.
     rows: Prepared rows.
-    weights: Of the rows, in the group or groups of the pass.
-    total_weight: Of the rows of all groups and devices.
+    weights: Weights of the rows in the group or groups of the pass.
+    total_weight: Sum of the weights of the rows of all groups and devices.
     weighed: What `Objective.weigh` gave in the clean pass; None in that pass.
   """
   outcome = objective(ctx, apply, rows)

@@ -678,7 +678,7 @@ class FeatureStepTest(absltest.TestCase):
 
   def test_no_examples(self):
     none = data.Examples(np.zeros((0, 6), np.float32), np.zeros(0, np.int32))
-    with self.assertRaisesRegex(ValueError, 'no examples to evaluate'):
+    with self.assertRaisesRegex(ValueError, '`examples`.*at least one'):
       training.over_examples(
         lambda variables, images: (images,),
         {},

@@ -42,9 +42,9 @@ class Run(NamedTuple):
   """A fitted detector and how well it ranks the rows it has not seen.
 
   Attributes:
-    detector: Fitted.
-    split: What it was fitted to and tested on.
-    scores: float ``[M]``, of the test rows.
+    detector: The fitted detector.
+    split: Rows that it was fitted to and tested on.
+    scores: float ``[M]``, scores of the test rows.
     summary: Content of ``summary.json``.
   """
 
@@ -136,7 +136,7 @@ def fit(
   Args:
     config: What is fitted; its own seed is not read.
     splits: Rows for each seed.
-    seeds: Of the detectors.
+    seeds: Seed of each detector.
     pretrained: Encoders to start from, for these rows and seeds.
 
   Raises:

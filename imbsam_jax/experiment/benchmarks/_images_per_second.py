@@ -31,7 +31,7 @@ class Throughput(NamedTuple):
     method: 'sgd', 'sam' or 'imbsam'.
     norm: 'group' or 'batch'.
     steps_per_call: Steps in one call of the device.
-    images_per_second: Of our step, the median over the turns.
+    images_per_second: Speed of our step, the median over the turns.
     pytorch: Those of PyTorch by mode, 'eager' or 'compiled'; empty without it.
     ratios: Ours over those of PyTorch by mode, medians over pairs of turns.
     page_faults: Pages that the kernel had to make for a step.
