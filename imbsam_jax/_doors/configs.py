@@ -37,7 +37,7 @@ def take(
   """Takes ``--config=SOURCE:WORDS`` out of a command line.
 
   Args:
-    arguments: The command line.
+    arguments: Arguments of the command line.
     example: A recipe, with words where the program takes them.
 
   Returns:
@@ -127,7 +127,7 @@ def take_nones(
   The parsers of numbers do not know None, and to those of texts it is a text.
 
   Args:
-    arguments: The command line.
+    arguments: Arguments of the command line.
     config: The configuration without its fields of the command line.
 
   Returns:

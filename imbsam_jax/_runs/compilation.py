@@ -26,7 +26,7 @@ def compile_ahead(
   XLA compiles a program on one core, so several at once.
 
   Args:
-    experiments: Experiments.
+    experiments: Experiments whose programs are compiled.
     say: Called with a line on how many programs these are; None says nothing.
   """
 
@@ -81,7 +81,7 @@ def ask_for_same_bits(deterministic: bool) -> None:
   """Hands the field `deterministic` to XLA, which reads it when JAX begins.
 
   Args:
-    deterministic: The field.
+    deterministic: Value of the field.
 
   Raises:
     ConfigError: It is set and JAX has begun without it, on GPUs; other devices

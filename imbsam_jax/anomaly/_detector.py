@@ -229,7 +229,8 @@ def pretrain_stacked(
     The encoders, for detectors that differ from these in the training only.
 
   Raises:
-    ValueError: As for `fit_stacked`.
+    ValueError: Rows or hyper-parameters that no detector can be fitted with, or
+      detectors that differ in more than their seeds.
   """
   parameters, seeds = _common_parameters(detectors)
   return _fit.pretrain_many(parameters, seeds, tables)
@@ -254,8 +255,9 @@ def fit_stacked(
     pretrained: Encoders of `pretrain_stacked`, for the same tables and seeds.
 
   Raises:
-    ValueError: As for `DeepSAD.fit`; detectors that differ in more; encoders of
-      other detectors or tables.
+    ValueError: Rows, labels or hyper-parameters that no detector can be fitted
+      with, detectors that differ in more than their seeds, or encoders of other
+      detectors or tables.
     DivergedError: More than five updates in a row of a detector were not
       finite.
   """

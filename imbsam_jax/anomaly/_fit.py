@@ -35,8 +35,8 @@ class Pretrained(NamedTuple):
   """Encoders of `pretrain_stacked`.
 
   Attributes:
-    variables: Stacked, one for each detector.
-    settings: What they were made with, of each detector.
+    variables: Variables of the encoders, stacked: one entry per detector.
+    settings: Hyper-parameters, seeds and rows that they were made with.
   """
 
   variables: _training.Variables
@@ -47,8 +47,8 @@ class Fit(NamedTuple):
   """What fitting one seed gives.
 
   Attributes:
-    fitted: Scores rows.
-    history: ``loss`` and ``skipped`` by step, arrays.
+    fitted: The fitted detector, which scores rows.
+    history: Arrays ``loss`` and ``skipped``, with one entry per step.
   """
 
   fitted: _fitted.Fitted

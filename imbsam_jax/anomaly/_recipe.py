@@ -57,7 +57,7 @@ class Recipe:
     Args:
       num_steps: Steps of the run, may be traced: one program serves all tables
         of a width.
-      key: For the noise of 'rsam'.
+      key: Key of `jax.random` for the noise of 'rsam'.
     """
     boundary = jnp.round(self.switch * jnp.asarray(num_steps, jnp.float32))
 

@@ -69,7 +69,7 @@ class FolderSource(_FileSource):
   TIFF file.
 
   Args:
-    folder: Holds a folder for each class.
+    folder: Folder that holds a folder for each class.
     class_names: The folders of the classes, in the order of the labels. None
       takes all, sorted. Pass the training set's to a test set that lacks
       classes.
@@ -134,11 +134,13 @@ class ListSource(_FileSource):
 
   Args:
     list_file: UTF-8 text of 1 GiB at most.
-    folder: What the paths are relative to.
+    folder: Folder that the paths are relative to.
     num_classes: Number of classes; None is the largest label plus 1, for which
       a label must be less than the number of lines.
     class_names: One name per class; default '0', '1', ...
-    image_size: As for `FolderSource`.
+    image_size: Height and width of the images, which then are `EncodedImages`
+      and decoded when a batch needs them. None decodes into memory what
+      `examples` is asked for; all images must have the same shape.
 
   Raises:
     DataError: A line is malformed, a path leaves the folder, occurs twice or

@@ -24,7 +24,7 @@ class NpzSource(_sources.ArraySource):
     split: 'train' takes ``x_train`` and ``y_train``, 'test' ``x_test`` and
       ``y_test``, as in the files of Keras. None is for files of one split:
       ``images`` and ``labels``, or ``X`` and ``y``.
-    class_names: As for `ArraySource`.
+    class_names: One name per class; default '0', '1', ...
 
   Raises:
     DataError: The file is missing, broken, or has other arrays; and as for

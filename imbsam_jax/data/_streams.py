@@ -42,8 +42,8 @@ def with_streams(
 
   Args:
     batches: A Grain dataset of `TrainBatch`.
-    streams: By name.
-    host_share: The rows of this process, as for `joint_batches`.
+    streams: The further streams, by name.
+    host_share: The rows of this process, of which it decodes the images.
 
   Returns:
     A Grain dataset of `TrainBatch`.

@@ -129,7 +129,7 @@ class Batches:
     self._tail_sizes = None
     steps = [0]
     if layout != 'joint':
-      # Of seed 0: runs of other seeds share compiled programs.
+      # Sizes are chosen by seed 0 for all seeds, which share compiled programs.
       observed, num_tail = self._count_tail_rows(self._order(0), num_steps)
       self._tail_sizes = (
         data_lib.one_tail_size(num_tail, batch_size=batch_size)
@@ -149,7 +149,7 @@ class Batches:
       ]
       steps = list(dict(zip(sizes, observed, strict=True)).values())
     elif outer is not None:
-      # Steps without the outer one, and the first with it.
+      # The first step without an outer step, and the first with one.
       steps = [step for step in range(outer.start + 2) if not outer.at(step)][
         :1
       ]
@@ -201,7 +201,7 @@ class Batches:
       at = stream.at
       if self._outer is not None and self._outer.stream == name:
         at = self._outer.at
-      # Crops of its own, where images are decoded.
+      # Images that are decoded are cropped with a seed of the stream's own.
       own = (seed + zlib.crc32(name.encode())) % 2**32
       streams[name] = stream._replace(
         examples=self._stored(stream.examples, own, decode), at=at

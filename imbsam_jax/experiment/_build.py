@@ -215,7 +215,7 @@ def _build(
       'computes': training.params_sha256(frozen),
       'jax': '',
     }
-  # Batches of images that stay on the devices say which.
+  # Where images stay on the devices, batches have places in them for images.
   resident = in_memory and images.nbytes <= _MAX_TABLE_BYTES
   if steps_per_call is None:
     steps_per_call = _steps_per_call(mesh, resident)
@@ -240,7 +240,7 @@ def _build(
     # Indices cost nothing, and are stacked for several steps in one call.
     host_share=data_lib.WHOLE if resident else training.host_share(mesh),
   )
-  # Here, so that what does not fit is said at once.
+  # Makes a batch now, so that batches that cannot be made are refused at once.
   batches(config.seed, decode=False)[0]
   abstract_state = jax.eval_shape(steps.init, jax.random.key(0))
   sharding = jax.sharding.NamedSharding(mesh, jax.P())

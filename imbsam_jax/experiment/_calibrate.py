@@ -172,11 +172,11 @@ def calibrate_runs(
   Args:
     workdir: Folder of a run, or of its seeds, as `compare` leaves it.
     names: Methods, as `calibrate` takes them.
-    checkpoint: As for `restore`.
+    checkpoint: 'last', 'best', or a number of steps, as `restore` takes it.
     seed: Seed of the fits.
-    model: As it was passed to `build`, as are `data` and `loss`.
-    data: Likewise.
-    loss: Likewise.
+    model: The network that was passed to `build`, if it is one's own.
+    data: The data that were passed to `build`, if they are one's own.
+    loss: The loss that was passed to `build`, if it is one's own.
     data_dir: Folder of prepared data sets, if not that of the runs.
     say: Called with a line for each run, such as ``print``.
 

@@ -135,7 +135,7 @@ class Comparison:
     """Writes ``comparison.json``, ``comparison.md`` and the picture.
 
     Args:
-      workdir: Folder.
+      workdir: Folder that these are written into.
       command: What made the numbers, for ``comparison.md``.
     """
     workdir = pathlib.Path(workdir).expanduser()
@@ -177,7 +177,7 @@ def compare(
     say: Called with the header, a line for each run that tells how many there
       are and about how long the rest takes, and what is compiled in between;
       such as ``print``.
-    progress: As for `run`: True shows a line over the steps of each run; a
+    progress: True shows a line over the steps of each run; a
       function is called with the records of new steps, which have the 'method'
       and the 'seed' of the run besides. Of runs that go through one program
       together, these are the records of the first.

@@ -54,7 +54,7 @@ class Experiment:
     config: The configuration that it was built from.
     data: Examples and class counts.
     method: Class groups and update rules.
-    objective: What is minimised.
+    objective: The objective that is minimised.
     head: The head of the model.
     layout: Which rows go through the model together.
     num_steps: Steps of a run.
@@ -191,7 +191,7 @@ class Experiment:
     outer = self.objective.outer
     if outer is None:
       return cost
-    # Counted: samples would miss some of what comes regularly.
+    # Outer steps are counted, not sampled: samples would miss some of them.
     number = len(range(outer.start, self.num_steps, outer.every))
     return cost + outer.cost * number / self.num_steps
 

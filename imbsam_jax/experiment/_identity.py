@@ -45,9 +45,9 @@ def of_model(model: Any, traces: list[str], variables: Any) -> dict[str, Any]:
   """A network, for ``own.json``.
 
   Args:
-    model: As it was passed.
-    traces: From `trace`, all that is computed with it.
-    variables: Their shapes and dtypes.
+    model: The network that was passed to `build`.
+    traces: Texts of `trace`, of all that is computed with it.
+    variables: Shapes and dtypes of its variables.
   """
   leaves, _ = jax.tree_util.tree_flatten_with_path(variables)
   return _known(_shown(model), traces) | {
@@ -64,8 +64,8 @@ def of_loss(loss: Callable[..., Any], num_classes: int) -> dict[str, Any]:
   """A loss, for ``own.json``.
 
   Args:
-    loss: A function that was found to be a loss.
-    num_classes: C.
+    loss: A loss of logits and labels.
+    num_classes: Number of classes, C.
   """
   options = {'key': jax.random.key(0)} if training.takes_key(loss) else {}
   text, _ = trace(

@@ -20,8 +20,8 @@ class Steps:
     make_method: ``make_method(key, rho=None)`` is the method, at another radius
       than that of the configuration if there is one.
     make_chain: ``make_chain(link)`` is the optimiser that a link begins.
-    objective: What is minimised.
-    inputs: Stored images to the input of the model.
+    objective: The objective that is minimised.
+    inputs: How stored images become the inputs of the model.
     plan: Which parameters are loaded, and which are trained.
     sample: Shape and dtype of one stored image, with a first axis of 1.
     mesh: The devices.

@@ -48,8 +48,8 @@ class Checkpoints:
     directory: Folder of the checkpoints.
     best_metric: Name of the metric, of those given to `save`, whose largest
       value marks the best checkpoint. None keeps the last ones only.
-    keep_last: How many of the last stay. With 2, a damaged one can be replaced
-      by the one before it.
+    keep_last: Number of the newest checkpoints that stay. With 2, a damaged one
+      can be replaced by the one before it.
     read_only: For whoever only restores: what another process is just saving
       is left alone.
 

@@ -21,9 +21,9 @@ class CheckpointFolder:
   """Steps on disk, see `Checkpoints`.
 
   Args:
-    directory: Where they are.
+    directory: Folder of the checkpoints.
     best_metric: Metric whose largest value marks the best, or None.
-    keep_last: How many of the last stay.
+    keep_last: Number of the newest checkpoints that stay.
     read_only: Whether nothing is to be changed.
   """
 
@@ -224,7 +224,7 @@ class CheckpointFolder:
           return checked, damaged
         elif checked.status == 'damaged':
           damaged.append(checked)
-      # Who writes here may have replaced all that were listed.
+      # List again: a process that saves may have replaced all that were listed.
       if not gone:
         return None, damaged
 

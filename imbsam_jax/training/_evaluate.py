@@ -32,7 +32,7 @@ def predict(
     variables: Variables of the model.
     examples: N examples.
     batch_size: Rows per call, a multiple of the number of devices.
-    mesh: From `data_mesh`.
+    mesh: Mesh of devices, from `data_mesh`.
     num_threads: Threads that take images ahead, where these are decoded; see
       `data.prefetch`.
 
@@ -72,7 +72,7 @@ def over_examples(
     variables: Variables of the model.
     examples: N examples.
     batch_size: Rows per call, a multiple of the number of devices.
-    mesh: From `data_mesh`.
+    mesh: Mesh of devices, from `data_mesh`.
     num_threads: Threads that take images ahead, where these are decoded; see
       `data.prefetch`.
 

@@ -20,7 +20,7 @@ class Inputs:
   """How stored images become the inputs of the model.
 
   Attributes:
-    preprocess: Images ``[B, ...]`` of a batch to the model's input.
+    preprocess: Function from images ``[B, ...]`` to the model's input.
     augment: ``augment(key, image [...]) -> image`` of one image as it is
       stored, before `preprocess`, such as `augment.pad_crop`. Drawn by (seed,
       step, place of the row in the batch): all passes of a step see the same

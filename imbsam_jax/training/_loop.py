@@ -31,7 +31,7 @@ class ScannedSteps(NamedTuple):
   """Several steps in one call, see `scan_steps`.
 
   Attributes:
-    number: How many.
+    number: Number of steps in a call.
     steps: ``steps(step)`` is the jitted `scan_steps` of that moment.
     put_batches: Moves stacked batches to the devices.
   """

@@ -34,7 +34,7 @@ class StepReport(NamedTuple):
   """What is on disk of one step.
 
   Attributes:
-    step: Its number.
+    step: Number of the step.
     status: 'good'; 'damaged'; 'incomplete', interrupted before it was complete;
       'unchecked', where no step has a manifest: written by an earlier version.
     problem: What is wrong, the file first.
@@ -188,7 +188,7 @@ def set_aside(directory: pathlib.Path, step: int) -> None:
   path = _path(directory, step)
   if folder.exists():
     _remove_tree(aside)
-    # The manifest stays a moment longer: without any, it would be unchecked.
+    # The manifest goes last: without one, the step would count as 'unchecked'.
     os.rename(folder, aside)
     if path.exists():
       os.replace(path, aside / 'manifest.json')

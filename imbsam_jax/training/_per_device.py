@@ -41,7 +41,7 @@ def per_device(train_step: Step, mesh: jax.sharding.Mesh) -> Step:
   Args:
     train_step: From `make_train_step` with ``axis_name='data'``, its chain with
       `per_device_link`; not jitted.
-    mesh: From `data_mesh`.
+    mesh: Mesh of devices, from `data_mesh`.
 
   Returns:
     The step for batches of `shard_batch`, not yet jitted.

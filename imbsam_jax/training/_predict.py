@@ -24,7 +24,7 @@ def make_logit_step(
   Args:
     model: A Linen module called as ``model(images, train=...)``, or
       `models.from_nnx` of an NNX one.
-    preprocess: Images of the batch to the model's input.
+    preprocess: Function from images of the batch to the model's input.
     objective: Whose `Objective.predict` makes the logits; None is the model's
       own output.
   """
@@ -50,7 +50,7 @@ def make_predict_step(
   Args:
     model: A Linen module called as ``model(images, train=...)``, or
       `models.from_nnx` of an NNX one.
-    preprocess: Images of the batch to the model's input.
+    preprocess: Function from images of the batch to the model's input.
     objective: Whose `Objective.predict` makes the logits; None is the model's
       own output.
     logit_scale: Factor of the logits before the softmax, that of the loss where
@@ -85,7 +85,7 @@ def make_feature_step(
 
   Args:
     model: A `models.Classifier`.
-    preprocess: Images of the batch to the model's input.
+    preprocess: Function from images of the batch to the model's input.
 
   Returns:
     The step, not yet jitted, with statistics as in evaluation.

@@ -22,7 +22,7 @@ def scan_steps(train_step: Step) -> Step:
   """One step after the other.
 
   Args:
-    train_step: From `make_train_step`, not jitted.
+    train_step: A step of `make_train_step`, not jitted.
 
   Returns:
     ``steps(state, batches) -> (state, metrics)``, not yet jitted: `batches`

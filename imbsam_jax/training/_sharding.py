@@ -69,7 +69,7 @@ def shard_batch(
   ascent direction, whatever the number of devices.
 
   Args:
-    mesh: From `data_mesh`.
+    mesh: Mesh of devices, from `data_mesh`.
     batch: A batch of host arrays.
     resident_images: Images on the devices already, from `replicate`, for
       batches whose rows point into them.
