@@ -248,8 +248,8 @@ _LARGE = ([2**31, 5], [3_000_000_000, 5], [2**32 + 7, 5], [2**63, 5])
     lambda n, z, y: head_tail_weights(y, n, threshold=20),
     lambda n, z, y: head_tail_weights(y, n, threshold=n[0]),
     lambda n, z, y: focal_weights(y, n, gamma=1.0, lam=0.5),
-    lambda n, z, y: (
-      training.update_rules.focal_sam(n, 0.1, gamma=1.0, lam=0.5).class_weights
+    lambda n, z, y: training.update_rules.group_weights_by_class(
+      'focal_sam', n, gamma=1.0, lam=0.5
     ),
     lambda n, z, y: sampling.class_probabilities(n),
     lambda n, z, y: sampling.effective_number_probabilities(n),

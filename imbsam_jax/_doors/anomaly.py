@@ -42,10 +42,10 @@ def main(call: calls.Call) -> None:
   folder.check_writable(workdir)
   experiment_lib.cache_compilations()
   table = study.read(config.data)
-  part = study.split(config, table, config.seed)
-  print(study.header(config, table, part), flush=True)
+  split = study.split(config, table, config.seed)
+  print(study.header(config, table, split), flush=True)
   folder.claim(workdir, config)
-  (run,) = study.fit(config, [part], [config.seed])
+  (run,) = study.fit(config, [split], [config.seed])
   title = pathlib.Path(config.data.path or config.data.name).name
   study.write(run, workdir, f'{title}, {config.detector.method}')
   names = {'auroc': 'AUROC', 'auprc': 'AUPRC', 'precision_at_n': 'precision@n'}
@@ -53,7 +53,7 @@ def main(call: calls.Call) -> None:
   print(f'\n{console.markdown_table(list(names.values()), [cells])}\n')
   print(
     f'{run.summary["seconds"]:.1f} s, n = '
-    f'{int(run.part.labels.sum())} anomalies, a random ranking has an '
+    f'{int(run.split.labels.sum())} anomalies, a random ranking has an '
     f'AUPRC of {console.percent(run.summary["prevalence"])}'
   )
   print(f'{workdir}: {", ".join(sorted(p.name for p in workdir.iterdir()))}')

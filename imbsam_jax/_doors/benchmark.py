@@ -80,7 +80,7 @@ def main(call: calls.Call) -> None:
     'steps': lambda: benchmarks.step_rows(given.model, say=_say, **much),
     'optax': lambda: [benchmarks.optax_row(given.model, **much)],
     'pipeline': lambda: [benchmarks.pipeline_row(given.model, **much)],
-    'side_by_side': lambda: [benchmarks.side_by_side_row(**much)],
+    'side_by_side': lambda: [benchmarks.stacked_row(**much)],
     'devices': lambda: [benchmarks.devices_row()],
   }
   rows = []
@@ -210,11 +210,11 @@ def _check(given: Any) -> None:
   from imbsam_jax import _errors
   from imbsam_jax import models
 
-  for flag, found, known in (
+  for flag, given_names, known in (
     ('rows', given.rows, _ROWS),
     ('model', [given.model], models.MODEL_NAMES),
   ):
-    for name in found or ['']:
+    for name in given_names or ['']:
       if name not in known:
         near = difflib.get_close_matches(name, known, n=1)
         hint = f' Did you mean {near[0]!r}?' if near else ''

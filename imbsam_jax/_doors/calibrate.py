@@ -31,7 +31,7 @@ def define(values: flags.FlagValues) -> None:
     'Methods; these are all.',
     flag_values=values,
   )
-  flags.DEFINE_integer('seed', 0, 'Of the fits.', 0, flag_values=values)
+  flags.DEFINE_integer('seed', 0, 'Seed of the fits.', 0, flag_values=values)
   evaluate.define_checkpoint(values)
 
 
@@ -49,7 +49,7 @@ def main(call: calls.Call) -> None:
   if workdir.exists():  # That there is none is said otherwise.
     folder.check_writable(workdir)
   experiment_lib.cache_compilations()
-  found = experiment_lib.calibrate_runs(
+  calibrated = experiment_lib.calibrate_runs(
     given.workdir,
     given.methods,
     checkpoint=given.checkpoint,
@@ -57,5 +57,5 @@ def main(call: calls.Call) -> None:
     data_dir=given.data_dir,
     say=functools.partial(print, flush=True),
   )
-  print(f'\naccuracy in %\n{found.table()}')
+  print(f'\naccuracy in %\n{calibrated.table()}')
   print('calibration.json is in the folder of the run')

@@ -1,23 +1,23 @@
 # Copyright 2026 The imbsam_jax Authors.
 # SPDX-License-Identifier: Apache-2.0
-"""A program with what was typed."""
+"""`Call`: what was typed to start a program, as flags and configuration."""
 
 from typing import Any
 from typing import NamedTuple
 
 
 class Call(NamedTuple):
-  """A program with what was typed.
+  """What was typed to start a program.
 
   Attributes:
-    flags: Values of its flags.
-    arguments: What are no flags.
-    config: Its configuration, fields of the command line included; None if it
-      takes none.
+    flags: Values of the flags.
+    arguments: Arguments that are no flags.
+    config: The configuration, with the fields of the command line; None where
+      the program takes none.
     source: The recipe or file of the configuration.
-    words: Its method words, or None.
-    overrides: The fields of the command line.
-    command: What was typed.
+    words: Method words, or None.
+    overrides: Fields of the configuration that the command line sets.
+    command: The whole command line.
   """
 
   flags: Any

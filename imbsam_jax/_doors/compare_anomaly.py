@@ -114,7 +114,7 @@ def _find_tables(given: Sequence[str]) -> dict[str, Any]:
       'pass --tables=FOLDER with .npz, .mat or .csv files, or '
       '--tables=cardio,thyroid for tables of ODDS.'
     )
-  found: dict[str, study.Data] = {}
+  places: dict[str, study.Data] = {}
   for entry in given:
     path = pathlib.Path(entry).expanduser()
     if path.is_dir():
@@ -127,10 +127,10 @@ def _find_tables(given: Sequence[str]) -> dict[str, Any]:
     elif path.suffix in _SUFFIXES:
       files = [path]
     else:
-      found[entry] = study.Data(name=entry)
+      places[entry] = study.Data(name=entry)
       continue
     for file in files:
-      if file.stem in found:
+      if file.stem in places:
         raise experiment_lib.ConfigError(f'--tables names {file.stem} twice.')
-      found[file.stem] = study.Data(path=str(file))
-  return found
+      places[file.stem] = study.Data(path=str(file))
+  return places

@@ -23,12 +23,12 @@ from imbsam_jax._runs import recipes as recipes_lib
 
 def imports(arguments: Sequence[str]) -> list[str]:
   """The files of ``--import=FILE`` or ``--import FILE``."""
-  found = []
+  files = []
   for place, argument in enumerate(arguments):
     name, given, path = argument.partition('=')
     if name in ('--import', '-import'):
-      found += [path] if given else list(arguments[place + 1 : place + 2])
-  return found
+      files += [path] if given else list(arguments[place + 1 : place + 2])
+  return files
 
 
 def take(
@@ -37,7 +37,7 @@ def take(
   """Takes ``--config=SOURCE:WORDS`` out of a command line.
 
   Args:
-    arguments: The command line.
+    arguments: Arguments of the command line.
     example: A recipe, with words where the program takes them.
 
   Returns:
@@ -127,7 +127,7 @@ def take_nones(
   The parsers of numbers do not know None, and to those of texts it is a text.
 
   Args:
-    arguments: The command line.
+    arguments: Arguments of the command line.
     config: The configuration without its fields of the command line.
 
   Returns:

@@ -47,7 +47,8 @@ PROGRAMS = (
 )
 _HELP = ('-h', '-help', '--help', '--helpshort', '--helpfull')
 _AGAIN = 'The same command again goes on from there.'
-# Of several processes, the others end with the first one: time for their words.
+# JAX ends the other processes with the first one, which waits these seconds so
+# that they can print why they stop.
 _LAST_WORDS = 3.0
 # The number of this process, if there are several.
 _process: int | None = None
@@ -57,8 +58,8 @@ def run(name: str | None = None, called: str | None = None) -> NoReturn:
   """Runs a program on the command line of this process, and leaves.
 
   Args:
-    name: Its name; None takes the first argument.
-    called: How it is called, for texts.
+    name: Name of the program; None takes the first argument.
+    called: Command that starts the program, as its texts show it.
   """
   logging.use_absl_handler()
   logging.set_verbosity(logging.WARNING)
@@ -87,8 +88,9 @@ def main(
 
   Args:
     name: One of `PROGRAMS`.
-    arguments: Its command line.
-    called: How it is called; default ``python -m imbsam_jax NAME``.
+    arguments: Arguments of the program.
+    called: Command that starts the program, as its texts show it; default is
+      ``python -m imbsam_jax NAME``.
 
   Returns:
     The exit code.
@@ -103,7 +105,7 @@ def main(
   flags.DEFINE_integer(
     'verbosity',
     logging.WARNING,
-    'Of the messages of libraries: -1 warnings, 0 information, 1 all.',
+    'Which messages of libraries are shown: -1 warnings, 0 information, 1 all.',
     flag_values=values,
   )
   flags.DEFINE_multi_string(
@@ -324,7 +326,7 @@ def _leave(code: int) -> NoReturn:
   from imbsam_jax._runs import signals
 
   try:
-    # A launcher that ends the other processes must not overwrite this code.
+    # A launcher that kills the others must not overwrite this exit code.
     signals.ignore()
     sys.stdout.flush()
     if _process == 0:

@@ -88,7 +88,7 @@ def join(values: flags.FlagValues) -> bool:
     )
   import jax
 
-  # It would take SIGTERM, and nothing here asks it.
+  # JAX's preemption service would catch SIGTERM, which `signals` handles here.
   jax.config.update('jax_enable_preemption_service', False)
   try:
     jax.distributed.initialize(

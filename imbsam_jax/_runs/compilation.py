@@ -1,6 +1,6 @@
 # Copyright 2026 The imbsam_jax Authors.
 # SPDX-License-Identifier: Apache-2.0
-"""What compiled programs are of a run, and where they are kept."""
+"""Compilation of the programs of runs ahead of them, and its cache."""
 
 from collections.abc import Callable
 from collections.abc import Sequence
@@ -26,7 +26,7 @@ def compile_ahead(
   XLA compiles a program on one core, so several at once.
 
   Args:
-    experiments: Experiments.
+    experiments: Experiments whose programs are compiled.
     say: Called with a line on how many programs these are; None says nothing.
   """
 
@@ -35,10 +35,10 @@ def compile_ahead(
     train_step = experiment.train_steps[program.kind]
     train_step.lower(experiment.abstract_state, experiment.put(batch)).compile()
 
-  def compile_several(experiment, program, step):
+  def compile_scanned(experiment, program, step):
     batches = [experiment.batches(0)[step]] * experiment.steps_per_call
-    several = experiment.several_steps[program.kind]
-    several.lower(
+    scanned = experiment.scanned_steps[program.kind]
+    scanned.lower(
       experiment.abstract_state,
       experiment.put_stacked(data.stack_batches(batches)),
     ).compile()
@@ -48,7 +48,7 @@ def compile_ahead(
     for program, step in experiment.programs().items():
       jobs.append((compile_one, experiment, program, step))
       if experiment.steps_per_call > 1:
-        jobs.append((compile_several, experiment, program, step))
+        jobs.append((compile_scanned, experiment, program, step))
   if jobs and say is not None:
     say(f'compiling {console.counted(len(jobs), "program")} ...')
   with futures.ThreadPoolExecutor(os.cpu_count()) as pool:
@@ -81,7 +81,7 @@ def ask_for_same_bits(deterministic: bool) -> None:
   """Hands the field `deterministic` to XLA, which reads it when JAX begins.
 
   Args:
-    deterministic: The field.
+    deterministic: Value of the field.
 
   Raises:
     ConfigError: It is set and JAX has begun without it, on GPUs; other devices

@@ -57,7 +57,7 @@ def counted(number: int, one: str, many: str | None = None) -> str:
   """A number of things: ``'1 class'``, ``'2 classes'``.
 
   Args:
-    number: How many.
+    number: Number of things.
     one: The name of one.
     many: The name of several, if it does not end in an s alone.
   """

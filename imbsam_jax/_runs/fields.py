@@ -143,13 +143,13 @@ def check_types(config: Any) -> None:
 
 def types(kind: type) -> dict[str, Any]:
   """Types of the fields, by dotted name."""
-  found: dict[str, Any] = {}
+  by_name: dict[str, Any] = {}
   for name, hint in typing.get_type_hints(kind).items():
     if dataclasses.is_dataclass(hint) and isinstance(hint, type):
-      found |= {f'{name}.{k}': v for k, v in types(hint).items()}
+      by_name |= {f'{name}.{k}': v for k, v in types(hint).items()}
     else:
-      found[name] = hint
-  return found
+      by_name[name] = hint
+  return by_name
 
 
 def fits(value: Any, hint: Any) -> bool:

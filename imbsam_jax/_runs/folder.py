@@ -46,7 +46,7 @@ def claim(
   compare_processes(config, fingerprint)
   training.in_first_process(lambda: _claim(workdir, config, fingerprint, own))
   path = workdir / 'config.json'
-  # Another file of that name, of an earlier run, has another time.
+  # On another disk, a config.json that an earlier run left has another mtime.
   first, *others = training.from_each_process(
     path.stat().st_mtime_ns if path.exists() else None
   )

@@ -25,7 +25,8 @@ def write(workdir: pathlib.Path, own: Own | None) -> None:
 
   Args:
     workdir: Folder of the run.
-    own: By part what it is; None, where nothing is one's own.
+    own: What is known of each part that is one's own, by the name of the part;
+      None, where nothing is one's own.
   """
   if own:
     training.write_json(workdir / _FILE, own)
@@ -38,7 +39,7 @@ def check(workdir: pathlib.Path, own: Own | None, advice: str) -> None:
 
   Args:
     workdir: Folder of the run; those of earlier versions do not tell.
-    own: By part what it is.
+    own: What is known of each part that is one's own now, by its name.
     advice: What to do instead.
 
   Raises:

@@ -50,9 +50,9 @@ def load(
     ) from error
   config = _told(recipe, lambda: get_config(*arguments))
   if not isinstance(config, kind):
-    found = 'None' if config is None else _name(type(config))
+    got = 'None' if config is None else _name(type(config))
     raise _errors.ConfigError(
-      f'{place}: get_config gives {found}; here it must give {_name(kind)}.'
+      f'{place}: get_config gives {got}; here it must give {_name(kind)}.'
     )
   return config
 
@@ -115,8 +115,8 @@ def run_file(path: str | os.PathLike[str]) -> dict[str, Any]:
 
 def names(package: Any) -> list[str]:
   """Names of the recipes of a package."""
-  found = [module.name for module in pkgutil.iter_modules(package.__path__)]
-  return [name for name in found if not name.startswith('_')]
+  modules = [module.name for module in pkgutil.iter_modules(package.__path__)]
+  return [name for name in modules if not name.startswith('_')]
 
 
 def _told(recipe: str | os.PathLike[str], call: Callable[[], Any]) -> Any:

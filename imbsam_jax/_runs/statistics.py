@@ -10,23 +10,23 @@ from typing import Any
 
 def over_runs(summaries: Sequence[Mapping[str, Any]]) -> dict[str, Any]:
   """Mean, sample standard deviation and number of runs, by metric."""
-  found = {}
+  by_metric = {}
   for name, value in summaries[0].items():
     if not (value is None or type(value) in (int, float)) or name == 'seed':
       continue
     values = [s[name] for s in summaries if s[name] is not None]
-    found[name] = {
+    by_metric[name] = {
       'mean': statistics.fmean(values) if values else None,
       'std': statistics.stdev(values) if len(values) > 1 else None,
       'runs': len(values),
     }
     if len(values) == 1:
-      found[name]['std'] = 0.0
-  return found
+      by_metric[name]['std'] = 0.0
+  return by_metric
 
 
-def mean_std(found: Mapping[str, Any]) -> str:
+def mean_std(metric: Mapping[str, Any]) -> str:
   """Mean and standard deviation of a fraction, in per cent."""
-  if found['mean'] is None:
+  if metric['mean'] is None:
     return 'n/a'
-  return f'{100 * found["mean"]:.1f} +- {100 * found["std"]:.1f}'
+  return f'{100 * metric["mean"]:.1f} +- {100 * metric["std"]:.1f}'

@@ -12,8 +12,8 @@ from imbsam_jax.anomaly._deep_sad import deep_sad_loss_fn
 from imbsam_jax.anomaly._deep_sad import deep_sad_losses
 from imbsam_jax.anomaly._deep_sad import squared_distances
 from imbsam_jax.anomaly._detector import DeepSAD
-from imbsam_jax.anomaly._detector import fit_side_by_side
-from imbsam_jax.anomaly._detector import pretrain_side_by_side
+from imbsam_jax.anomaly._detector import fit_stacked
+from imbsam_jax.anomaly._detector import pretrain_stacked
 from imbsam_jax.anomaly._fit import Pretrained
 from imbsam_jax.anomaly._fitted import Fitted
 from imbsam_jax.anomaly._networks import Autoencoder
@@ -30,7 +30,7 @@ __all__ = [
   'center_of',
   'deep_sad_loss_fn',
   'deep_sad_losses',
-  'fit_side_by_side',
-  'pretrain_side_by_side',
+  'fit_stacked',
+  'pretrain_stacked',
   'squared_distances',
 ]

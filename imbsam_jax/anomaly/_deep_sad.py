@@ -157,8 +157,8 @@ def deep_sad_loss_fn(
     encoder: An `Encoder`, or any Linen module with the same call.
     batch_stats: Its BatchNorm statistics; ``{}`` without BatchNorm.
     center: Float ``[E]``, see `center_of`.
-    eta: As in `deep_sad_losses`.
-    eps: As in `deep_sad_losses`.
+    eta: Weight of labelled rows, > 0.
+    eps: Keeps the loss of an anomaly at the centre finite, > 0.
 
   Returns:
     ``loss_fn(params, batch, weights [B]) -> (sum_i weights_i * loss_i, new

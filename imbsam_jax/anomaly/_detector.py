@@ -41,38 +41,44 @@ class DeepSAD(base.BaseEstimator):
   more anomalous, and `predict` gives 1 for anomalies and 0 for others.
 
   Args:
-    method: 'sgd', 'sam', 'imbsam', 'sse_sam' or 'rsam'.
-    rho: Radius: of all rows (sam), of the anomalies (imbsam, sse_sam), per
-      entry (rsam, where 0.005 is usual).
-    head_rho: Radius of the other rows (sse_sam).
-    switch: Share of the steps after which sse_sam lets go of the other rows.
+    method: Name of the update rule: 'sgd', 'sam', 'imbsam', 'sse_sam' or
+      'rsam'.
+    rho: Radius of the perturbation: for all rows (sam), for the anomalies
+      (imbsam, sse_sam), or per entry of the parameters (rsam, where 0.005 is
+      usual).
+    head_rho: Radius of the perturbation for the other rows (sse_sam).
+    switch: Share of the steps after which sse_sam no longer perturbs for the
+      other rows.
     normalization: 'group' weighs labelled anomalies by their own number in a
       batch, and the others by theirs, as the published ImbSAM form does;
       'batch' divides all by the batch size, as Deep SAD does.
-    eta: Weight of labelled rows.
+    eta: Weight of labelled rows in the loss.
     hidden_sizes: Units of the hidden layers; None is that of the released code:
       (128, 64) from 100 features on, (32, 16) below.
-    embedding_size: None is half of the last hidden layer, but not more than the
-      largest power of two in the number of features; that gives the released
-      8, 4 for thyroid, 32 for arrhythmia.
-    norm: 'batch' or 'none'.
-    optimizer: 'sgd' (momentum 0.9) or 'adam', with a cosine to 0.
-    learning_rate: At the start.
-    weight_decay: Coupled, in pre-training too.
+    embedding_size: Units of the last layer; None is half of the last hidden
+      layer, but not more than the largest power of two in the number of
+      features; that gives the released 8, 4 for thyroid, 32 for arrhythmia.
+    norm: Normalisation layers: 'batch' or 'none'.
+    optimizer: 'sgd' (momentum 0.9) or 'adam'; the learning rate falls to 0 by a
+      cosine.
+    learning_rate: Learning rate at the start.
+    weight_decay: Factor with which the parameters are added to their gradient,
+      in pre-training too.
     clip_norm: Largest norm of the gradient; None is any. Anomalies near the
       centre have gradients of any size.
     batch_size: Rows of a batch.
     epochs: Passes over the rows.
-    pretrain_epochs: Passes of the autoencoder; 0 leaves it out.
-    pretrain_learning_rate: Of its Adam.
+    pretrain_epochs: Passes over the rows that pre-train the autoencoder; 0
+      leaves it out.
+    pretrain_learning_rate: Learning rate of Adam in pre-training.
     contamination: Share of the training rows, labelled anomalies apart, that
       `predict` calls anomalies: sets the threshold.
-    seed: Of initial weights, order and noise.
+    seed: Seed of the initial weights, the order of the rows and the noise.
 
   Attributes:
-    fitted_: A `Fitted`.
-    history_: ``loss`` and ``skipped`` by step, arrays.
-    n_features_in_: D.
+    fitted_: The fitted detector, a `Fitted`.
+    history_: Arrays ``loss`` and ``skipped``, with one entry per step.
+    n_features_in_: Number of features, D.
 
   .. note::
     Scaling to [0, 1] is part of the detector and fitted to the rows that
@@ -157,7 +163,7 @@ class DeepSAD(base.BaseEstimator):
         hyper-parameter out of range.
       DivergedError: More than five updates in a row were not finite.
     """
-    fit_side_by_side([self], [x], None if y is None else [y])
+    fit_stacked([self], [x], None if y is None else [y])
     return self
 
   def decision_function(self, x: ArrayLike) -> np.ndarray:
@@ -210,10 +216,10 @@ class DeepSAD(base.BaseEstimator):
     return self.fitted_
 
 
-def pretrain_side_by_side(
+def pretrain_stacked(
   detectors: Sequence[DeepSAD], tables: Sequence[ArrayLike]
 ) -> _fit.Pretrained:
-  """Autoencoders of several detectors, for more than one `fit_side_by_side`.
+  """Autoencoders of several detectors, for more than one `fit_stacked`.
 
   Args:
     detectors: Alike but for their seeds.
@@ -223,13 +229,14 @@ def pretrain_side_by_side(
     The encoders, for detectors that differ from these in the training only.
 
   Raises:
-    ValueError: As for `fit_side_by_side`.
+    ValueError: Rows or hyper-parameters that no detector can be fitted with, or
+      detectors that differ in more than their seeds.
   """
   parameters, seeds = _common_parameters(detectors)
   return _fit.pretrain_many(parameters, seeds, tables)
 
 
-def fit_side_by_side(
+def fit_stacked(
   detectors: Sequence[DeepSAD],
   tables: Sequence[ArrayLike],
   labels: Sequence[ArrayLike] | None = None,
@@ -245,11 +252,12 @@ def fit_side_by_side(
     detectors: Alike but for their seeds; they are changed.
     tables: Rows for each, all of one shape ``[N, D]``.
     labels: Labels of the rows of each, see `DeepSAD.fit`.
-    pretrained: Of the same tables and seeds.
+    pretrained: Encoders of `pretrain_stacked`, for the same tables and seeds.
 
   Raises:
-    ValueError: As for `DeepSAD.fit`; detectors that differ in more; encoders of
-      other detectors or tables.
+    ValueError: Rows, labels or hyper-parameters that no detector can be fitted
+      with, detectors that differ in more than their seeds, or encoders of other
+      detectors or tables.
     DivergedError: More than five updates in a row of a detector were not
       finite.
   """

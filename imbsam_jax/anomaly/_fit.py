@@ -32,11 +32,11 @@ _PRETRAINING = (
 
 
 class Pretrained(NamedTuple):
-  """Encoders of `pretrain_side_by_side`.
+  """Encoders of `pretrain_stacked`.
 
   Attributes:
-    variables: Stacked, one for each detector.
-    settings: What they were made with, of each detector.
+    variables: Variables of the encoders, stacked: one entry per detector.
+    settings: Hyper-parameters, seeds and rows that they were made with.
   """
 
   variables: _training.Variables
@@ -47,8 +47,8 @@ class Fit(NamedTuple):
   """What fitting one seed gives.
 
   Attributes:
-    fitted: Scores rows.
-    history: ``loss`` and ``skipped`` by step, arrays.
+    fitted: The fitted detector, which scores rows.
+    history: Arrays ``loss`` and ``skipped``, with one entry per step.
   """
 
   fitted: _fitted.Fitted
@@ -64,7 +64,7 @@ def pretrain_many(
 
   Args:
     parameters: Hyper-parameters of `DeepSAD`, checked; the seed is not read.
-    seeds: S of them.
+    seeds: S seeds, one of each detector.
     tables: Rows for each seed, all of one shape ``[N, D]``.
 
   Raises:
@@ -86,10 +86,10 @@ def fit_many(
 
   Args:
     parameters: Hyper-parameters of `DeepSAD`, checked; the seed is not read.
-    seeds: S of them.
+    seeds: S seeds, one of each detector.
     tables: Rows for each seed, all of one shape ``[N, D]``.
     labels: Labels of the rows for each seed; None is 0 everywhere.
-    pretrained: Of the same tables and seeds.
+    pretrained: Encoders of `pretrain_many`, for the same tables and seeds.
 
   Returns:
     One result for each seed.
@@ -107,7 +107,7 @@ def fit_many(
   elif pretrained.settings != _settings(parameters, seeds, features):
     raise ValueError(
       '`pretrained` was made by detectors or from tables that do not fit '
-      'these. Call pretrain_side_by_side with these.'
+      'these. Call pretrain_stacked with these.'
     )
   embeddings = _training.embed(recipe.encoder, pretrained.variables, features)
   centers = _centers(embeddings)

@@ -34,7 +34,7 @@ class Fitted(NamedTuple):
   Attributes:
     encoder: The network.
     variables: Its parameters and BatchNorm statistics, NumPy.
-    center: Float32 ``[E]``.
+    center: float32 ``[E]``, the centre that distances are taken from.
     minimum: Float64 ``[D]``, of the rows that it was fitted to.
     extent: Float64 ``[D]``, maximum - minimum, 1 for constant features.
     threshold: Score above which `DeepSAD.predict` calls a row an anomaly.

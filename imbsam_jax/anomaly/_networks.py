@@ -88,8 +88,8 @@ class Autoencoder(nn.Module):
   """An `Encoder` and its mirror image, for pre-training.
 
   Attributes:
-    encoder: What is kept afterwards.
-    num_features: D.
+    encoder: The encoder, which alone is kept after pre-training.
+    num_features: Number of features, D.
   """
 
   encoder: Encoder

@@ -1,6 +1,6 @@
 # Copyright 2026 The imbsam_jax Authors.
 # SPDX-License-Identifier: Apache-2.0
-"""How a detector is trained: every choice, hashable for `jax.jit`."""
+"""`Recipe`: the choices in training a detector, hashable for `jax.jit`."""
 
 from collections.abc import Mapping
 import dataclasses
@@ -57,7 +57,7 @@ class Recipe:
     Args:
       num_steps: Steps of the run, may be traced: one program serves all tables
         of a width.
-      key: For the noise of 'rsam'.
+      key: Key of `jax.random` for the noise of 'rsam'.
     """
     boundary = jnp.round(self.switch * jnp.asarray(num_steps, jnp.float32))
 

@@ -29,10 +29,10 @@ _STEPS_PER_CALL = 64
 
 
 class Variables(NamedTuple):
-  """Of an encoder; a leading axis holds several.
+  """Variables of an encoder, or with a leading axis of several.
 
   Attributes:
-    params: Trained.
+    params: Parameters, which are trained.
     batch_stats: Running means and variances; ``{}`` without BatchNorm.
   """
 
@@ -60,7 +60,7 @@ def row_order(num_rows: int, batch_size: int, *words: int) -> np.ndarray:
   with: every row comes up, and batches have one shape.
 
   Args:
-    num_rows: N.
+    num_rows: Number of rows, N.
     batch_size: Rows of a batch, at most N are taken.
     *words: Non-negative integers, such as seed and epoch.
 
@@ -91,9 +91,9 @@ def pretrain(
   Args:
     encoder: The network.
     features: Float32 ``[S, N, D]``, in [0, 1], a table for each seed.
-    seeds: S, of the initial weights and the order of rows.
-    learning_rate: At the start.
-    weight_decay: Coupled.
+    seeds: S seeds, of the initial weights and the order of rows.
+    learning_rate: Learning rate at the start.
+    weight_decay: Factor with which the parameters are added to their gradient.
     batch_size: Rows of a batch.
     epochs: Passes over the rows; 0 leaves the initial weights.
 
@@ -123,8 +123,8 @@ def _init_autoencoders(recipe, seeds, num_steps):
   row = jnp.zeros([1, autoencoder.num_features])
 
   def init(seed):
-    found = autoencoder.init(jax.random.key(seed), row, train=False)
-    variables = Variables(found['params'], found.get('batch_stats', {}))
+    initial = autoencoder.init(jax.random.key(seed), row, train=False)
+    variables = Variables(initial['params'], initial.get('batch_stats', {}))
     tx = _adam(learning_rate, weight_decay, num_steps)
     return _State(variables, tx.init(variables.params))
 
@@ -154,7 +154,7 @@ def _pretrain_some(recipe, state, batches, num_steps):
     params = optax.apply_updates(variables.params, updates)
     return _State(Variables(params, stats), opt_state), {'loss': loss}
 
-  return _scan_side_by_side(step, state, batches)
+  return _scan_stacked(step, state, batches)
 
 
 def _adam(learning_rate, weight_decay, num_steps):
@@ -163,7 +163,7 @@ def _adam(learning_rate, weight_decay, num_steps):
     _recipe.cosine(learning_rate, num_steps),
     optimizer='adam',
     weight_decay=weight_decay,
-    # What diverges shows in the embeddings.
+    # Divergence is seen in the embeddings, which are checked afterwards.
     max_skipped=None,
   )
 
@@ -195,11 +195,11 @@ def train(
 
   Args:
     recipe: Update rule, loss, optimiser.
-    variables: Stacked, S of them.
+    variables: Variables of S encoders, stacked.
     centers: Float32 ``[S, E]``.
     features: Float32 ``[S, N, D]``.
     labels: int32 ``[S, N]``, as in `deep_sad_losses`.
-    seeds: S, of the order of rows and of noise.
+    seeds: S seeds, of the order of rows and the noise.
     batch_size: Rows of a batch.
     epochs: Passes over the rows.
 
@@ -259,7 +259,7 @@ def _train_some(recipe, centers, state, batches, num_steps):
       'exhausted': opt_state.exhausted,
     }
 
-  return _scan_side_by_side(step, state, batches, centers)
+  return _scan_stacked(step, state, batches, centers)
 
 
 def _choose(condition: jax.Array, new: Any, old: Any) -> Any:
@@ -270,7 +270,7 @@ def _words(seeds: Sequence[int]) -> np.ndarray:
   return np.asarray(seeds, np.uint32)
 
 
-def _scan_side_by_side(
+def _scan_stacked(
   step: Callable[..., tuple[_State, dict[str, jax.Array]]],
   state: _State,
   batches: _Batch,

@@ -20,6 +20,9 @@ from imbsam_jax.data._batches import TrainBatch
 from imbsam_jax.data._encoded_images import EncodedImages
 from imbsam_jax.data._errors import DataError
 from imbsam_jax.data._fingerprint import fingerprint
+from imbsam_jax.data._host_share import HostShare
+from imbsam_jax.data._host_share import take_own
+from imbsam_jax.data._host_share import WHOLE
 from imbsam_jax.data._image_files import FolderSource
 from imbsam_jax.data._image_files import ListSource
 from imbsam_jax.data._image_files import SubsetSource
@@ -33,9 +36,6 @@ from imbsam_jax.data._order import RowChoice
 from imbsam_jax.data._order import sampled_order
 from imbsam_jax.data._order import shuffled_order
 from imbsam_jax.data._order import stratified_order
-from imbsam_jax.data._part import Part
-from imbsam_jax.data._part import take_own
-from imbsam_jax.data._part import WHOLE
 from imbsam_jax.data._prefetch import prefetch
 from imbsam_jax.data._random_crops import RandomCrops
 from imbsam_jax.data._sources import ArraySource
@@ -65,11 +65,11 @@ __all__ = [
   'EncodedImages',
   'Examples',
   'FolderSource',
+  'HostShare',
   'Layout',
   'ListSource',
   'LongTailedData',
   'NpzSource',
-  'Part',
   'RandomCrops',
   'Reweighting',
   'RowChoice',
@@ -83,7 +83,6 @@ __all__ = [
   'adbench_split',
   'check_same_rows',
   'choose_tail_sizes',
-  'one_tail_size',
   'class_aware_order',
   'deep_sad_split',
   'fingerprint',
@@ -93,6 +92,7 @@ __all__ = [
   'long_tailed',
   'make_table',
   'odds_table',
+  'one_tail_size',
   'pair_halves',
   'paired_batches',
   'permuted_order',

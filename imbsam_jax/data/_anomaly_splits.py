@@ -87,9 +87,9 @@ def deep_sad_split(
     becomes the difference from that constant.
 
   Args:
-    table: The table.
-    seed: Of the divisions and of what is labelled.
-    labeled_anomaly_ratio: Labelled anomalies, of all rows of the training set.
+    table: The table that is split.
+    seed: Seed of the divisions, and of which rows are labelled.
+    labeled_anomaly_ratio: Labelled anomalies, as a share of all training rows.
       The default is the paper's.
     labeled_normal_ratio: Labelled normal rows, of all rows of the training set.
     pollution_ratio: Anomalies among the unlabelled rows of the training set.
@@ -188,11 +188,11 @@ def adbench_split(
     constant.
 
   Args:
-    table: The table.
-    seed: Of the division and of what is labelled.
-    labeled_anomaly_ratio: Labelled ones of the anomalies of the training part.
+    table: The table that is split.
+    seed: Seed of the division, and of which rows are labelled.
+    labeled_anomaly_ratio: Share of the training anomalies that is labelled.
     test_share: Share of the rows that is for testing.
-    max_rows: Of a larger table, this many rows are drawn first.
+    max_rows: Number of rows that are drawn first from a table with more.
 
   Raises:
     DataError: A part has only one kind of rows; and as for `make_table`.

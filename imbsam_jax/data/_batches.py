@@ -14,8 +14,8 @@ import grain
 import jax
 import numpy as np
 
+from imbsam_jax.data import _host_share
 from imbsam_jax.data import _order
-from imbsam_jax.data import _part
 from imbsam_jax.data import _random_crops
 from imbsam_jax.data import _sources
 
@@ -25,7 +25,7 @@ Rows = dict[str, np.ndarray]
 
 @functools.partial(
   jax.tree_util.register_dataclass,
-  data_fields=['rows', 'weights', 'table', 'streams'],
+  data_fields=['rows', 'weights', 'resident_images', 'streams'],
   meta_fields=['layout'],
 )
 @dataclasses.dataclass(frozen=True)
@@ -39,8 +39,8 @@ class TrainBatch:
       pair of such dictionaries, see `layout`. The place of a row in its batch
       is the same in every layout; its augmentation is drawn by it.
     weights: float32 ``[num_groups, B]``, or a pair, see `layout`.
-    table: All images ``[N, ...]``, where they stay on the device and the rows
-      have int32 ``[B]`` places in it for images; else None.
+    resident_images: All images ``[N, ...]``, where they stay on the devices and
+      the rows have int32 ``[B]`` places among them for images; else None.
     streams: By name the rows of further streams of data, see `with_streams`;
       they are in no class group.
     layout: Which rows go through the model together. 'joint': all. 'split': the
@@ -51,7 +51,7 @@ class TrainBatch:
 
   rows: Any
   weights: Any
-  table: Any = None
+  resident_images: Any = None
   streams: Mapping[str, Any] = dataclasses.field(default_factory=dict)
   layout: Layout = 'joint'
 
@@ -72,29 +72,29 @@ class Reweighting(NamedTuple):
 def joint_batches(
   order: grain.MapDataset,
   examples: _sources.Examples,
-  class_weights: np.ndarray,
+  group_weights_by_class: np.ndarray,
   *,
   reweighting: Reweighting | None = None,
   first_place: int = 0,
-  part: _part.Part = _part.WHOLE,
+  host_share: _host_share.HostShare = _host_share.WHOLE,
 ) -> grain.MapDataset:
   """Batches whose rows go through the model together.
 
   Args:
     order: A Grain dataset of `RowChoice`, such as `shuffled_order`.
     examples: Training examples.
-    class_weights: float ``[num_groups, C]``, the weight of a class in each
-      group, before the division by the batch size.
+    group_weights_by_class: float ``[num_groups, C]``, the weight of a class in
+      each group, before the division by the batch size.
     reweighting: Weights of classes in the loss; they are in the batch, so that
       they change without recompiling.
     first_place: Place of the first row, where batches are parts of larger ones.
-    part: The rows of this process, of which it decodes the images.
+    host_share: The rows of this process, of which it decodes the images.
 
   Returns:
     A Grain dataset: ``batches[step]`` is a `TrainBatch`.
   """
-  class_weights = np.asarray(class_weights, np.float32)
-  check_reweighting(reweighting, class_weights.shape[1])
+  group_weights_by_class = np.asarray(group_weights_by_class, np.float32)
+  check_reweighting(reweighting, group_weights_by_class.shape[1])
 
   def join(step, choice):
     num_rows = len(choice.indices)
@@ -103,10 +103,10 @@ def joint_batches(
       choice.indices,
       step=step,
       places=first_place + np.arange(num_rows),
-      own=part.rows(num_rows),
+      own=host_share.rows(num_rows),
     )
     shares = row_shares(step, choice, rows['label'], reweighting)
-    return TrainBatch(rows, class_weights[:, rows['label']] * shares)
+    return TrainBatch(rows, group_weights_by_class[:, rows['label']] * shares)
 
   return order.map_with_index(join)
 
@@ -115,10 +115,10 @@ def paired_batches(
   order: grain.MapDataset,
   partner_order: grain.MapDataset,
   examples: _sources.Examples,
-  class_weights: np.ndarray,
+  group_weights_by_class: np.ndarray,
   *,
   reweighting: Reweighting | None = None,
-  part: _part.Part = _part.WHOLE,
+  host_share: _host_share.HostShare = _host_share.WHOLE,
 ) -> grain.MapDataset:
   """Two streams side by side: every row with a partner, for mixing.
 
@@ -127,13 +127,14 @@ def paired_batches(
   mixture multiplies by its shares.
 
   Args:
-    order: Of the rows, such as `shuffled_order`.
-    partner_order: Of their partners: `permuted_order` of the same rows, or a
-      re-balanced stream such as `sampled_order`.
+    order: The order of the rows, such as `shuffled_order`.
+    partner_order: The order of their partners: `permuted_order` of the same
+      rows, or a re-balanced stream such as `sampled_order`.
     examples: Training examples.
-    class_weights: As for `joint_batches`.
-    reweighting: As for `joint_batches`.
-    part: As for `joint_batches`.
+    group_weights_by_class: float ``[num_groups, C]``, the weight of a class in
+      each group, before the division by the batch size.
+    reweighting: Weights of classes in the loss, see `Reweighting`.
+    host_share: The rows of this process, of which it decodes the images.
 
   Returns:
     A Grain dataset of `TrainBatch` with ``2 B`` rows.
@@ -143,10 +144,10 @@ def paired_batches(
     joint_batches(
       one,
       examples,
-      class_weights,
+      group_weights_by_class,
       reweighting=reweighting,
       first_place=first_place,
-      part=part,
+      host_share=host_share,
     )
     for one, first_place in ((order, 0), (partner_order, len(first.indices)))
   ]
@@ -192,7 +193,7 @@ def take_rows(
     return stored[indices[at]]
 
   return {
-    'image': _part.take_own(take, len(indices), own, stored),
+    'image': _host_share.take_own(take, len(indices), own, stored),
     'label': examples.labels[indices],
     'place': places.astype(np.int32),
   }

@@ -1,6 +1,6 @@
 # Copyright 2026 The imbsam_jax Authors.
 # SPDX-License-Identifier: Apache-2.0
-"""What is wrong with data says so by type."""
+"""`DataError`, for data that cannot be used."""
 
 
 class DataError(ValueError):

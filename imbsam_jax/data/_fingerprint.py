@@ -1,6 +1,6 @@
 # Copyright 2026 The imbsam_jax Authors.
 # SPDX-License-Identifier: Apache-2.0
-"""Whether data are still what they were."""
+"""Checksums by which a run that goes on recognises its data."""
 
 import hashlib
 
@@ -15,7 +15,7 @@ def fingerprint(data: _splits.LongTailedData) -> dict[str, str]:
   """Checksums of the data of a run, to be compared when it goes on.
 
   Args:
-    data: What it runs on.
+    data: The training, validation and test examples of the run.
 
   Returns:
     SHA-256, as hexadecimal digits, of 'classes' (their names), 'train',
@@ -26,11 +26,11 @@ def fingerprint(data: _splits.LongTailedData) -> dict[str, str]:
   parts = {'train': data.train, 'validation': data.validation}
   parts['test'] = data.test
   names = '\n'.join(map(str, data.class_names)).encode()
-  found = {'classes': hashlib.sha256(names).hexdigest()}
+  digests = {'classes': hashlib.sha256(names).hexdigest()}
   for part, examples in parts.items():
     if examples is not None:
-      found[part] = _of_examples(examples)
-  return found
+      digests[part] = _of_examples(examples)
+  return digests
 
 
 def _of_examples(examples: _sources.Examples) -> str:

@@ -69,7 +69,7 @@ class FolderSource(_FileSource):
   TIFF file.
 
   Args:
-    folder: Holds a folder for each class.
+    folder: Folder that holds a folder for each class.
     class_names: The folders of the classes, in the order of the labels. None
       takes all, sorted. Pass the training set's to a test set that lacks
       classes.
@@ -95,13 +95,13 @@ class FolderSource(_FileSource):
       entries = sorted(os.listdir(folder))
     except OSError as error:
       raise _unreadable(folder, error) from error
-    found = [
+    folders = [
       name
       for name in entries
       if not name.startswith('.') and os.path.isdir(os.path.join(folder, name))
     ]
-    names = found if class_names is None else list(class_names)
-    unknown = sorted(set(found) - set(names))
+    names = folders if class_names is None else list(class_names)
+    unknown = sorted(set(folders) - set(names))
     if unknown:
       raise _errors.DataError(
         f'{folder} has a folder {unknown[0]!r} ({len(unknown)} such folders) '
@@ -109,13 +109,13 @@ class FolderSource(_FileSource):
       )
     paths, labels = [], []
     for label, name in enumerate(names):
-      of_class = _image_paths(folder, name) if name in found else []
+      of_class = _image_paths(folder, name) if name in folders else []
       paths += of_class
       labels += [label] * len(of_class)
     if not paths:
       raise _errors.DataError(
-        f'{folder} has {len(found)} folders, and no image in them. Images are '
-        'expected at FOLDER/CLASS_NAME/IMAGE.jpg (or '
+        f'{folder} has {len(folders)} folders, and no image in them. Images '
+        'are expected at FOLDER/CLASS_NAME/IMAGE.jpg (or '
         f'{", ".join(_encoded_images.SUFFIXES[1:])}).'
       )
     super().__init__(folder, paths, labels, names, image_size)
@@ -134,11 +134,13 @@ class ListSource(_FileSource):
 
   Args:
     list_file: UTF-8 text of 1 GiB at most.
-    folder: What the paths are relative to.
+    folder: Folder that the paths are relative to.
     num_classes: Number of classes; None is the largest label plus 1, for which
       a label must be less than the number of lines.
     class_names: One name per class; default '0', '1', ...
-    image_size: As for `FolderSource`.
+    image_size: Height and width of the images, which then are `EncodedImages`
+      and decoded when a batch needs them. None decodes into memory what
+      `examples` is asked for; all images must have the same shape.
 
   Raises:
     DataError: A line is malformed, a path leaves the folder, occurs twice or

@@ -24,7 +24,7 @@ class NpzSource(_sources.ArraySource):
     split: 'train' takes ``x_train`` and ``y_train``, 'test' ``x_test`` and
       ``y_test``, as in the files of Keras. None is for files of one split:
       ``images`` and ``labels``, or ``X`` and ``y``.
-    class_names: As for `ArraySource`.
+    class_names: One name per class; default '0', '1', ...
 
   Raises:
     DataError: The file is missing, broken, or has other arrays; and as for
@@ -51,7 +51,7 @@ class NpzSource(_sources.ArraySource):
     images, labels = read_pair(
       path,
       pairs,
-      lambda found: f' for split={split!r}.{_other_split(found)}',
+      lambda names: f' for split={split!r}.{_other_split(names)}',
     )
     super().__init__(images, labels, class_names=class_names)
 
@@ -76,23 +76,23 @@ def read_pair(
     DataError: The file is missing, broken, or has other arrays.
   """
   try:
-    found = _npz.names_of(path)
-    pair = next((pair for pair in pairs if set(pair) <= set(found)), None)
+    names = _npz.names_of(path)
+    pair = next((pair for pair in pairs if set(pair) <= set(names)), None)
     arrays = {} if pair is None else _npz.read(path, pair)
   except ValueError as error:
     raise _errors.DataError(str(error)) from error
   if pair is None:
     expected = ' or '.join(f'{x!r} and {y!r}' for x, y in pairs)
     raise _errors.DataError(
-      f'{path} has the arrays {found[:10]}; {expected} are expected'
-      f'{advice(found)}'
+      f'{path} has the arrays {names[:10]}; {expected} are expected'
+      f'{advice(names)}'
     )
   return arrays[pair[0]], arrays[pair[1]]
 
 
-def _other_split(found: Sequence[str]) -> str:
-  if 'x_train' in found:
+def _other_split(names: Sequence[str]) -> str:
+  if 'x_train' in names:
     return " Pass 'train' or 'test'."
-  if {'images', 'X'} & set(found):
+  if {'images', 'X'} & set(names):
     return ' Leave `split` out.'
   return ''

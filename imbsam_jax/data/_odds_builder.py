@@ -123,11 +123,11 @@ class Odds(tfds.core.GeneratorBasedBuilder):
     table = (
       _table_files.read_mat(path) if is_mat else _table_files.read_npz(path)
     )
-    found = (*table.features.shape, int(table.labels.sum()))
-    if found != facts[:3]:
+    sizes = (*table.features.shape, int(table.labels.sum()))
+    if sizes != facts[:3]:
       raise _errors.DataError(
-        f'{path} is not the table {name!r}: it has {found[0]} rows, {found[1]} '
-        f'features and {found[2]} anomalies; {facts.rows}, {facts.features} '
+        f'{path} is not the table {name!r}: it has {sizes[0]} rows, {sizes[1]} '
+        f'features and {sizes[2]} anomalies; {facts.rows}, {facts.features} '
         f'and {facts.anomalies} are expected. Read it by `read_table`, or '
         'remove it.'
       )

@@ -1,6 +1,6 @@
 # Copyright 2026 The imbsam_jax Authors.
 # SPDX-License-Identifier: Apache-2.0
-"""Which rows a step takes: a pure function of (seed, step)."""
+"""Orders of the training rows, each a pure function of (seed, step)."""
 
 from collections.abc import Callable
 from collections.abc import Sequence
@@ -132,10 +132,11 @@ def sampled_order(
   table = sampling.class_table(labels, num_classes=num_classes)
   indices, counts = np.asarray(table.indices), np.asarray(table.counts)
 
-  # On the host, like the other orders; `sampling.sample_indices` is for the
-  # device.
+  # Drawn on the host, like the other orders; `sampling.sample_indices` draws on
+  # the device.
   def draw(rng, chances, size):
-    # Each draw on its own interval of the cumulated chances.
+    # A class is drawn where a random number falls into its interval of the
+    # cumulated chances.
     edges = np.cumsum(chances / chances.sum())
     classes = np.searchsorted(edges, rng.random_sample(size), side='right')
     classes = np.minimum(classes, np.flatnonzero(chances)[-1])

@@ -1,6 +1,6 @@
 # Copyright 2026 The imbsam_jax Authors.
 # SPDX-License-Identifier: Apache-2.0
-"""Encoded images as a training run sees them."""
+"""`RandomCrops`: encoded images, of which training sees random crops."""
 
 from typing import NamedTuple
 
@@ -17,7 +17,7 @@ class RandomCrops(NamedTuple):
 
   Attributes:
     images: Encoded images.
-    seed: Of the crops, >= 0.
+    seed: Seed of the crops, >= 0.
   """
 
   images: _encoded_images.EncodedImages

@@ -1,6 +1,6 @@
 # Copyright 2026 The imbsam_jax Authors.
 # SPDX-License-Identifier: Apache-2.0
-"""Where examples come from: arrays of one's own, or TFDS."""
+"""Sources of examples: arrays of one's own, and data sets of TFDS."""
 
 from collections.abc import Iterator
 from collections.abc import Sequence

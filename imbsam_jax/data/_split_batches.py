@@ -31,44 +31,44 @@ import jax
 import numpy as np
 
 from imbsam_jax.data import _batches
-from imbsam_jax.data import _part
+from imbsam_jax.data import _host_share
 from imbsam_jax.data import _sources
 
 
 def split_batches(
   order: grain.MapDataset,
   examples: _sources.Examples,
-  class_weights: np.ndarray,
+  group_weights_by_class: np.ndarray,
   *,
   reweighting: _batches.Reweighting | None = None,
   tail_sizes: Sequence[int] | None = None,
   row_multiple: int = 1,
-  part: _part.Part = _part.WHOLE,
+  host_share: _host_share.HostShare = _host_share.WHOLE,
 ) -> grain.MapDataset:
   """The batches of `joint_batches`, their head and tail rows apart.
 
   Args:
     order: A Grain dataset of `RowChoice`, such as `shuffled_order`.
     examples: Training examples.
-    class_weights: float ``[2, C]``: head and tail; every class has a weight in
-      one of them at most.
-    reweighting: As for `joint_batches`.
+    group_weights_by_class: float ``[2, C]``: head and tail; every class has a
+      weight in one of them at most.
+    reweighting: Weights of classes in the loss, see `Reweighting`.
     tail_sizes: Numbers of rows that tails are filled up to, see
       `choose_tail_sizes` and `split_sizes`; None are multiples of about B/16.
     row_multiple: All sizes are multiples of it, by rows of weight 0: the number
       of devices, times that of micro-batches.
-    part: As for `joint_batches`.
+    host_share: The rows of this process, of which it decodes the images.
 
   Returns:
     A Grain dataset of `TrainBatch`, with pairs for rows and weights. A batch
     without tail rows has a tail of size 0.
   """
-  class_weights = _exclusive(class_weights)
-  _batches.check_reweighting(reweighting, class_weights.shape[1])
+  group_weights_by_class = _exclusive(group_weights_by_class)
+  _batches.check_reweighting(reweighting, group_weights_by_class.shape[1])
 
   def split(step, choice):
     labels = examples.labels[choice.indices]
-    is_tail = class_weights[1, labels] != 0
+    is_tail = group_weights_by_class[1, labels] != 0
     sizes = split_sizes(
       int(is_tail.sum()),
       batch_size=len(labels),
@@ -76,7 +76,7 @@ def split_batches(
       row_multiple=row_multiple,
     )
     shares = _batches.row_shares(step, choice, labels, reweighting)
-    weights = shares * class_weights[:, labels]
+    weights = shares * group_weights_by_class[:, labels]
     groups = [
       _batches.TrainBatch(
         _batches.take_rows(
@@ -84,7 +84,7 @@ def split_batches(
           choice.indices[mask],
           step=step,
           places=np.flatnonzero(mask),
-          own=part.rows(sizes[group]),
+          own=host_share.rows(sizes[group]),
         ),
         weights[group, mask],
       )
@@ -104,36 +104,39 @@ def split_batches(
 def tail_only_batches(
   order: grain.MapDataset,
   examples: _sources.Examples,
-  class_weights: np.ndarray,
+  group_weights_by_class: np.ndarray,
   *,
   reweighting: _batches.Reweighting | None = None,
   tail_sizes: Sequence[int] | None = None,
   row_multiple: int = 1,
-  part: _part.Part = _part.WHOLE,
+  host_share: _host_share.HostShare = _host_share.WHOLE,
 ) -> grain.MapDataset:
   """The batches of `joint_batches`, and their tail rows once more.
 
   For `tail_only_gradient_oracle`, where these go through passes of their own.
 
   Args:
-    order: As for `split_batches`.
-    examples: As for `split_batches`.
-    class_weights: As for `split_batches`.
-    reweighting: As for `split_batches`.
-    tail_sizes: As for `split_batches`.
-    row_multiple: As for `split_batches`.
-    part: As for `joint_batches`.
+    order: A Grain dataset of `RowChoice`, such as `shuffled_order`.
+    examples: Training examples.
+    group_weights_by_class: float ``[2, C]``: head and tail; every class has a
+      weight in one of them at most.
+    reweighting: Weights of classes in the loss, see `Reweighting`.
+    tail_sizes: Numbers of rows that tails are filled up to, see
+      `choose_tail_sizes` and `split_sizes`; None are multiples of about B/16.
+    row_multiple: The size of the tail is a multiple of it, by rows of weight 0:
+      the number of devices, times that of micro-batches.
+    host_share: The rows of this process, of which it decodes the images.
 
   Returns:
     A Grain dataset of `TrainBatch`, with pairs for rows and weights: all rows
     with weights ``[2, B]``, and the rows of the tail.
   """
-  class_weights = _exclusive(class_weights)
-  _batches.check_reweighting(reweighting, class_weights.shape[1])
+  group_weights_by_class = _exclusive(group_weights_by_class)
+  _batches.check_reweighting(reweighting, group_weights_by_class.shape[1])
 
   def both(step, choice):
     labels = examples.labels[choice.indices]
-    is_tail = class_weights[1, labels] != 0
+    is_tail = group_weights_by_class[1, labels] != 0
     _, size = split_sizes(
       int(is_tail.sum()),
       batch_size=len(labels),
@@ -142,8 +145,8 @@ def tail_only_batches(
     )
     # In their own place, and once more in that among the tail.
     own = np.zeros(len(labels), bool)
-    own[part.rows(len(labels))] = True
-    own[np.flatnonzero(is_tail)[part.rows(size)]] = True
+    own[host_share.rows(len(labels))] = True
+    own[np.flatnonzero(is_tail)[host_share.rows(size)]] = True
     rows = _batches.take_rows(
       examples,
       choice.indices,
@@ -152,7 +155,7 @@ def tail_only_batches(
       own=own,
     )
     shares = _batches.row_shares(step, choice, labels, reweighting)
-    weights = class_weights[:, labels] * shares
+    weights = group_weights_by_class[:, labels] * shares
     tail = jax.tree.map(
       lambda x: _fill_up(x[is_tail], size),
       _batches.TrainBatch(rows, weights[1]),
@@ -210,8 +213,9 @@ def stack_batches(
   For steps that one call makes one after the other, or runs side by side.
 
   Args:
-    batches: Batches of host arrays, without a table, and whole, not a `Part`:
-      where a group is filled up, rows come to devices of other processes.
+    batches: Batches of host arrays, without images that stay on the devices,
+      and whole, not a `HostShare`: where a group is filled up, rows come to
+      devices of other processes.
 
   Returns:
     A `TrainBatch` whose arrays have ``len(batches)`` entries.
@@ -268,7 +272,7 @@ def choose_tail_sizes(
     num_tail: Int ``[steps]``: tail rows of batches of the run, all or a sample.
     batch_size: All rows of a batch.
     num_sizes: How many sizes there may be.
-    row_multiple: As for `split_sizes`.
+    row_multiple: Head and tail are filled up to multiples of it.
 
   Returns:
     At most `num_sizes` sizes, rising; the last is the largest of `num_tail`. If
@@ -290,11 +294,11 @@ def choose_tail_sizes(
     before = best[-1]
     row: list[Any] = [(0.0, ())]
     for j in range(1, num_values + 1):
-      found = [
+      candidates = [
         (before[i][0] + cost(i, j - 1), (*before[i][1], int(values[j - 1])))
         for i in range(j)
       ]
-      row.append(min([before[j], *found]))
+      row.append(min([before[j], *candidates]))
     best.append(row)
   below = (int(values[0]) - 1,) if values[0] else ()
   return (*below, *best[-1][-1][1])
@@ -332,14 +336,17 @@ def one_tail_size(
   return (low - 1, high) if low else (high,)
 
 
-def _exclusive(class_weights: np.ndarray) -> np.ndarray:
-  class_weights = np.asarray(class_weights, np.float32)
-  if len(class_weights) != 2 or (class_weights != 0).all(axis=0).any():
+def _exclusive(group_weights_by_class: np.ndarray) -> np.ndarray:
+  group_weights_by_class = np.asarray(group_weights_by_class, np.float32)
+  if (
+    len(group_weights_by_class) != 2
+    or (group_weights_by_class != 0).all(axis=0).any()
+  ):
     raise ValueError(
       'rows can be split between the two groups head and tail, with every '
       'class in one of them. Use `joint_batches` for SAM, RSAM and Focal-SAM.'
     )
-  return class_weights
+  return group_weights_by_class
 
 
 def _fill_up(array: np.ndarray, size: int, *, axis: int = 0) -> np.ndarray:

@@ -119,15 +119,15 @@ def long_tailed(
       f'got {len(counts)}.'
     )
   kept = _long_tail.long_tail_indices(train.labels[pool], counts, seed=seed)
-  found = LongTailedData(
+  long_tailed_data = LongTailedData(
     train=train.examples(pool[kept]),
     validation=held_out,
     test=test.examples(np.arange(len(test.labels))),
     class_counts=counts,
     class_names=train.class_names,
   )
-  check_same_rows(found)
-  return found
+  check_same_rows(long_tailed_data)
+  return long_tailed_data
 
 
 def check_same_rows(data: LongTailedData) -> None:

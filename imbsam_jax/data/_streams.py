@@ -12,7 +12,7 @@ import grain
 import numpy as np
 
 from imbsam_jax.data import _batches
-from imbsam_jax.data import _part
+from imbsam_jax.data import _host_share
 from imbsam_jax.data import _sources
 
 
@@ -36,14 +36,14 @@ def with_streams(
   batches: grain.MapDataset,
   streams: Mapping[str, Stream],
   *,
-  part: _part.Part = _part.WHOLE,
+  host_share: _host_share.HostShare = _host_share.WHOLE,
 ) -> grain.MapDataset:
   """Batches with the rows of further streams in `TrainBatch.streams`.
 
   Args:
     batches: A Grain dataset of `TrainBatch`.
-    streams: By name.
-    part: The rows of this process, as for `joint_batches`.
+    streams: The further streams, by name.
+    host_share: The rows of this process, of which it decodes the images.
 
   Returns:
     A Grain dataset of `TrainBatch`.
@@ -53,7 +53,7 @@ def with_streams(
 
   def add(step, batch):
     rows = {
-      name: _rows(stream, step, part)
+      name: _rows(stream, step, host_share)
       for name, stream in streams.items()
       if stream.at is None or stream.at(step)
     }
@@ -62,7 +62,9 @@ def with_streams(
   return batches.map_with_index(add)
 
 
-def _rows(stream: Stream, step: int, part: _part.Part) -> _batches.Rows:
+def _rows(
+  stream: Stream, step: int, host_share: _host_share.HostShare
+) -> _batches.Rows:
   choice: Any = stream.order[step]
   number = len(choice.indices)
   return _batches.take_rows(
@@ -70,5 +72,5 @@ def _rows(stream: Stream, step: int, part: _part.Part) -> _batches.Rows:
     choice.indices,
     step=step,
     places=np.arange(number),
-    own=part.rows(number),
+    own=host_share.rows(number),
   )

@@ -99,11 +99,11 @@ def read_mat(path: str | os.PathLike[str]) -> _tables.Table:
     with open(path, 'rb') as file:
       if file.read(len(_HDF5_MAGIC)) == _HDF5_MAGIC:
         raise NotImplementedError
-    found = {
+    variables = {
       name: (shape, kind)
       for name, shape, kind in scipy_io.whosmat(path, appendmat=False)
     }
-    _check_mat_variables(path, found)
+    _check_mat_variables(path, variables)
     # Loads these two only.
     arrays = scipy_io.loadmat(path, appendmat=False, variable_names=['X', 'y'])
     features, labels = arrays['X'], arrays['y']
@@ -122,17 +122,18 @@ def read_mat(path: str | os.PathLike[str]) -> _tables.Table:
   return _tables.check_table(features, labels, None, _file_names(path))
 
 
-def _check_mat_variables(path: Any, found: dict[str, tuple]) -> None:
+def _check_mat_variables(path: Any, variables: dict[str, tuple]) -> None:
   """Refuses, before anything is loaded, what is no pair of arrays."""
-  if not {'X', 'y'} <= set(found):
+  if not {'X', 'y'} <= set(variables):
     raise _errors.DataError(
-      f"{path} has the arrays {list(found)[:10]}; 'X' and 'y' are expected. "
+      f"{path} has the arrays {list(variables)[:10]}; 'X' and 'y' are "
+      'expected. '
       "Save both by save('name.mat', 'X', 'y', '-v7'), or copy the file anew "
       'if it is cut off.'
     )
   limit = _npz.MAX_COMPRESSION * os.path.getsize(path)
   for name in ('X', 'y'):
-    shape, kind = found[name]
+    shape, kind = variables[name]
     if kind not in _MAT_NUMBERS:
       raise _errors.DataError(
         f'{path}: {name!r} must be a full array of real numbers, got {kind} '
@@ -273,20 +274,20 @@ def _label_column(
       f'label column, 0 to {width - 1}.'
     )
   if label is None:
-    found = [i for i, x in enumerate(header) if x.lower() in _LABEL_NAMES]
-    if not found:
+    columns = [i for i, x in enumerate(header) if x.lower() in _LABEL_NAMES]
+    if not columns:
       return width - 1
   else:
-    found = [i for i, x in enumerate(header) if x == label]
-  if len(found) == 1:
-    return found[0]
+    columns = [i for i, x in enumerate(header) if x == label]
+  if len(columns) == 1:
+    return columns[0]
   listed = ', '.join(repr(x) for x in header[:20])
-  if not found:
+  if not columns:
     raise _errors.DataError(
       f'{path} has no column {label!r}. Its columns are {listed}.'
     )
-  candidates = ' or '.join(f'{i} ({header[i]!r})' for i in found)
+  candidates = ' or '.join(f'{i} ({header[i]!r})' for i in columns)
   raise _errors.DataError(
-    f'{path} has {len(found)} columns that may be the label. Pass `label`: '
+    f'{path} has {len(columns)} columns that may be the label. Pass `label`: '
     f'{candidates}.'
   )

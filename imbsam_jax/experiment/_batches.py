@@ -92,10 +92,10 @@ class Batches:
     row_multiple: Devices times micro-batches.
     resident: Whether training images stay on the devices, and batches say which
       theirs are.
-    several: Whether several steps share a call. Its batches have one size, so
+    scanned: Whether several steps share a call. Its batches have one size, so
       that there would be a program for each pair of the largest head and the
       largest tail among them; then all are filled up to one size.
-    part: The rows of this process.
+    host_share: The rows of this process.
 
   Attributes:
     one_of_each: Steps whose batches of seed 0 have all shapes between them.
@@ -114,8 +114,8 @@ class Batches:
     outer: training.Outer | None,
     row_multiple: int,
     resident: bool,
-    several: bool,
-    part: data_lib.Part,
+    scanned: bool,
+    host_share: data_lib.HostShare,
   ):
     self._data = data
     self._combined = combined
@@ -125,15 +125,15 @@ class Batches:
     self._outer = outer
     self._row_multiple = row_multiple
     self._resident = resident
-    self._part = part
+    self._host_share = host_share
     self._tail_sizes = None
     steps = [0]
     if layout != 'joint':
-      # Of seed 0: runs of other seeds share compiled programs.
+      # Sizes are chosen by seed 0 for all seeds, which share compiled programs.
       observed, num_tail = self._count_tail_rows(self._order(0), num_steps)
       self._tail_sizes = (
         data_lib.one_tail_size(num_tail, batch_size=batch_size)
-        if several
+        if scanned
         else data_lib.choose_tail_sizes(
           num_tail,
           batch_size=batch_size,
@@ -149,7 +149,7 @@ class Batches:
       ]
       steps = list(dict(zip(sizes, observed, strict=True)).values())
     elif outer is not None:
-      # Steps without the outer one, and the first with it.
+      # The first step without an outer step, and the first with one.
       steps = [step for step in range(outer.start + 2) if not outer.at(step)][
         :1
       ]
@@ -163,11 +163,11 @@ class Batches:
     """
     order = self._order(seed)
     examples = self._stored(self._data.train, seed, decode)
-    weights = self._method.class_weights
+    weights = self._method.group_weights_by_class
     combined = self._combined
     shared: dict[str, Any] = {
       'reweighting': combined.reweighting,
-      'part': self._part,
+      'host_share': self._host_share,
     }
     if combined.partners is not None:
       partners = combined.partners(order, examples.labels, seed)
@@ -191,7 +191,7 @@ class Batches:
         **shared,
       )
     return data_lib.with_streams(
-      batches, self._streams(seed, decode), part=self._part
+      batches, self._streams(seed, decode), host_share=self._host_share
     )
 
   def _streams(self, seed: int, decode: bool) -> dict[str, data_lib.Stream]:
@@ -201,7 +201,7 @@ class Batches:
       at = stream.at
       if self._outer is not None and self._outer.stream == name:
         at = self._outer.at
-      # Crops of its own, where images are decoded.
+      # Images that are decoded are cropped with a seed of the stream's own.
       own = (seed + zlib.crc32(name.encode())) % 2**32
       streams[name] = stream._replace(
         examples=self._stored(stream.examples, own, decode), at=at
@@ -226,7 +226,7 @@ class Batches:
     self, order: grain.MapDataset, num_steps: int
   ) -> tuple[list[int], list[int]]:
     """Some steps, and how many tail rows they have."""
-    in_tail = self._method.class_weights[1] != 0
+    in_tail = self._method.group_weights_by_class[1] != 0
     steps = np.unique(np.linspace(0, num_steps - 1, _OBSERVED).astype(int))
     choices: list[Any] = [order[int(step)] for step in steps]
     labels = [self._data.train.labels[choice.indices] for choice in choices]

@@ -1,6 +1,6 @@
 # Copyright 2026 The imbsam_jax Authors.
 # SPDX-License-Identifier: Apache-2.0
-"""From a configuration to the parts of an experiment."""
+"""`build`: an experiment from its configuration."""
 
 from collections.abc import Callable
 import dataclasses
@@ -215,7 +215,7 @@ def _build(
       'computes': training.params_sha256(frozen),
       'jax': '',
     }
-  # Batches of images that stay on the devices say which.
+  # Where images stay on the devices, batches have places in them for images.
   resident = in_memory and images.nbytes <= _MAX_TABLE_BYTES
   if steps_per_call is None:
     steps_per_call = _steps_per_call(mesh, resident)
@@ -236,11 +236,11 @@ def _build(
     outer=objective.outer,
     row_multiple=row_multiple,
     resident=resident,
-    several=steps_per_call > 1,
+    scanned=steps_per_call > 1,
     # Indices cost nothing, and are stacked for several steps in one call.
-    part=data_lib.WHOLE if resident else training.part_of(mesh),
+    host_share=data_lib.WHOLE if resident else training.host_share(mesh),
   )
-  # Here, so that what does not fit is said at once.
+  # Makes a batch now, so that batches that cannot be made are refused at once.
   batches(config.seed, decode=False)[0]
   abstract_state = jax.eval_shape(steps.init, jax.random.key(0))
   sharding = jax.sharding.NamedSharding(mesh, jax.P())
@@ -264,11 +264,11 @@ def _build(
     train_steps={
       kind: steps.train(kind.stage, outer=kind.outer) for kind in kinds
     },
-    several_steps={
-      kind: steps.several(kind.stage, outer=kind.outer) for kind in kinds
+    scanned_steps={
+      kind: steps.scanned(kind.stage, outer=kind.outer) for kind in kinds
     },
-    side_by_side_steps={
-      kind: steps.side_by_side(kind.stage, outer=kind.outer) for kind in kinds
+    stacked_steps={
+      kind: steps.stacked(kind.stage, outer=kind.outer) for kind in kinds
     },
     steps_per_call=steps_per_call,
     predict_step=jax.jit(
@@ -286,7 +286,7 @@ def _build(
     abstract_state=abstract_state,
     own=own or None,
     batches=batches,
-    table=training.replicate(mesh, images) if resident else None,
+    resident_images=training.replicate(mesh, images) if resident else None,
   )
 
 

@@ -99,12 +99,12 @@ def calibrate(
   Args:
     experiment: The experiment of the run.
     state: The state of a checkpoint.
-    names: Of 'none' (the state itself), 'logit_adjustment',
-      'tau_normalization', 'ncm', 'lws', 'marc', 'crt'; these are all.
+    names: Methods: 'none' (the state itself), 'logit_adjustment',
+      'tau_normalization', 'ncm', 'lws', 'marc' and 'crt', or some of them.
       'tau_normalization' needs a linear head, and it, 'ncm', 'marc' and 'crt'
       need features, which a network of one's own tells if it is a
       `models.Classifier`.
-    seed: Of the fits.
+    seed: Seed of the fits.
 
   Returns:
     What was chosen, and the metrics. The test set is looked at with the chosen
@@ -171,12 +171,12 @@ def calibrate_runs(
 
   Args:
     workdir: Folder of a run, or of its seeds, as `compare` leaves it.
-    names: As for `calibrate`.
-    checkpoint: As for `restore`.
-    seed: Of the fits.
-    model: As it was passed to `build`, as are `data` and `loss`.
-    data: Likewise.
-    loss: Likewise.
+    names: Methods, as `calibrate` takes them.
+    checkpoint: 'last', 'best', or a number of steps, as `restore` takes it.
+    seed: Seed of the fits.
+    model: The network that was passed to `build`, if it is one's own.
+    data: The data that were passed to `build`, if they are one's own.
+    loss: The loss that was passed to `build`, if it is one's own.
     data_dir: Folder of prepared data sets, if not that of the runs.
     say: Called with a line for each run, such as ``print``.
 
@@ -218,11 +218,11 @@ def _check_arguments(names: Sequence[str], seed: int) -> None:
   )
 
 
-def calibration_table(found: Sequence[Calibration]) -> str:
+def calibration_table(calibrations: Sequence[Calibration]) -> str:
   """One line per method: what was chosen, and the metrics of the test set.
 
   Args:
-    found: What `calibrate` gave, for one run or for several seeds.
+    calibrations: What `calibrate` gave, for one run or for several seeds.
 
   Returns:
     A Markdown table; of several seeds with mean +- standard deviation.
@@ -230,11 +230,15 @@ def calibration_table(found: Sequence[Calibration]) -> str:
   columns = ['method', 'chosen', 'validation']
   columns += [f'test {_scores.COLUMNS[name]}' for name in _SHOWN]
   rows = []
-  for name in found[0].methods:
-    results = [one.methods[name] for one in found]
+  for name in calibrations[0].methods:
+    results = [one.methods[name] for one in calibrations]
     if results[0] is None:
       rows.append(
-        [name, found[0].needs.get(name, ''), *['n/a'] * (len(_SHOWN) + 1)]
+        [
+          name,
+          calibrations[0].needs.get(name, ''),
+          *['n/a'] * (len(_SHOWN) + 1),
+        ]
       )
       continue
     test = [result['test'] for result in results]

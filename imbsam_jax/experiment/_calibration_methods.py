@@ -32,9 +32,9 @@ class Trained(NamedTuple):
 
   Attributes:
     train: Outputs on the training set.
-    kernel: ``[D, C]`` of a linear head, or None.
-    class_counts: int ``[C]``.
-    key: For the fits.
+    kernel: Kernel ``[D, C]`` of a linear head, or None.
+    class_counts: int ``[C]``, training images of each class.
+    key: Key of `jax.random` for the fits.
   """
 
   train: Outputs

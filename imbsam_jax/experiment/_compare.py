@@ -67,8 +67,8 @@ class Comparison:
   def methods(self) -> dict[str, dict[str, dict[str, Any]]]:
     """``{word: {metric: {'mean': .., 'std': .., 'runs': n}}}``."""
     return {
-      word: statistics.over_runs(found)
-      for word, found in self.summaries.items()
+      word: statistics.over_runs(summaries)
+      for word, summaries in self.summaries.items()
     }
 
   @property
@@ -135,7 +135,7 @@ class Comparison:
     """Writes ``comparison.json``, ``comparison.md`` and the picture.
 
     Args:
-      workdir: Folder.
+      workdir: Folder that these are written into.
       command: What made the numbers, for ``comparison.md``.
     """
     workdir = pathlib.Path(workdir).expanduser()
@@ -177,7 +177,7 @@ def compare(
     say: Called with the header, a line for each run that tells how many there
       are and about how long the rest takes, and what is compiled in between;
       such as ``print``.
-    progress: As for `run`: True shows a line over the steps of each run; a
+    progress: True shows a line over the steps of each run; a
       function is called with the records of new steps, which have the 'method'
       and the 'seed' of the run besides. Of runs that go through one program
       together, these are the records of the first.
@@ -216,14 +216,17 @@ def compare(
   folder = pathlib.Path(workdir).expanduser()
   folder_lib.check_writable(folder)
   compared = _Compared(folder, seeds, say or _silent, progress)
-  found = compared.run(configs, stacked)
+  folders_of = compared.run(configs, stacked)
   first = next(iter(configs.values()))
   comparison = Comparison(
     first if isinstance(first, _config.Config) else first.config,
-    {w: [_read_summary(f) for f in folders] for w, folders in found.items()},
+    {
+      w: [_read_summary(f) for f in folders]
+      for w, folders in folders_of.items()
+    },
     {
       w: [training.read_csv(f / 'per_class.csv') for f in folders]
-      for w, folders in found.items()
+      for w, folders in folders_of.items()
     },
     tuple(links),
   )

@@ -25,7 +25,8 @@ def comparison_table(content: Mapping[str, Any]) -> str:
     name
     for name in _ACCURACIES
     if any(
-      found[name]['mean'] is not None for found in content['methods'].values()
+      by_metric[name]['mean'] is not None
+      for by_metric in content['methods'].values()
     )
   ]
   columns = [
@@ -35,10 +36,10 @@ def comparison_table(content: Mapping[str, Any]) -> str:
     'seconds',
   ]
   rows = []
-  for word, found in content['methods'].items():
-    cells = [statistics.mean_std(found[name]) for name in shown]
-    cost = f'{found["cost_sgd_steps"]["mean"]:.2f}'
-    seconds = f'{found["seconds"]["mean"]:.1f}'
+  for word, by_metric in content['methods'].items():
+    cells = [statistics.mean_std(by_metric[name]) for name in shown]
+    cost = f'{by_metric["cost_sgd_steps"]["mean"]:.2f}'
+    seconds = f'{by_metric["seconds"]["mean"]:.1f}'
     rows.append([word, *cells, cost, seconds])
   return console.markdown_table(columns, rows)
 
@@ -82,9 +83,13 @@ def comparison_table_by_link(
   for word in methods:
     rows.setdefault(_method_of(word, links), [])
   for method, cells in rows.items():
-    found = [methods[_word(method, link)] for link in links]
-    cells += [statistics.mean_std(f[name]) for name in _BY_LINK for f in found]
-    cells += [f'{f["cost_sgd_steps"]["mean"]:.2f}' for f in found]
+    metrics_by_link = [methods[_word(method, link)] for link in links]
+    cells += [
+      statistics.mean_std(one[name])
+      for name in _BY_LINK
+      for one in metrics_by_link
+    ]
+    cells += [f'{one["cost_sgd_steps"]["mean"]:.2f}' for one in metrics_by_link]
   return console.markdown_table(
     columns, [[method, *cells] for method, cells in rows.items()]
   )
@@ -130,7 +135,7 @@ def finding(content: Mapping[str, Any]) -> str:
 
 def _gain(one: Mapping[str, Any], other: Mapping[str, Any]) -> str:
   """The difference of two accuracies as they are printed."""
-  printed = [round(100 * found['mean'], 1) for found in (one, other)]
+  printed = [round(100 * metric['mean'], 1) for metric in (one, other)]
   return f'{printed[0] - printed[1]:+.1f}'
 
 

@@ -7,36 +7,40 @@ import dataclasses
 
 @dataclasses.dataclass(frozen=True, kw_only=True)
 class Data:
-  """Which examples.
+  """The examples, and how training batches are made of them.
 
   Attributes:
-    name: TFDS name, or 'digits'; or of one's own 'image_folder', 'image_list',
-      'npz'.
-    data_dir: Folder of prepared TFDS data sets, None is TFDS's default; folder
-      of images; or the .npz file.
-    splits: Train, validation, test: TFDS splits ('SPLIT@LIST' keeps the
-      positions that a list file names), folders of an 'image_folder', list
+    name: Name of the data set: 'digits', a name that TFDS knows, or for files
+      of one's own 'image_folder', 'image_list' or 'npz'.
+    data_dir: Folder of prepared TFDS data sets, where None is TFDS's default;
+      or the folder of images, or the .npz file.
+    splits: Training, validation and test split: TFDS splits ('SPLIT@LIST' keeps
+      the positions that a list file names), folders of an 'image_folder', list
       files of an 'image_list'. Without a validation split there is
       `validation_per_class`.
     image_size: Height and width to which images are decoded when a batch needs
       them; None keeps all in memory at their own size.
-    augment: Of images in memory, joined by '+': 'pad_crop(padding=4)', 'flip',
-      'cutout(size=16)', 'rand_augment(num_ops=2, magnitude=10)'; 'none'.
-      Others get random crops and flips.
-    workers: Threads that decode images.
-    imbalance_factor: Largest over smallest class count.
-    profile: 'exp' or 'step', or 'natural' for the data set's own distribution.
+    augment: Random changes of the training images in memory, joined by '+':
+      'pad_crop(padding=4)', 'flip', 'cutout(size=16)',
+      'rand_augment(num_ops=2, magnitude=10)'; or 'none'. Images that are
+      decoded when a batch needs them get random crops and flips.
+    workers: Number of threads that decode images.
+    imbalance_factor: Largest class count divided by the smallest.
+    profile: How class counts fall from the largest to the smallest: 'exp' or
+      'step', or 'natural' for the data set's own distribution.
     max_count: Images of the most frequent class; None is as many as there are.
-    class_counts: Counts of one's own instead, such as (100, 20, 5).
-    subset: 'shuffled' keeps random images of each class, as LDAM-DRW does,
-      'first' the first in file order, as ImbSAM and SSE-SAM do.
-    subset_seed: Chooses the shuffled subset.
-    validation_per_class: Images of each class set aside to choose by.
+    class_counts: Number of images of each class, such as (100, 20, 5), in place
+      of those from `imbalance_factor` and `profile`.
+    subset: Which images of a class are kept: 'shuffled' keeps random ones, as
+      LDAM-DRW does, 'first' the first in file order, as ImbSAM and SSE-SAM do.
+    subset_seed: Seed that chooses the shuffled subset.
+    validation_per_class: Training images of each class that are set aside for
+      validation.
     batch_size: Rows of a batch, over all devices.
     sampler: The order of the training images: 'shuffle' takes each once an
       epoch; others, such as 'class_balanced' or 'drs(start=0.8)', draw with
       replacement.
-    stratify: The same number of tail rows in every batch.
+    stratify: Whether every batch has the same number of tail rows.
   """
 
   name: str = 'digits'
@@ -59,17 +63,19 @@ class Data:
 
 @dataclasses.dataclass(frozen=True, kw_only=True)
 class Model:
-  """Which network.
+  """The network.
 
   Attributes:
-    name: 'mlp', 'small_conv_net', 'strided_conv_net', 'resnet20', 'resnet32' or
-      'resnet34'; for images of about 224x224 'resnet50' or 'resnext50'.
-    norm: 'group', 'batch', or 'none' (not for the ResNets).
-    head: 'auto' is what the loss needs, 'linear' or 'cosine'; or fixed class
-      vectors: 'etf', 'prototypes'.
-    dtype: 'float32' or 'bfloat16', of the computation up to the features.
-      Parameters, perturbations and logits are float32. A network of one's own
-      decides for itself.
+    name: Name of the network: 'mlp', 'small_conv_net', 'strided_conv_net',
+      'resnet20', 'resnet32' or 'resnet34'; for images of about 224x224
+      'resnet50' or 'resnext50'.
+    norm: Normalisation layers: 'group', 'batch', or 'none' (not for the
+      ResNets).
+    head: Last layer: 'auto' is the one that the loss needs, 'linear' or
+      'cosine'; 'etf' and 'prototypes' have fixed class vectors.
+    dtype: Type in which the network computes up to the features: 'float32' or
+      'bfloat16'. Parameters, perturbations and logits are float32. A network of
+      one's own decides for itself.
   """
 
   name: str = 'small_conv_net'
@@ -80,10 +86,11 @@ class Model:
 
 @dataclasses.dataclass(frozen=True, kw_only=True)
 class Objective:
-  """What is minimised. Parameters go into brackets: 'vs(gamma=0.1, tau=1.2)'.
+  """The loss that is minimised.
 
-  Starts and ends are shares of the run. `methods.AXES` has all choices of each
-  field, and `experiment.words` the words that set them.
+  Parameters go into brackets: 'vs(gamma=0.1, tau=1.2)'. Starts and ends are
+  shares of the run. `methods.AXES` has all choices of each field, and
+  `experiment.words` the words that set them.
 
   Attributes:
     loss: The loss of an example, such as 'cross_entropy' or 'ldam'.
@@ -93,7 +100,8 @@ class Objective:
       as they are.
     scheme: A method that changes more than one of these, with a stream of data,
       a network or a state of its own; 'none' is none.
-    penalty: A term of the parameters, such as 'zero_centroid'; 'none' is none.
+    penalty: A term that is added to the loss, such as 'zero_centroid'; 'none'
+      is none.
   """
 
   loss: str = 'cross_entropy'
@@ -105,37 +113,46 @@ class Objective:
 
 @dataclasses.dataclass(frozen=True, kw_only=True)
 class Optimizer:
-  """Which update rule, and the optimiser around it.
+  """The update rule, and the optimiser around it.
 
   Attributes:
-    method: 'sgd', 'sam', 'imbsam', 'sse_sam', 'focal_sam' or 'rsam'.
-    rho: Radius: of all (sam, focal_sam), of the tail (imbsam, sse_sam), per
-      entry (rsam).
-    rho_schedule: 'constant', 'linear(first=0.1, last=1.0)', or
-      'step(factors=(0.1, 1.0), starts=(0.5,))', factors of rho from shares of
-      the run on.
-    head_rho: Radius of the head (sse_sam).
+    method: Name of the update rule: 'sgd', 'sam', 'imbsam', 'sse_sam',
+      'focal_sam' or 'rsam'.
+    rho: Radius of the perturbation: of all classes (sam, focal_sam), of the
+      tail (imbsam, sse_sam), or per entry of the parameters (rsam).
+    rho_schedule: How rho changes over the run: 'constant',
+      'linear(first=0.1, last=1.0)', or 'step(factors=(0.1, 1.0),
+      starts=(0.5,))', factors of rho from shares of the run on.
+    head_rho: Radius of the perturbation for the head (sse_sam).
     threshold: Classes with fewer training images are tail.
     tail_weight: Factor of the tail's loss (imbsam, sse_sam).
-    switch: Share of the epochs after which sse_sam lets go of the head and
-      rsam halves its radius; 1 is never.
-    focal_gamma: Exponent of the class weights (focal_sam).
-    focal_lam: Share of the perturbed part (focal_sam).
-    adaptive: Perturbs in proportion to the size of each weight.
-    rows: 'split' gives head and tail passes of their own, 'joint' sends all
-      rows through each; 'auto' splits where that is exact. 'tail_only', for
-      BatchNorm, is an approximation: perturbed passes of the tail by itself.
-    ascent: 'global', or 'per_device': each device takes the direction of its
-      own rows, and results depend on their number.
-    num_microbatches: Parts of a batch that go through one after the other.
-    learning_rate: At its largest.
-    schedule: 'cosine', 'step', 'ldam' or 'constant'.
-    warmup_epochs: Epochs of linear warm-up.
-    momentum: Of SGD.
-    weight_decay: Coupled, at the unperturbed parameters.
-    decay: Which leaves decay: 'kernels' or 'all'.
+    switch: Share of the epochs after which sse_sam no longer perturbs for the
+      head and rsam halves its radius; 1 is never.
+    focal_gamma: Exponent with which the perturbed share falls for frequent
+      classes (focal_sam).
+    focal_lam: Largest share of a class's loss that is perturbed (focal_sam).
+    adaptive: Whether weights are perturbed in proportion to their size.
+    rows: Which rows go through the model together: 'split' gives head and tail
+      passes of their own, 'joint' sends all rows through each; 'auto' splits
+      where that is exact. 'tail_only', for BatchNorm, is an approximation:
+      perturbed passes of the tail by itself.
+    ascent: Whose rows give the direction of the perturbation: 'global' is all
+      rows of a batch; 'per_device' is each device's own rows for itself, so
+      that results depend on the number of devices.
+    num_microbatches: Number of parts of a batch that go through the model one
+      after the other.
+    learning_rate: Largest learning rate of the run, from which `schedule`
+      departs.
+    schedule: How the learning rate changes over the run: 'cosine', 'step',
+      'ldam' or 'constant'.
+    warmup_epochs: Epochs of linear warm-up of the learning rate.
+    momentum: Decay rate of the momentum of SGD.
+    weight_decay: Factor with which the unperturbed parameters are added to
+      their gradient.
+    decay: Parameters that `weight_decay` applies to: 'kernels' or 'all'.
     clip_norm: Global norm at which the gradient is clipped; None is never.
-    ema_decay: Keeps a moving average of the parameters and evaluates it.
+    ema_decay: Decay rate of a moving average of the parameters, which is
+      evaluated in their place; None keeps none.
   """
 
   method: str = 'sgd'
@@ -166,26 +183,27 @@ class Config:
   """One training run.
 
   Attributes:
-    data: Which examples.
-    model: Which network.
-    objective: What is minimised.
-    optimizer: Which update rule.
+    data: The examples.
+    model: The network.
+    objective: The loss.
+    optimizer: The update rule and its optimiser.
     epochs: Passes over the training set.
-    seed: Of parameters, order and noise.
-    save_every: Epochs between checkpoints, and validations where images are
-      set aside; the end is always saved.
-    final_split: 'test', or 'validation' while anything is still being chosen.
-    flip_test: Adds the logits of the mirrored image in every evaluation, as
-      the code of ImbSAM does. Marks the result.
-    best_on_test: Reports the checkpoint that is best on the test set, as the
-      codes of ImbSAM and SSE-SAM do; its accuracy is no estimate of accuracy on
-      new images. Marks the result.
+    seed: Seed of the initial parameters, the order of the images and the noise.
+    save_every: Epochs between checkpoints, and between validations where images
+      are set aside; the end is always saved.
+    final_split: Images that the summary is about: 'test', or 'validation' while
+      anything is still being chosen.
+    flip_test: Whether every evaluation adds the logits of the mirrored image,
+      as the code of ImbSAM does. The result is marked.
+    best_on_test: Whether the checkpoint that is best on the test set is
+      reported, as by the codes of ImbSAM and SSE-SAM; its accuracy is no
+      estimate of accuracy on new images. The result is marked.
     many_above: Classes with more training images are 'many'.
     few_below: Classes with fewer training images are 'few'.
-    deterministic: On GPUs, only operations that give the same bits every time
-      (XLA_FLAGS=--xla_gpu_deterministic_ops=true), which are slower. XLA looks
-      once, when JAX begins: `build` sets the flag, or refuses where that is too
-      late. CPUs and TPUs always give the same bits.
+    deterministic: Whether GPUs use only operations that give the same bits
+      every time (XLA_FLAGS=--xla_gpu_deterministic_ops=true), which are slower.
+      XLA looks once, when JAX begins: `build` sets the flag, or refuses where
+      that is too late. CPUs and TPUs always give the same bits.
   """
 
   data: Data = dataclasses.field(default_factory=Data)

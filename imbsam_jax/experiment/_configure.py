@@ -45,8 +45,8 @@ def config(
     raise _errors.ConfigError(
       f"`words` must be text such as 'imbsam,ldam_drw', got {words!r}."
     )
-  found = recipes_lib.load(recipe, words, recipes, _config.Config)
-  return fields_lib.replace(found, fields or {})
+  loaded = recipes_lib.load(recipe, words, recipes, _config.Config)
+  return fields_lib.replace(loaded, fields or {})
 
 
 def recipe_names() -> list[str]:

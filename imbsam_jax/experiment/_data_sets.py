@@ -40,7 +40,7 @@ def load(
   training images: they may lack some, but not have others.
 
   Args:
-    config: Which examples.
+    config: The examples that are asked for.
     sources: Examples of one's own; None reads those that `config.name` names.
 
   Raises:
@@ -111,7 +111,7 @@ def _source(
   """One split.
 
   Args:
-    config: Which data set.
+    config: The data set that the split is of.
     split: As its `splits`; of a TFDS set also SPLIT@LIST, the examples that a
       list names by position (see `data.SubsetSource`).
     class_names: Those of the training split, for the others.

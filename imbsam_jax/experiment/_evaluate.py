@@ -42,7 +42,8 @@ def evaluate(
 
   Args:
     experiment: The experiment of the state.
-    state: Of a run; where it keeps a moving average, that is evaluated.
+    state: The state of a run; where it keeps a moving average of the
+      parameters, that is evaluated.
     split: 'test' or 'validation'.
 
   Raises:
@@ -73,16 +74,16 @@ def evaluate(
       'the logits of the trained model are not finite. Lower the learning rate '
       'or the radius.'
     )
-  found = (examples.labels, predictions, np.clip(confidences, 0.0, 1.0))
+  predicted = (examples.labels, predictions, np.clip(confidences, 0.0, 1.0))
   scores = metrics.classification_metrics(
-    *found,
+    *predicted,
     class_counts=data.class_counts,
     many_above=config.many_above,
     few_below=config.few_below,
     tail_below=config.optimizer.threshold,
   )
   classes = metrics.per_class_metrics(
-    *found, class_counts=data.class_counts, class_names=data.class_names
+    *predicted, class_counts=data.class_counts, class_names=data.class_names
   )
   return Evaluation(scores, classes, split)
 

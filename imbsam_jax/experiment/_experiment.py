@@ -34,11 +34,11 @@ class StepKind(NamedTuple):
 
 
 class Program(NamedTuple):
-  """What a compiled step is for.
+  """The jitted step and the batch that a compiled step is made for.
 
   Attributes:
-    kind: Which jitted step it is of.
-    shapes: Of the weights of its batch.
+    kind: The jitted step that is compiled.
+    shapes: Shapes of the weights of its batch.
   """
 
   kind: StepKind
@@ -54,14 +54,14 @@ class Experiment:
     config: The configuration that it was built from.
     data: Examples and class counts.
     method: Class groups and update rules.
-    objective: What is minimised.
+    objective: The objective that is minimised.
     head: The head of the model.
     layout: Which rows go through the model together.
     num_steps: Steps of a run.
     mesh: The devices.
     train_steps: By kind the jitted steps of the method.
-    several_steps: The same for several steps in one call.
-    side_by_side_steps: The same for a step of several runs, with their radii.
+    scanned_steps: The same for several steps in one call.
+    stacked_steps: The same for a step of several runs, with their radii.
     steps_per_call: Steps in one call where nothing comes between them.
     predict_step: The jitted prediction of one batch.
     feature_step: The jitted features and logits of one batch; None of a
@@ -70,7 +70,7 @@ class Experiment:
     init: ``init(seed)`` is the state at step 0.
     abstract_state: Shapes, dtypes and shardings of a state.
     batches: ``batches(seed)[step]`` is a batch, see `_batches.Batches`.
-    table: Training images on the devices, if they stay there.
+    resident_images: Training images on the devices, if they stay there.
     own: By what a network and a loss of one's own are known again, or None.
   """
 
@@ -83,8 +83,8 @@ class Experiment:
   num_steps: int
   mesh: jax.sharding.Mesh
   train_steps: Mapping[StepKind, Any]
-  several_steps: Mapping[StepKind, Any]
-  side_by_side_steps: Mapping[StepKind, Any]
+  scanned_steps: Mapping[StepKind, Any]
+  stacked_steps: Mapping[StepKind, Any]
   steps_per_call: int
   predict_step: Any
   feature_step: Any
@@ -92,7 +92,7 @@ class Experiment:
   init: Any
   abstract_state: training.TrainState
   batches: Any
-  table: Any
+  resident_images: Any
   own: Mapping[str, Mapping[str, Any]] | None = None
 
   def __str__(self) -> str:
@@ -128,13 +128,13 @@ class Experiment:
     return self.train_steps[self.kind(step)]
 
   @property
-  def several(self) -> training.SeveralSteps | None:
+  def scanned(self) -> training.ScannedSteps | None:
     """Several steps in one call, on devices where that pays."""
     if self.steps_per_call == 1:
       return None
-    return training.SeveralSteps(
+    return training.ScannedSteps(
       self.steps_per_call,
-      lambda step: self.several_steps[self.kind(step)],
+      lambda step: self.scanned_steps[self.kind(step)],
       self.put_stacked,
     )
 
@@ -146,12 +146,14 @@ class Experiment:
 
   def put(self, batch: data_lib.TrainBatch) -> data_lib.TrainBatch:
     """A batch on the devices."""
-    return training.shard_batch(self.mesh, batch, table=self.table)
+    return training.shard_batch(
+      self.mesh, batch, resident_images=self.resident_images
+    )
 
   def put_stacked(self, batches: data_lib.TrainBatch) -> data_lib.TrainBatch:
     """Batches from `data.stack_batches` on the devices."""
     return training.shard_batch(
-      self.mesh, batches, table=self.table, stacked=True
+      self.mesh, batches, resident_images=self.resident_images, stacked=True
     )
 
   def program(self, step: int, batch: data_lib.TrainBatch) -> Program:
@@ -183,15 +185,15 @@ class Experiment:
     steps = np.unique(
       np.linspace(0, self.num_steps - 1, _COST_SAMPLES).astype(int)
     )
-    found = float(
+    cost = float(
       np.mean([self._cost_of_passes(int(s), batches[int(s)]) for s in steps])
     )
     outer = self.objective.outer
     if outer is None:
-      return found
-    # Counted: samples would miss some of what comes regularly.
+      return cost
+    # Outer steps are counted, not sampled: samples would miss some of them.
     number = len(range(outer.start, self.num_steps, outer.every))
-    return found + outer.cost * number / self.num_steps
+    return cost + outer.cost * number / self.num_steps
 
   def _cost_of_passes(self, step: int, batch: data_lib.TrainBatch) -> float:
     objective = self.objective

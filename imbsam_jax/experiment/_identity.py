@@ -32,22 +32,22 @@ def trace(function: Callable[..., Any], *arguments: Any) -> tuple[str, Any]:
   """What a function computes as text, and what it gives, in shapes.
 
   Args:
-    function: Of arrays.
-    *arguments: Their shapes and dtypes.
+    function: A function of arrays.
+    *arguments: Shapes and dtypes of its arguments.
   """
-  traced, found = jax.make_jaxpr(function, return_shape=True)(*arguments)
+  traced, outputs = jax.make_jaxpr(function, return_shape=True)(*arguments)
   # In a terminal and in a notebook it would be coloured.
   text: Any = traced.jaxpr.pretty_print(use_color=False)
-  return text, found
+  return text, outputs
 
 
 def of_model(model: Any, traces: list[str], variables: Any) -> dict[str, Any]:
   """A network, for ``own.json``.
 
   Args:
-    model: As it was passed.
-    traces: From `trace`, all that is computed with it.
-    variables: Their shapes and dtypes.
+    model: The network that was passed to `build`.
+    traces: Texts of `trace`, of all that is computed with it.
+    variables: Shapes and dtypes of its variables.
   """
   leaves, _ = jax.tree_util.tree_flatten_with_path(variables)
   return _known(_shown(model), traces) | {
@@ -64,8 +64,8 @@ def of_loss(loss: Callable[..., Any], num_classes: int) -> dict[str, Any]:
   """A loss, for ``own.json``.
 
   Args:
-    loss: A function that was found to be a loss.
-    num_classes: C.
+    loss: A loss of logits and labels.
+    num_classes: Number of classes, C.
   """
   options = {'key': jax.random.key(0)} if training.takes_key(loss) else {}
   text, _ = trace(

@@ -85,7 +85,7 @@ def check_table(model: _config.Model, row_shape: tuple[int, ...]) -> None:
   """Refuses a network for images where there are rows of a table.
 
   Args:
-    model: Which network of this library.
+    model: Name of a network of this library.
     row_shape: Shape of an example.
 
   Raises:
@@ -130,9 +130,9 @@ def check_model(
   """Traces a model once; says whether rows depend on each other.
 
   Args:
-    model: As it was passed.
+    model: The network that was passed to `build`.
     images: Shape and dtype of its input, ``[1, ...]``.
-    num_classes: C.
+    num_classes: Number of classes, C.
 
   Returns:
     ``'batch'`` or ``'none'``, as the field `model.norm`; and by what the model

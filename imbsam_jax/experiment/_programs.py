@@ -20,8 +20,8 @@ class Steps:
     make_method: ``make_method(key, rho=None)`` is the method, at another radius
       than that of the configuration if there is one.
     make_chain: ``make_chain(link)`` is the optimiser that a link begins.
-    objective: What is minimised.
-    inputs: Stored images to the input of the model.
+    objective: The objective that is minimised.
+    inputs: How stored images become the inputs of the model.
     plan: Which parameters are loaded, and which are trained.
     sample: Shape and dtype of one stored image, with a first axis of 1.
     mesh: The devices.
@@ -63,18 +63,18 @@ class Steps:
     """``step(state, batch)``."""
     return jax.jit(self._step(stage, outer=outer), donate_argnums=0)
 
-  def several(self, stage: int, *, outer: bool = False) -> Any:
+  def scanned(self, stage: int, *, outer: bool = False) -> Any:
     """``steps(state, batches)``, one after the other."""
     steps = training.scan_steps(self._step(stage, outer=outer))
     return jax.jit(steps, donate_argnums=0)
 
-  def side_by_side(self, stage: int, *, outer: bool = False) -> Any:
+  def stacked(self, stage: int, *, outer: bool = False) -> Any:
     """``step(states, batches, rhos)`` of several runs."""
 
     def step(state, batch, rho):
       return self._step(stage, rho, outer=outer)(state, batch)
 
-    return jax.jit(training.side_by_side(step), donate_argnums=0)
+    return jax.jit(training.stack_runs(step), donate_argnums=0)
 
   def _step(
     self, stage: int, rho: jax.Array | None = None, *, outer: bool = False

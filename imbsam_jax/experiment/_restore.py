@@ -1,6 +1,6 @@
 # Copyright 2026 The imbsam_jax Authors.
 # SPDX-License-Identifier: Apache-2.0
-"""A trained run from its folder."""
+"""`restore`: a trained run from its folder."""
 
 import os
 import pathlib
@@ -34,9 +34,9 @@ def restore(
     workdir: Folder of the run.
     checkpoint: 'last', 'best' on validation (on the test set with the field
       `best_on_test`), or a number of steps.
-    model: As it was passed to `build`, as are `data` and `loss`.
-    data: Likewise.
-    loss: Likewise.
+    model: The network that was passed to `build`, if it is one's own.
+    data: The data that were passed to `build`, if they are one's own.
+    loss: The loss that was passed to `build`, if it is one's own.
     data_dir: Folder of prepared data sets, if not that of the run.
 
   Raises:

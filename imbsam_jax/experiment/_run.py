@@ -37,7 +37,8 @@ def run(
 
   Args:
     experiment: What to train.
-    seed: Of parameters, order and noise; None is that of the configuration.
+    seed: Seed of the initial parameters, the order of the images and the noise;
+      None is that of the configuration.
     workdir: Folder of the run; the same call goes on where it stopped. None
       leaves no files.
     progress: True shows a line over the steps in a terminal or a notebook; a
@@ -117,7 +118,7 @@ def _run(
       experiment.batches(seed),
       num_steps=experiment.num_steps,
       put_batch=experiment.put,
-      several=experiment.several,
+      scanned=experiment.scanned,
       num_threads=experiment.num_threads,
       describe=describe,
       evaluate=chooser.evaluate if chooser else None,

@@ -25,7 +25,7 @@ class Member(NamedTuple):
 
   Attributes:
     experiment: Its experiment; those of members differ in the radius only.
-    seed: Of parameters, order and noise.
+    seed: Seed of the initial parameters, the order of the images and the noise.
     workdir: Folder of the run.
   """
 
@@ -95,9 +95,9 @@ def _run_stacked(
       )
       for member in members
     ]
-    states, seconds = training.fit_side_by_side(
+    states, seconds = training.fit_stacked(
       [member.experiment.init(member.seed) for member in members],
-      lambda step: first.side_by_side_steps[first.kind(step)],
+      lambda step: first.stacked_steps[first.kind(step)],
       [member.experiment.batches(member.seed) for member in members],
       num_steps=first.num_steps,
       put_batches=first.put_stacked,

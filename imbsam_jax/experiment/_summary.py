@@ -67,10 +67,10 @@ def finish(
   Args:
     experiment: The experiment of the run.
     state: The state to report.
-    records: Of all steps.
+    records: The records of all steps.
     workdir: Folder of the run.
-    seed: Of the run.
-    seconds: That training took.
+    seed: Seed of the run.
+    seconds: Time that training took.
     extra: Further entries of the summary.
   """
   scores, classes, _ = _evaluate.evaluate(
@@ -91,14 +91,14 @@ def finish(
 
 def plot(
   experiment: _experiment.Experiment,
-  found: Result | _evaluate.Evaluation | list[dict[str, Any]],
+  result: Result | _evaluate.Evaluation | list[dict[str, Any]],
   path: str | os.PathLike[str] | None = None,
 ) -> Any:
   """Draws per-class accuracy against class frequency.
 
   Args:
     experiment: The experiment of the run.
-    found: What `run` or `evaluate` gave; or only its `per_class`, which does
+    result: What `run` or `evaluate` gave; or only its `per_class`, which does
       not tell the title which examples it is about.
     path: File of the picture, a PNG; None writes none.
 
@@ -106,12 +106,12 @@ def plot(
     The Matplotlib figure.
   """
   config = experiment.config
-  if isinstance(found, Result):
-    rows, about = found.per_class, f'on the {found.summary["split"]} set'
-  elif isinstance(found, _evaluate.Evaluation):
-    rows, about = found.per_class, f'on the {found.split} set'
+  if isinstance(result, Result):
+    rows, about = result.per_class, f'on the {result.summary["split"]} set'
+  elif isinstance(result, _evaluate.Evaluation):
+    rows, about = result.per_class, f'on the {result.split} set'
   else:
-    rows, about = found, 'by class'
+    rows, about = result, 'by class'
   if path is not None:
     path = pathlib.Path(path).expanduser()
   return metrics.plot_accuracy_by_frequency(
@@ -167,8 +167,8 @@ def _summary(
 
 
 def _versions() -> dict[str, str]:
-  found = {}
+  versions = {}
   for package in _PACKAGES:
     with contextlib.suppress(importlib.metadata.PackageNotFoundError):
-      found[package] = importlib.metadata.version(package)
-  return found
+      versions[package] = importlib.metadata.version(package)
+  return versions

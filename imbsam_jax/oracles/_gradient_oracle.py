@@ -62,7 +62,7 @@ def gradient_oracle(
   grad_fn = _group_gradients.GroupGradients(
     loss_fn,
     params,
-    [_group_gradients.Part(batch, weights)],
+    [_group_gradients.RowGroup(batch, weights)],
     join_aux=lambda aux: aux[0],
     num_microbatches=num_microbatches,
   )

@@ -17,7 +17,7 @@ from imbsam_jax.oracles import _params
 from imbsam_jax.oracles import _weighted_pass
 
 
-class Part(NamedTuple):
+class RowGroup(NamedTuple):
   """Rows that go through the model together.
 
   Attributes:
@@ -47,7 +47,7 @@ class GroupGradients:
     self,
     loss_fn: _weighted_pass.LossFn,
     params: optax.Params,
-    parts: Sequence[Part],
+    row_groups: Sequence[RowGroup],
     *,
     join_aux: Callable[[tuple[Any, ...]], Any],
     num_microbatches: int,
@@ -59,34 +59,36 @@ class GroupGradients:
     Args:
       loss_fn: Weighted sum of the losses and aux, see `gradient_oracle`.
       params: Parameters at which the passes are clean.
-      parts: Rows that go through the model together.
-      join_aux: Function that makes one aux of those of the parts that are the
-        total.
+      row_groups: Rows that go through the model together, for each such pass.
+      join_aux: Function that makes one aux of those of the row groups that are
+        the total.
       num_microbatches: Number of parts in which rows go through the model, one
         after the other.
-      places: For each group its part, and its row in the weights of the part;
-        by default all rows of all parts.
-      num_total: Number of parts, the first ones, of which the total is the sum;
-        all by default.
+      places: For each group its row group, and its row in the weights of that
+        row group; by default all rows of all row groups.
+      num_total: Number of row groups, the first ones, of which the total is the
+        sum; all by default.
     """
     _params.check_params(params)
     self._loss_fn = loss_fn
     self._params = params
-    self._parts = parts
+    self._row_groups = row_groups
     self._join_aux = join_aux
     self._num_microbatches = num_microbatches
     self._places = places or [
       (i, row)
-      for i, part in enumerate(parts)
-      for row in range(len(part.weights))
+      for i, row_group in enumerate(row_groups)
+      for row in range(len(row_group.weights))
     ]
-    self._num_total = len(parts) if num_total is None else num_total
+    self._num_total = len(row_groups) if num_total is None else num_total
     self.num_groups = len(self._places)
-    # Row 0 is the user's own pass, the sum over groups; the part's first group
-    # is what the others leave of it.
+    # Row 0 is the user's own pass, the sum over groups; the first group is what
+    # the others leave of it.
     self._clean = [
-      self._pass(i, params, jnp.concatenate([_total(part), part.weights[1:]]))
-      for i, part in enumerate(parts)
+      self._pass(
+        i, params, jnp.concatenate([_total(row_group), row_group.weights[1:]])
+      )
+      for i, row_group in enumerate(row_groups)
     ]
     # Kept: for a group with rows of its own this is the clean group gradient.
     self._clean_totals = [one.gradient(0) for one in self._clean]
@@ -105,7 +107,7 @@ class GroupGradients:
       '`group_weights` for each group.',
     )
     i, row = self._places[group]
-    weights = self._parts[i].weights
+    weights = self._row_groups[i].weights
     if self._is_clean(params) and len(weights) == 1:
       return self._clean_totals[i]
     if self._is_clean(params) and row > 0:
@@ -118,8 +120,8 @@ class GroupGradients:
       self.value = self._value(self._clean[: self._num_total])
       return self._gradient
     passes = [
-      self._pass(i, params, _total(part))
-      for i, part in enumerate(self._parts[: self._num_total])
+      self._pass(i, params, _total(row_group))
+      for i, row_group in enumerate(self._row_groups[: self._num_total])
     ]
     self.value = self._value(passes)
     return _sum_of_trees([one.gradient(0) for one in passes])
@@ -134,7 +136,7 @@ class GroupGradients:
     return _weighted_pass.weighted_pass(
       self._loss_fn,
       params,
-      self._parts[i].batch,
+      self._row_groups[i].batch,
       weights,
       num_microbatches=self._num_microbatches,
     )
@@ -155,8 +157,8 @@ def _sum_of_trees(trees: Sequence[optax.Updates]) -> optax.Updates:
   return jax.tree.map(lambda *leaves: sum(leaves[1:], leaves[0]), *trees)
 
 
-def _total(part: Part) -> jax.Array:
-  return part.weights.sum(axis=0, keepdims=True)
+def _total(row_group: RowGroup) -> jax.Array:
+  return row_group.weights.sum(axis=0, keepdims=True)
 
 
 def check_weights(

@@ -53,13 +53,13 @@ def head_tail_weights(
   is_tail = counts < threshold
   _warn_if_degenerate(is_tail, counts, threshold)
   share = 1.0 / rows.shape[0] if rows.shape[0] else 0.0
-  class_weights = jnp.stack(
+  group_weights_by_class = jnp.stack(
     [
       jnp.where(is_tail, 0.0, share),
       jnp.where(is_tail, tail_weight * share, 0.0),
     ]
   ).astype(jnp.float32)
-  return _take(class_weights, rows)
+  return _take(group_weights_by_class, rows)
 
 
 def focal_weights(
@@ -99,8 +99,10 @@ def focal_weights(
     _checks.number(name, value, low=0)
   counts = _checks.float32_counts(counts)
   focus = lam * (1.0 - counts / counts.sum()) ** gamma
-  class_weights = jnp.stack([1.0 - focus, focus]) / max(rows.shape[0], 1)
-  return _take(class_weights.astype(jnp.float32), rows)
+  group_weights_by_class = jnp.stack([1.0 - focus, focus]) / max(
+    rows.shape[0], 1
+  )
+  return _take(group_weights_by_class.astype(jnp.float32), rows)
 
 
 def _warn_if_degenerate(
@@ -121,11 +123,11 @@ def _warn_if_degenerate(
   )
 
 
-def _take(class_weights: jax.Array, labels: Any) -> jax.Array:
-  """Columns of `class_weights` by label; NaN where there is none."""
+def _take(group_weights_by_class: jax.Array, labels: Any) -> jax.Array:
+  """Columns of `group_weights_by_class` by label; NaN where there is none."""
   # Wide first: uint8 labels cannot be compared with 256 classes.
   labels = jnp.asarray(labels).astype(int)
-  num_classes = class_weights.shape[1]
+  num_classes = group_weights_by_class.shape[1]
   valid = (labels >= 0) & (labels < num_classes)
-  rows = class_weights[:, jnp.where(valid, labels, 0)]
+  rows = group_weights_by_class[:, jnp.where(valid, labels, 0)]
   return jnp.where(valid, rows, jnp.nan)

@@ -69,14 +69,14 @@ def split_gradient_oracle(
     )
   if not batches:
     raise ValueError('`batches` must hold at least one group, got none.')
-  parts = []
+  row_groups = []
   for batch, weights in zip(batches, group_weights, strict=True):
     weights = _group_gradients.check_weights(weights, batch, shape='[rows]')
-    parts.append(_group_gradients.Part(batch, weights[None]))
+    row_groups.append(_group_gradients.RowGroup(batch, weights[None]))
   grad_fn = _group_gradients.GroupGradients(
     loss_fn,
     params,
-    parts,
+    row_groups,
     join_aux=tuple,
     num_microbatches=num_microbatches,
   )

@@ -81,8 +81,8 @@ def tail_only_gradient_oracle(
     loss_fn,
     params,
     [
-      _group_gradients.Part(batch, weights),
-      _group_gradients.Part(tail_batch, tail[None]),
+      _group_gradients.RowGroup(batch, weights),
+      _group_gradients.RowGroup(tail_batch, tail[None]),
     ],
     join_aux=lambda aux: aux[0],
     num_microbatches=num_microbatches,

@@ -21,7 +21,7 @@ from imbsam_jax.training._layouts import layout_of
 from imbsam_jax.training._layouts import LAYOUTS
 from imbsam_jax.training._lock import WorkdirLock
 from imbsam_jax.training._loop import fit
-from imbsam_jax.training._loop import SeveralSteps
+from imbsam_jax.training._loop import ScannedSteps
 from imbsam_jax.training._manifest import best_checkpoints
 from imbsam_jax.training._manifest import inspect_checkpoints
 from imbsam_jax.training._manifest import StepReport
@@ -43,14 +43,14 @@ from imbsam_jax.training._processes import from_each_process
 from imbsam_jax.training._processes import in_any_process
 from imbsam_jax.training._processes import in_first_process
 from imbsam_jax.training._processes import is_first_process
-from imbsam_jax.training._several import scan_steps
-from imbsam_jax.training._several import side_by_side
+from imbsam_jax.training._scanned import scan_steps
 from imbsam_jax.training._sharding import data_mesh
-from imbsam_jax.training._sharding import part_of
+from imbsam_jax.training._sharding import host_share
 from imbsam_jax.training._sharding import replicate
 from imbsam_jax.training._sharding import shard_batch
 from imbsam_jax.training._sharding import shard_rows
-from imbsam_jax.training._side_by_side import fit_side_by_side
+from imbsam_jax.training._stacked import fit_stacked
+from imbsam_jax.training._stacked import stack_runs
 from imbsam_jax.training._state import create_train_state
 from imbsam_jax.training._state import TrainState
 from imbsam_jax.training._step import make_train_step
@@ -85,7 +85,7 @@ __all__ = [
   'Outer',
   'ParamPlan',
   'PreemptedError',
-  'SeveralSteps',
+  'ScannedSteps',
   'Stage',
   'StepReport',
   'Supervised',
@@ -96,8 +96,9 @@ __all__ = [
   'create_train_state',
   'data_mesh',
   'fit',
-  'fit_side_by_side',
+  'fit_stacked',
   'from_each_process',
+  'host_share',
   'in_any_process',
   'in_first_process',
   'inspect_checkpoints',
@@ -112,7 +113,6 @@ __all__ = [
   'mixed_losses',
   'over_examples',
   'params_sha256',
-  'part_of',
   'per_device',
   'per_device_link',
   'predict',
@@ -122,7 +122,7 @@ __all__ = [
   'scan_steps',
   'shard_batch',
   'shard_rows',
-  'side_by_side',
+  'stack_runs',
   'step_cost',
   'takes_key',
   'update_rules',

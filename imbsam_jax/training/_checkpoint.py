@@ -48,8 +48,8 @@ class Checkpoints:
     directory: Folder of the checkpoints.
     best_metric: Name of the metric, of those given to `save`, whose largest
       value marks the best checkpoint. None keeps the last ones only.
-    keep_last: How many of the last stay. With 2, a damaged one can be replaced
-      by the one before it.
+    keep_last: Number of the newest checkpoints that stay. With 2, a damaged one
+      can be replaced by the one before it.
     read_only: For whoever only restores: what another process is just saving
       is left alone.
 
@@ -83,11 +83,12 @@ class Checkpoints:
   def __exit__(self, kind: Any, *exc_info: Any) -> None:
     regular = kind is None or issubclass(kind, _errors.PreemptedError)
     try:
-      # An error may be of this process alone: the others would be waited for.
+      # Only this process may have failed. Do not run a collective then: the
+      # other processes would never reach it.
       self._close(self._wait if regular else self._wait_here)
     except _errors.CheckpointError as error:
-      # Not in the place of the error that ends the block; but who was stopped
-      # must not believe that all was saved.
+      # Keep the error that ends the block; but if the run was stopped, a failed
+      # save must be reported.
       if regular:
         raise
       warnings.warn(str(error), stacklevel=2)

@@ -21,9 +21,9 @@ class CheckpointFolder:
   """Steps on disk, see `Checkpoints`.
 
   Args:
-    directory: Where they are.
+    directory: Folder of the checkpoints.
     best_metric: Metric whose largest value marks the best, or None.
-    keep_last: How many of the last stay.
+    keep_last: Number of the newest checkpoints that stay.
     read_only: Whether nothing is to be changed.
   """
 
@@ -224,7 +224,7 @@ class CheckpointFolder:
           return checked, damaged
         elif checked.status == 'damaged':
           damaged.append(checked)
-      # Who writes here may have replaced all that were listed.
+      # List again: a process that saves may have replaced all that were listed.
       if not gone:
         return None, damaged
 
@@ -271,8 +271,8 @@ class CheckpointFolder:
     """What Orbax's own files know, for steps without a manifest."""
     folder = self.path / str(step)
     try:
-      found = json.loads((folder / '_CHECKPOINT_METADATA').read_text())
-      notes = found['custom_metadata'] or {}
+      metadata = json.loads((folder / '_CHECKPOINT_METADATA').read_text())
+      notes = metadata['custom_metadata'] or {}
       metrics = notes.get('metrics')
       # Where earlier versions had them.
       path = folder / 'metrics' / 'metrics'
@@ -294,8 +294,8 @@ class CheckpointFolder:
     )
 
   def _list(self, damaged: list[_manifest.StepReport]) -> str:
-    found = '; '.join(f'step {r.step}: {r.problem}' for r in damaged)
-    return f'damaged checkpoints in {self.path}: {found}'
+    problems = '; '.join(f'step {r.step}: {r.problem}' for r in damaged)
+    return f'damaged checkpoints in {self.path}: {problems}'
 
 
 def _cause(error: BaseException) -> str:

@@ -32,8 +32,9 @@ def predict(
     variables: Variables of the model.
     examples: N examples.
     batch_size: Rows per call, a multiple of the number of devices.
-    mesh: From `data_mesh`.
-    num_threads: As for `over_examples`.
+    mesh: Mesh of devices, from `data_mesh`.
+    num_threads: Threads that take images ahead, where these are decoded; see
+      `data.prefetch`.
 
   Returns:
     int64 ``[N]`` predicted classes and float64 ``[N]`` confidences (largest
@@ -71,7 +72,7 @@ def over_examples(
     variables: Variables of the model.
     examples: N examples.
     batch_size: Rows per call, a multiple of the number of devices.
-    mesh: From `data_mesh`.
+    mesh: Mesh of devices, from `data_mesh`.
     num_threads: Threads that take images ahead, where these are decoded; see
       `data.prefetch`.
 
@@ -80,10 +81,13 @@ def over_examples(
   """
   num_examples = len(examples.labels)
   if not num_examples:
-    raise ValueError('there are no examples to evaluate.')
+    raise ValueError(
+      '`examples` must have at least one row, got 0. Pass a split that is not '
+      'empty.'
+    )
 
   stored = examples.images
-  own = _sharding.part_of(mesh).rows(batch_size)
+  own = _sharding.host_share(mesh).rows(batch_size)
 
   def take(batch):
     start = batch * batch_size

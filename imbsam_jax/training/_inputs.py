@@ -1,6 +1,6 @@
 # Copyright 2026 The imbsam_jax Authors.
 # SPDX-License-Identifier: Apache-2.0
-"""From the rows of a batch to the inputs of a model."""
+"""`Inputs`: how stored images become the inputs of a model."""
 
 from collections.abc import Callable
 from collections.abc import Mapping
@@ -17,10 +17,10 @@ _FIRST_VIEW = 3 * 2**30
 
 @dataclasses.dataclass(frozen=True)
 class Inputs:
-  """From stored images to the inputs of the model.
+  """How stored images become the inputs of the model.
 
   Attributes:
-    preprocess: Images ``[B, ...]`` of a batch to the model's input.
+    preprocess: Function from images ``[B, ...]`` to the model's input.
     augment: ``augment(key, image [...]) -> image`` of one image as it is
       stored, before `preprocess`, such as `augment.pad_crop`. Drawn by (seed,
       step, place of the row in the batch): all passes of a step see the same
@@ -33,7 +33,7 @@ class Inputs:
   def look_up(
     self,
     rows: Rows,
-    table: jax.Array | None,
+    resident_images: jax.Array | None,
     key: jax.Array,
     *,
     num_views: int = 1,
@@ -41,14 +41,14 @@ class Inputs:
     """Rows with images as the model takes them.
 
     Args:
-      rows: Of a batch, see `data.TrainBatch`.
-      table: All images, if the rows say which of them theirs are.
-      key: Of the step and stream.
+      rows: The rows of a batch, see `data.TrainBatch`.
+      resident_images: All images, if the rows say which of them theirs are.
+      key: The key of the step and stream.
       num_views: See `Objective`.
     """
     images = rows['image']
-    if table is not None and images.ndim == 1:
-      images = table[images]
+    if resident_images is not None and images.ndim == 1:
+      images = resident_images[images]
     views = tuple(
       self.preprocess(self._augmented(images, rows, key, view))
       for view in range(num_views)

@@ -1,6 +1,6 @@
 # Copyright 2026 The imbsam_jax Authors.
 # SPDX-License-Identifier: Apache-2.0
-"""The training loop."""
+"""`fit`: the training loop."""
 
 from collections.abc import Callable
 from collections.abc import Collection
@@ -27,11 +27,11 @@ TrainStep = Callable[
 ]
 
 
-class SeveralSteps(NamedTuple):
+class ScannedSteps(NamedTuple):
   """Several steps in one call, see `scan_steps`.
 
   Attributes:
-    number: How many.
+    number: Number of steps in a call.
     steps: ``steps(step)`` is the jitted `scan_steps` of that moment.
     put_batches: Moves stacked batches to the devices.
   """
@@ -48,7 +48,7 @@ def fit(
   *,
   num_steps: int,
   put_batch: Callable[[TrainBatch], TrainBatch],
-  several: SeveralSteps | None = None,
+  scanned: ScannedSteps | None = None,
   num_threads: int = 0,
   describe: Callable[[int, TrainBatch], Mapping[str, float]] | None = None,
   evaluate: Callable[[_state.TrainState], Mapping[str, float | None]]
@@ -72,7 +72,7 @@ def fit(
     batches: ``batches[step]`` is the `TrainBatch` of a step.
     num_steps: Steps of the whole run.
     put_batch: Moves a batch to the devices.
-    several: Makes several steps in one call, where nothing comes between them.
+    scanned: Makes several steps in one call, where nothing comes between them.
     num_threads: Threads that make batches ahead, see `data.prefetch`.
     describe: What else to note about a step, from its number and batch.
     evaluate: Validation metrics of a state.
@@ -114,9 +114,9 @@ def fit(
   while done < num_steps:
     # One step, or several if nothing comes between them.
     step = done
-    number = several.number if several is not None else 1
+    number = scanned.number if scanned is not None else 1
     if (
-      several is not None
+      scanned is not None
       and step + number <= recorder.next_mark(step)
       and all(train_step(step) is train_step(step + k) for k in range(number))
       and _same_streams(_made(ahead, stream, number))
@@ -124,7 +124,7 @@ def fit(
       chunk = stack_batches(ahead[:number])
       del ahead[:number]
       made = [_recorder.entry(chunk, k) for k in range(number)]
-      state, metrics = several.steps(step)(state, several.put_batches(chunk))
+      state, metrics = scanned.steps(step)(state, scanned.put_batches(chunk))
     else:
       made = _made(ahead, stream, 1)
       del ahead[:1]

@@ -34,7 +34,7 @@ class StepReport(NamedTuple):
   """What is on disk of one step.
 
   Attributes:
-    step: Its number.
+    step: Number of the step.
     status: 'good'; 'damaged'; 'incomplete', interrupted before it was complete;
       'unchecked', where no step has a manifest: written by an earlier version.
     problem: What is wrong, the file first.
@@ -88,13 +88,13 @@ def damage(
     return f'{folder.name}/ is missing'
   for name, (size, _) in report.files.items():
     try:
-      found = (folder / name).stat().st_size
+      size_now = (folder / name).stat().st_size
     except OSError as error:
       return _unreadable(name, error)
-    if found < size:
-      return f'{name} is truncated ({found} of {size} bytes)'
-    if found > size:
-      return f'{name} is longer than it was ({found} for {size} bytes)'
+    if size_now < size:
+      return f'{name} is truncated ({size_now} of {size} bytes)'
+    if size_now > size:
+      return f'{name} is longer than it was ({size_now} for {size} bytes)'
   for name, (_, digest) in report.files.items() if contents else ():
     try:
       if _sha256(folder / name) != digest:
@@ -106,12 +106,14 @@ def damage(
 
 def signature(directory: pathlib.Path, report: StepReport) -> tuple[Any, ...]:
   """Changes when a file of a step is written."""
-  found: list[Any] = [report.step]
+  signature_parts: list[Any] = [report.step]
   for name, entry in report.files.items():
     with contextlib.suppress(OSError):
       stat = (directory / str(report.step) / name).stat()
-      found.append((name, entry, stat.st_size, stat.st_mtime_ns, stat.st_ino))
-  return tuple(found)
+      signature_parts.append(
+        (name, entry, stat.st_size, stat.st_mtime_ns, stat.st_ino)
+      )
+  return tuple(signature_parts)
 
 
 def exists(directory: pathlib.Path, step: int) -> bool:
@@ -186,7 +188,7 @@ def set_aside(directory: pathlib.Path, step: int) -> None:
   path = _path(directory, step)
   if folder.exists():
     _remove_tree(aside)
-    # The manifest stays a moment longer: without any, it would be unchecked.
+    # The manifest goes last: without one, the step would count as 'unchecked'.
     os.rename(folder, aside)
     if path.exists():
       os.replace(path, aside / 'manifest.json')

@@ -137,10 +137,10 @@ class Outer(NamedTuple):
     update: ``update(ctx, apply_at, params, rows) -> state``. ``apply_at(p)`` is
       the `Apply` at the trained parameters p, so that gradients can be taken;
       `params` are those of now; `rows` are the prepared rows of the batch.
-    every: Steps between two of them.
+    every: Number of steps from one outer step to the next.
     stream: Name of the stream that these steps, and no others, have.
-    start: The first such step.
-    cost: What it costs, in SGD steps.
+    start: The first step with an outer step.
+    cost: Cost of an outer step, in SGD steps.
   """
 
   update: Callable[..., Any]
@@ -182,7 +182,7 @@ class Objective:
 
     Args:
       key: Key of `jax.random`.
-      variables: Those of the model.
+      variables: Initial variables of the model.
     """
     del key, variables
     return ()
@@ -215,7 +215,7 @@ class Objective:
     """The new state, dropped if the update is skipped.
 
     Args:
-      ctx: With the state that `weigh` left.
+      ctx: The context of the step, with the state that `weigh` left.
       record: That of the clean pass (for RSAM of its only pass), of the rows of
         all devices.
     """

@@ -45,13 +45,13 @@ def loaded(initial: Variables, plan: ParamPlan) -> Variables:
   if plan.load is None:
     return initial
   expected = dict(jax.tree.leaves_with_path(initial))
-  found = dict(jax.tree.leaves_with_path(plan.load(initial)))
+  given = dict(jax.tree.leaves_with_path(plan.load(initial)))
   wrong = [
     jax.tree_util.keystr(path)
-    for path in {**expected, **found}
+    for path in {**expected, **given}
     if path not in expected
-    or path not in found
-    or jnp.shape(expected[path]) != jnp.shape(found[path])
+    or path not in given
+    or jnp.shape(expected[path]) != jnp.shape(given[path])
   ]
   if wrong:
     raise ValueError(
@@ -61,7 +61,7 @@ def loaded(initial: Variables, plan: ParamPlan) -> Variables:
   # Copies: states are donated, and what was read is there for the next run.
   return jax.tree.unflatten(
     jax.tree.structure(initial),
-    [jnp.array(found[path], x.dtype) for path, x in expected.items()],
+    [jnp.array(given[path], x.dtype) for path, x in expected.items()],
   )
 
 

@@ -41,7 +41,7 @@ def per_device(train_step: Step, mesh: jax.sharding.Mesh) -> Step:
   Args:
     train_step: From `make_train_step` with ``axis_name='data'``, its chain with
       `per_device_link`; not jitted.
-    mesh: From `data_mesh`.
+    mesh: Mesh of devices, from `data_mesh`.
 
   Returns:
     The step for batches of `shard_batch`, not yet jitted.
@@ -56,7 +56,7 @@ def per_device(train_step: Step, mesh: jax.sharding.Mesh) -> Step:
       batch,
       rows=rows,
       weights=weights,
-      table=None if batch.table is None else whole,
+      resident_images=None if batch.resident_images is None else whole,
       streams=rows,
     )
     # Gradients are to stay those of a device until the link sums them.

@@ -1,6 +1,6 @@
 # Copyright 2026 The imbsam_jax Authors.
 # SPDX-License-Identifier: Apache-2.0
-"""The prediction of one batch."""
+"""Steps that give classes, logits or features of one batch."""
 
 from collections.abc import Callable
 from typing import Any
@@ -24,7 +24,7 @@ def make_logit_step(
   Args:
     model: A Linen module called as ``model(images, train=...)``, or
       `models.from_nnx` of an NNX one.
-    preprocess: Images of the batch to the model's input.
+    preprocess: Function from images of the batch to the model's input.
     objective: Whose `Objective.predict` makes the logits; None is the model's
       own output.
   """
@@ -50,8 +50,9 @@ def make_predict_step(
   Args:
     model: A Linen module called as ``model(images, train=...)``, or
       `models.from_nnx` of an NNX one.
-    preprocess: Images of the batch to the model's input.
-    objective: As for `make_logit_step`.
+    preprocess: Function from images of the batch to the model's input.
+    objective: Whose `Objective.predict` makes the logits; None is the model's
+      own output.
     logit_scale: Factor of the logits before the softmax, that of the loss where
       the model gives cosines; None is that of the objective, 1 without one.
     flip: Adds the logits of the mirrored images ``[B, H, W, channels]`` and
@@ -84,17 +85,17 @@ def make_feature_step(
 
   Args:
     model: A `models.Classifier`.
-    preprocess: Images of the batch to the model's input.
+    preprocess: Function from images of the batch to the model's input.
 
   Returns:
     The step, not yet jitted, with statistics as in evaluation.
   """
 
   def feature_step(variables, images):
-    found: Any = model.apply(
+    features: Any = model.apply(
       variables, preprocess(images), train=False, method='features_and_logits'
     )
-    return found
+    return features
 
   return feature_step
 

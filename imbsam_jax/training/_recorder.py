@@ -25,7 +25,7 @@ class _Call(NamedTuple):
   """Steps that were made in one call.
 
   Attributes:
-    step: The first of them.
+    step: The first of these steps.
     notes: What is known of each without the device.
     metrics: What the call gave, on the device.
   """
@@ -41,7 +41,7 @@ class Recorder:
   Args:
     num_steps: Steps of the whole run.
     elapsed: Seconds of training so far.
-    evaluate: As for `fit`, like all that follow but `run`.
+    evaluate: Validation metrics of a state.
     evaluate_at: Steps after which to evaluate.
     checkpoints: Where to save.
     checkpoint_at: Steps after which to save.
@@ -108,7 +108,7 @@ class Recorder:
 
     Args:
       done: Completed steps.
-      state: What they led to.
+      state: The state after them.
       stopping: Whether the run ends here, so that it is to be saved.
 
     Raises:

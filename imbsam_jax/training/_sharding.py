@@ -1,6 +1,6 @@
 # Copyright 2026 The imbsam_jax Authors.
 # SPDX-License-Identifier: Apache-2.0
-"""All that knows about devices: a mesh with one axis, 'data'."""
+"""Meshes of devices with one axis, 'data', and arrays spread over them."""
 
 from collections.abc import Sequence
 import dataclasses
@@ -9,7 +9,7 @@ from typing import Any
 import jax
 import numpy as np
 
-from imbsam_jax.data import Part
+from imbsam_jax.data import HostShare
 from imbsam_jax.data import TrainBatch
 
 
@@ -25,7 +25,7 @@ def data_mesh(devices: Sequence[jax.Device] | None = None) -> jax.sharding.Mesh:
   )
 
 
-def part_of(mesh: jax.sharding.Mesh) -> Part:
+def host_share(mesh: jax.sharding.Mesh) -> HostShare:
   """The rows of a batch that this process puts on its devices of a mesh.
 
   Raises:
@@ -40,7 +40,7 @@ def part_of(mesh: jax.sharding.Mesh) -> Part:
       'every process needs the same number of devices, those of each side by '
       f'side in the mesh; got devices of the processes {owners}.'
     )
-  return Part(processes.index(jax.process_index()), len(processes))
+  return HostShare(processes.index(jax.process_index()), len(processes))
 
 
 def replicate(mesh: jax.sharding.Mesh, tree: Any) -> Any:
@@ -57,7 +57,7 @@ def shard_batch(
   mesh: jax.sharding.Mesh,
   batch: TrainBatch,
   *,
-  table: Any = None,
+  resident_images: Any = None,
   stacked: bool = False,
 ) -> TrainBatch:
   """A global batch with its rows spread over the devices.
@@ -69,10 +69,10 @@ def shard_batch(
   ascent direction, whatever the number of devices.
 
   Args:
-    mesh: From `data_mesh`.
+    mesh: Mesh of devices, from `data_mesh`.
     batch: A batch of host arrays.
-    table: Images on the devices already, from `replicate`, for batches whose
-      rows point into them.
+    resident_images: Images on the devices already, from `replicate`, for
+      batches whose rows point into them.
     stacked: Whether the batch is several, from `data.stack_batches`.
 
   Returns:
@@ -88,7 +88,7 @@ def shard_batch(
     batch,
     rows=_put(mesh, batch.rows, *first, 'data'),
     weights=jax.tree.map(put_weights, batch.weights),
-    table=table,
+    resident_images=resident_images,
     streams=_put(mesh, dict(batch.streams), *first, 'data'),
   )
 

@@ -46,8 +46,8 @@ def stages(
 ) -> tuple[Stage, ...]:
   """The stages of an update rule, whatever its groups are made of.
 
-  >>> found = stages('sse_sam', rho=0.1, head_rho=0.05, switch_step=6)
-  >>> [(stage.start, stage.perturbed) for stage in found]
+  >>> chosen = stages('sse_sam', rho=0.1, head_rho=0.05, switch_step=6)
+  >>> [(stage.start, stage.perturbed) for stage in chosen]
   [(0, (True, True)), (6, (False, True))]
 
   Args:
@@ -115,7 +115,7 @@ def joint_cost(perturbed: Sequence[bool]) -> float:
   for each perturbed group.
 
   Args:
-    perturbed: As in `Stage`.
+    perturbed: Which groups have a second pass, as in `Stage`.
 
   Returns:
     1 if none is perturbed, 2 for SAM, 8/3 for ImbSAM and Focal-SAM, 11/3 for

@@ -1,6 +1,6 @@
 # Copyright 2026 The imbsam_jax Authors.
 # SPDX-License-Identifier: Apache-2.0
-"""What a training run is at one moment."""
+"""`TrainState`: parameters, statistics and optimiser state at a step."""
 
 from typing import Any
 

@@ -1,6 +1,6 @@
 # Copyright 2026 The imbsam_jax Authors.
 # SPDX-License-Identifier: Apache-2.0
-"""One training step."""
+"""`make_train_step`: the training step of an objective and an optimiser."""
 
 from collections.abc import Callable
 import dataclasses
@@ -106,7 +106,7 @@ def make_train_step(
     if outer:
       ctx = _outer_step(objective, ctx, at, state.params, rows)
     total_weight = _summed(layout.total_weight(batch), axis_name)
-    # Of the clean pass, for those that follow it.
+    # Row weights of the clean pass, which perturbed passes reuse.
     weighed = None
 
     def loss_fn(params, rows, weights):
@@ -127,8 +127,8 @@ def make_train_step(
     )
     loss, aux = grad_fn.value
     passes = layout.passes(aux)
-    # Models and objectives whose state depends on the rows do not split them:
-    # there is one to keep. Without any it is empty.
+    # Where a model or an objective has a state that depends on the rows, these
+    # are not split, so that the first pass has all of it; else it is empty.
     changed, record = passes[0].model_state, passes[0].record
     if axis_name is not None:
       changed = jax.lax.pmean(changed, axis_name)
@@ -160,12 +160,12 @@ def _pass(
   """The weighted sum of the losses of a pass, and what it gives beside.
 
   Args:
-    objective: What is minimised.
+    objective: The objective that is minimised.
     ctx: What is fixed within the step.
     apply: The model at the point of the pass.
     rows: Prepared rows.
-    weights: Of the rows, in the group or groups of the pass.
-    total_weight: Of the rows of all groups and devices.
+    weights: Weights of the rows in the group or groups of the pass.
+    total_weight: Sum of the weights of the rows of all groups and devices.
     weighed: What `Objective.weigh` gave in the clean pass; None in that pass.
   """
   outcome = objective(ctx, apply, rows)
@@ -178,7 +178,8 @@ def _pass(
     weighted = weighed[0] * weighted
   loss = jnp.sum(weighted)
   if outcome.shared is not None:
-    # Each group pays its share, and each device one of as many.
+    # The shared term counts once per batch: a group has its share of it by its
+    # weights, and devices, whose losses are added up, divide it evenly.
     share = _summed(jnp.sum(weights), ctx.axis_name) / total_weight
     loss = loss + share * outcome.shared / _summed(1.0, ctx.axis_name)
   hits = jnp.argmax(outcome.logits, axis=-1) == terms.labels
@@ -228,7 +229,7 @@ def _metrics(
   opt_state: Any,
   axis_name: str | None,
 ) -> dict[str, Any]:
-  # Micro-batches bring one number each.
+  # With micro-batches these are arrays, of one number for each.
   totals = (
     loss,
     sum(jnp.sum(p.num_correct) for p in passes),
@@ -290,15 +291,18 @@ def _look_up(
   augment_key = jax.random.fold_in(key, 2)
   groups = batch.rows if batch.layout != 'joint' else (batch.rows,)
   looked_up = tuple(
-    inputs.look_up(rows, batch.table, augment_key, num_views=num_views)
+    inputs.look_up(
+      rows, batch.resident_images, augment_key, num_views=num_views
+    )
     for rows in groups
   )
   stream_key = jax.random.fold_in(augment_key, _STREAMS)
   streams = {
-    # By name: other streams, which a step may have or not, change nothing.
+    # The key depends on the name alone: the draws of a stream do not change
+    # with the other streams that a step has.
     name: inputs.look_up(
       rows,
-      batch.table,
+      batch.resident_images,
       jax.random.fold_in(stream_key, zlib.crc32(name.encode())),
     )
     for name, rows in batch.streams.items()

@@ -32,7 +32,7 @@ class Supervised(_objective.Objective):
       the weight of its own row, in its own class group.
     weigh: ``(losses [B], step, state) -> (factors [B], state)``, see
       `Objective.weigh` (ABSGD).
-    weigh_state: Its initial state.
+    weigh_state: Initial state of `weigh`.
     penalty: A term of the loss that depends on the parameters only.
     logit_scale: See `Objective`.
     coupled: Whether the loss of a row depends on the other rows, as with `mix`

@@ -17,7 +17,7 @@ step, for each.
 >>> mesh = training.data_mesh()
 >>> batches = data.split_batches(
 ...   data.shuffled_order(len(labels), batch_size=16, seed=0),
-...   data.Examples(images, labels), method.class_weights,
+...   data.Examples(images, labels), method.group_weights_by_class,
 ...   row_multiple=mesh.size)
 >>> model = models.MLP(num_classes=3, widths=(8,))
 >>> steps = {}
@@ -39,8 +39,8 @@ the two groups; "joint" is the layout of models whose rows depend on one another
 (BatchNorm), "split" that of `data.split_batches`.
 
 A program that reads the name of a rule from a configuration asks `stages` for
-the links of that name, and `class_weights` for the groups where these are made
-of classes. A trainer with groups of its own takes `stages` alone.
+the links of that name, and `group_weights_by_class` for the groups where these
+are made of classes. A trainer with groups of its own takes `stages` alone.
 """
 
 from collections.abc import Callable
@@ -66,8 +66,8 @@ __all__ = [
   'NAMES',
   'Name',
   'Stage',
-  'class_weights',
   'focal_sam',
+  'group_weights_by_class',
   'imbsam',
   'joint_cost',
   'rsam',
@@ -86,18 +86,18 @@ class Method(NamedTuple):
   """An update rule with its class groups.
 
   Attributes:
-    class_weights: float32 ``[num_groups, C]``: weight of a class in each group,
-      before the division by the batch size.
+    group_weights_by_class: float32 ``[num_groups, C]``: weight of a class in
+      each group, before the division by the batch size.
     stages: In the order of their starts; the first starts at 0.
   """
 
-  class_weights: np.ndarray
+  group_weights_by_class: np.ndarray
   stages: tuple[Stage, ...]
 
   @property
   def exclusive(self) -> bool:
     """Whether groups bring rows of their own: head and tail."""
-    members = self.class_weights != 0
+    members = self.group_weights_by_class != 0
     return len(members) == 2 and bool((members.sum(axis=0) <= 1).all())
 
   def stage(self, step: int) -> Stage:
@@ -118,7 +118,7 @@ def sgd(class_counts: ClassCounts) -> Method:
     TypeError: Counts that are not numbers.
     ValueError: No counts, negative ones, or nothing but zeros.
   """
-  return Method(class_weights('sgd', class_counts), stages('sgd'))
+  return Method(group_weights_by_class('sgd', class_counts), stages('sgd'))
 
 
 def sam(
@@ -149,7 +149,7 @@ def sam(
     `imbsam_jax.sam`.
   """
   return Method(
-    class_weights('sam', class_counts),
+    group_weights_by_class('sam', class_counts),
     stages('sam', rho=rho, adaptive=adaptive),
   )
 
@@ -180,7 +180,8 @@ def rsam(class_counts: ClassCounts, rho: Radius, *, key: jax.Array) -> Method:
     2024; the link is `imbsam_jax.rsam`.
   """
   return Method(
-    class_weights('rsam', class_counts), stages('rsam', rho=rho, key=key)
+    group_weights_by_class('rsam', class_counts),
+    stages('rsam', rho=rho, key=key),
   )
 
 
@@ -222,7 +223,7 @@ def imbsam(
     2023; the link is `imbsam_jax.imbsam`.
   """
   return Method(
-    class_weights(
+    group_weights_by_class(
       'imbsam', class_counts, threshold=threshold, tail_weight=tail_weight
     ),
     stages('imbsam', rho=rho, adaptive=adaptive),
@@ -274,7 +275,7 @@ def sse_sam(
     `imbsam_jax.sse_sam`.
   """
   return Method(
-    class_weights(
+    group_weights_by_class(
       'sse_sam', class_counts, threshold=threshold, tail_weight=tail_weight
     ),
     stages(
@@ -328,12 +329,12 @@ def focal_sam(
     `imbsam_jax.focal_sam`.
   """
   return Method(
-    class_weights('focal_sam', class_counts, gamma=gamma, lam=lam),
+    group_weights_by_class('focal_sam', class_counts, gamma=gamma, lam=lam),
     stages('focal_sam', rho=rho, adaptive=adaptive),
   )
 
 
-def class_weights(
+def group_weights_by_class(
   name: Name,
   class_counts: ClassCounts,
   *,
@@ -344,7 +345,7 @@ def class_weights(
 ) -> np.ndarray:
   """The groups of an update rule, made of classes.
 
-  >>> class_weights('imbsam', [90, 30, 5], threshold=20)
+  >>> group_weights_by_class('imbsam', [90, 30, 5], threshold=20)
   array([[1., 1., 0.],
          [0., 0., 1.]], dtype=float32)
 
@@ -359,7 +360,7 @@ def class_weights(
     lam: Share >= 0 of the perturbed group ('focal_sam').
 
   Returns:
-    float32 ``[num_groups, C]``, as `Method.class_weights`.
+    float32 ``[num_groups, C]``, as `Method.group_weights_by_class`.
 
   Raises:
     TypeError: Arguments that are not numbers or are left out.

@@ -638,7 +638,7 @@ def _first(tree):
 def _check_against_witness(detector, rows, labels):
   """The centre, training, scores and threshold, from the same encoder."""
   settings = detector.get_params()
-  start = anomaly.pretrain_side_by_side([base.clone(detector)], [rows])
+  start = anomaly.pretrain_stacked([base.clone(detector)], [rows])
   kernels = [np.float64(k[0]) for k in _to_kernels(start.variables.params)]
   statistics = _statistics(_first(start.variables.batch_stats))
   batch_norm = settings['norm'] == 'batch'
@@ -746,7 +746,7 @@ def test_pretraining_is_that_of_the_witness(table):
     np.float64(params['decoder']['dense1']['kernel']),
     np.float64(params['reconstruction']['kernel']),
   ]
-  found = anomaly.pretrain_side_by_side([detector], [rows]).variables
+  found = anomaly.pretrain_stacked([detector], [rows]).variables
   low, high = rows.min(axis=0), rows.max(axis=0)
   features = ((rows - low) / (high - low)).astype(np.float32)
   batches = [
@@ -776,7 +776,7 @@ def test_pretraining_is_that_of_the_witness(table):
 def test_no_pretraining_leaves_the_initial_weights(table):
   autoencoder = anomaly.Autoencoder(anomaly.Encoder((8,), 2), num_features=3)
   expected = autoencoder.init(jax.random.key(5), jnp.zeros((1, 3)), train=False)
-  found = anomaly.pretrain_side_by_side(
+  found = anomaly.pretrain_stacked(
     [_detector(seed=5, pretrain_epochs=0)], [table[0]]
   )
   _assert_close(
@@ -791,13 +791,13 @@ def test_adam_trains_too(table):
 
 
 @pytest.mark.parametrize('method', METHODS)
-def test_side_by_side_is_one_after_the_other(method, table, fitted):
+def test_stacked_is_one_after_the_other(method, table, fitted):
   tables = [table]
   for seed in (1, 2):
     rows, labels = _table(seed)
     tables.append((rows, np.roll(labels, -seed)))
   together = [_detector(method, seed=seed) for seed in range(3)]
-  anomaly.fit_side_by_side(together, *zip(*tables, strict=True))
+  anomaly.fit_stacked(together, *zip(*tables, strict=True))
   _assert_close(together[0].fitted_, fitted[method].fitted_, 5e-5)
   for seed in (1, 2):
     rows, labels = tables[seed]
@@ -820,18 +820,18 @@ def _check_pretrained_is_reused(expected, tables):
   detectors = [base.clone(d) for d in expected]
   rows, labels = zip(*tables, strict=True)
   # What belongs to the training alone may differ.
-  pretrained = anomaly.pretrain_side_by_side(
+  pretrained = anomaly.pretrain_stacked(
     [_detector('sam', seed=seed, epochs=9) for seed in range(3)], rows
   )
   for _ in range(2):  # It can be used more than once.
-    anomaly.fit_side_by_side(detectors, rows, labels, pretrained=pretrained)
+    anomaly.fit_stacked(detectors, rows, labels, pretrained=pretrained)
     for one, two in zip(detectors, expected, strict=True):
       _assert_same_detector(one, two)
 
 
 def test_pretrained_of_others_is_refused(table):
   rows, labels = table
-  pretrained = anomaly.pretrain_side_by_side([_detector()], [rows])
+  pretrained = anomaly.pretrain_stacked([_detector()], [rows])
   for changes in (
     {'seed': 1},
     {'norm': 'none'},
@@ -843,11 +843,11 @@ def test_pretrained_of_others_is_refused(table):
     {'pretrain_learning_rate': 0.1},
   ):
     with pytest.raises(ValueError, match='pretrained'):
-      anomaly.fit_side_by_side(
+      anomaly.fit_stacked(
         [_detector(**changes)], [rows], [labels], pretrained=pretrained
       )
   with pytest.raises(ValueError, match='pretrained'):
-    anomaly.fit_side_by_side(
+    anomaly.fit_stacked(
       [_detector()], [rows[1:]], [labels[1:]], pretrained=pretrained
     )
 
@@ -855,9 +855,9 @@ def test_pretrained_of_others_is_refused(table):
 def test_pretrained_of_other_rows_is_refused(table):
   # "Raises: encoders of other detectors or tables".
   rows, labels = table
-  pretrained = anomaly.pretrain_side_by_side([_detector()], [rows])
+  pretrained = anomaly.pretrain_stacked([_detector()], [rows])
   with pytest.raises(ValueError, match='pretrained'):
-    anomaly.fit_side_by_side(
+    anomaly.fit_stacked(
       [_detector()], [_table(4)[0]], [labels], pretrained=pretrained
     )
 
@@ -866,9 +866,9 @@ def test_detectors_that_differ_are_refused(table):
   rows, labels = table
   detectors = [_detector(), _detector(learning_rate=0.1, eta=2.0, seed=1)]
   with pytest.raises(ValueError, match='eta, learning_rate'):
-    anomaly.fit_side_by_side(detectors, [rows] * 2, [labels] * 2)
+    anomaly.fit_stacked(detectors, [rows] * 2, [labels] * 2)
   with pytest.raises(ValueError, match='pretrain_epochs'):
-    anomaly.pretrain_side_by_side(
+    anomaly.pretrain_stacked(
       [_detector(), _detector(pretrain_epochs=7)], [rows] * 2
     )
 
@@ -877,13 +877,13 @@ def test_numbers_of_tables_and_labels_must_fit(table):
   rows, labels = table
   pair = [_detector(), _detector(seed=1)]
   with pytest.raises(ValueError, match='tables'):
-    anomaly.fit_side_by_side(pair, [rows], [labels])
+    anomaly.fit_stacked(pair, [rows], [labels])
   with pytest.raises(ValueError, match='labels'):
-    anomaly.fit_side_by_side(pair, [rows] * 2, [labels])
+    anomaly.fit_stacked(pair, [rows] * 2, [labels])
   with pytest.raises(ValueError, match='shape'):
-    anomaly.fit_side_by_side(pair, [rows, rows[1:]])
+    anomaly.fit_stacked(pair, [rows, rows[1:]])
   with pytest.raises(ValueError, match='tables'):
-    anomaly.pretrain_side_by_side(pair, [rows])
+    anomaly.pretrain_stacked(pair, [rows])
 
 
 @pytest.mark.parametrize('method', METHODS)
@@ -953,7 +953,7 @@ def test_save_and_load(method, table, fitted, tmp_path):
 def _train_again(method, seeds, features, **changes):
   """`_training.train` of one encoder for each seed, on 16 scaled rows."""
   recipe = _recipe.recipe_of(_detector(method, **changes).get_params(), 3)
-  variables = anomaly.pretrain_side_by_side(
+  variables = anomaly.pretrain_stacked(
     [_detector(pretrain_epochs=0)], [_table()[0]]
   ).variables
   count = len(seeds)

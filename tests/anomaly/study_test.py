@@ -168,9 +168,9 @@ def test_data_and_settings_that_do_not_go_together(folder):
 def test_bad_hyperparameters_are_usage_errors(folder):
   config = _config(folder, detector__rho=-1.0)
   table = study.read(config.data)
-  parts = [study.split(config, table, 0)]
+  splits = [study.split(config, table, 0)]
   with pytest.raises(experiment_lib.ConfigError, match='rho'):
-    study.fit(config, parts, [0])
+    study.fit(config, splits, [0])
 
 
 def test_validation_never_sees_test_rows(folder):
@@ -256,15 +256,15 @@ def test_comparison_says_where_anomalies_run_short(comparison):
   assert 'needs 90 anomalies' in (workdir / 'comparison.md').read_text()
 
 
-def test_seeds_side_by_side_are_the_single_runs(folder, comparison):
+def test_stacked_seeds_are_the_single_runs(folder, comparison):
   _, _, workdir = comparison
   stored = json.loads(
     (workdir / 'first' / '0.05' / 'imbsam' / 'summary.json').read_text()
   )
   config = _config(folder, data__labeled_anomaly_ratio=0.05)
   table = study.read(config.data)
-  part = study.split(config, table, 2)
-  (run,) = study.fit(config, [part], [2])
+  split = study.split(config, table, 2)
+  (run,) = study.fit(config, [split], [2])
   assert run.summary['auroc'] == pytest.approx(
     stored['runs'][2]['auroc'], abs=2e-3
   )

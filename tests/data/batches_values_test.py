@@ -133,7 +133,7 @@ class SplitTest(parameterized.TestCase):
       _EXAMPLES._replace(images=_EXAMPLES.images + 1),
       _CLASS_WEIGHTS,
       tail_sizes=(0, 2),
-      part=data.Part(1, 2),
+      host_share=data.HostShare(1, 2),
     )[1]
     rows, tail = batch.rows
     np.testing.assert_array_equal(rows['image'][:, 0], [0, 0, 4, 1])
@@ -152,7 +152,7 @@ class SplitTest(parameterized.TestCase):
         _CLASS_WEIGHTS,
         tail_sizes=(0, 2),
         row_multiple=2,
-        part=data.Part(index, 2),
+        host_share=data.HostShare(index, 2),
       )[1]
       head, tail = batch.rows
       np.testing.assert_array_equal(head['image'][:, 0], head_images)
@@ -164,7 +164,7 @@ class SplitTest(parameterized.TestCase):
       _order(([0, 1, 2, 3], [1] * 4)),
       _EXAMPLES._replace(images=_EXAMPLES.images + 1),
       _CLASS_WEIGHTS,
-      part=data.Part(1, 2),
+      host_share=data.HostShare(1, 2),
     )[0]
     np.testing.assert_array_equal(
       batch.rows['image'][:, 0], [0, 0, 0, 0, 3, 3, 2, 4]

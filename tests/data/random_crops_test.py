@@ -113,7 +113,7 @@ class BatchesTest(parameterized.TestCase):
     whole = data.joint_batches(self.order, _EXAMPLES, _HEAD_TAIL)[1].rows
     for index in range(2):
       part = data.joint_batches(
-        self.order, _EXAMPLES, _HEAD_TAIL, part=data.Part(index, 2)
+        self.order, _EXAMPLES, _HEAD_TAIL, host_share=data.HostShare(index, 2)
       )[1].rows
       own = np.arange(4) + 4 * index
       expected = np.zeros_like(whole['image'])

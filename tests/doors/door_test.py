@@ -259,13 +259,14 @@ def test_help_says_what_a_field_is():
   place = lines.index('  --config.optimizer.rho  float  0.05')
   # The whole sentence, which two lines of its docstring have.
   assert lines[place + 1 : place + 3] == [
-    '    Radius: of all (sam, focal_sam), of the tail (imbsam, sse_sam), per '
-    'entry',
-    '    (rsam).',
+    '    Radius of the perturbation: of all classes (sam, focal_sam), of the '
+    'tail',
+    '    (imbsam, sse_sam), or per entry of the parameters (rsam).',
   ]
   # Of several sentences the first one.
-  assert '    At its largest.' in lines
-  assert not [line for line in lines if 'Marks the result' in line]
+  place = lines.index("  --config.model.dtype  str  'float32'")
+  assert lines[place + 2] == "    'bfloat16'."
+  assert not [line for line in lines if 'result is marked' in line]
   undocumented = [
     line
     for line, after in zip(lines, [*lines[1:], ''], strict=True)

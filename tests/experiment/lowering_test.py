@@ -85,7 +85,7 @@ def test_several_steps_and_stacked_runs_lower():
   kind = exp.kind(0)
   chunk = data.stack_batches([exp.batches(0)[step] for step in range(2)])
   _assert_lowers(
-    exp, exp.several_steps[kind], exp.abstract_state, exp.put_stacked(chunk)
+    exp, exp.scanned_steps[kind], exp.abstract_state, exp.put_stacked(chunk)
   )
   states = jax.tree.map(
     lambda x: jax.ShapeDtypeStruct((2, *x.shape), x.dtype), exp.abstract_state
@@ -93,7 +93,7 @@ def test_several_steps_and_stacked_runs_lower():
   rhos = jax.ShapeDtypeStruct((2,), 'float32')
   _assert_lowers(
     exp,
-    exp.side_by_side_steps[kind],
+    exp.stacked_steps[kind],
     states,
     exp.put_stacked(chunk),
     rhos,

@@ -72,7 +72,7 @@ def test_several_steps_in_a_call_have_one_program(tfds_dir):
     assert experiment.program(step, batches[step]) == planned
   # And it is compiled before the run.
   with (
-    mock.patch.object(experiment.several_steps[planned.kind], 'lower') as lower,
+    mock.patch.object(experiment.scanned_steps[planned.kind], 'lower') as lower,
     mock.patch.object(experiment.train_steps[planned.kind], 'lower'),
   ):
     compilation.compile_ahead([experiment])
@@ -102,7 +102,7 @@ def test_several_steps_in_a_call(tfds_dir, tmp_path):
 
 
 @pytest.mark.extended
-def test_runs_side_by_side_are_the_runs(tfds_dir, tmp_path):
+def test_stacked_runs_are_the_runs(tfds_dir, tmp_path):
   configs = {
     f'imbsam@{rho}': _config(tfds_dir, optimizer__rho=rho) for rho in (0.1, 0.3)
   } | {'sgd': _config(tfds_dir, 'sgd')}

@@ -356,7 +356,7 @@ class StackedTest(parameterized.TestCase):
         init=lambda seed: ('state', rho, seed),
         batches=lambda seed: ('batches', rho, seed),
         num_steps=30,
-        side_by_side_steps={
+        stacked_steps={
           _experiment.StepKind(0): steps.begin,
           _experiment.StepKind(1): steps.end,
         },
@@ -387,7 +387,7 @@ class StackedTest(parameterized.TestCase):
 
     progress = mock.Mock()
     with (
-      mock.patch.object(training, 'fit_side_by_side', fit),
+      mock.patch.object(training, 'fit_stacked', fit),
       mock.patch.object(training, 'Checkpoints') as checkpoints,
       mock.patch.object(_run, 'state_to_report', report),
       mock.patch.object(_summary, 'finish') as finish,
@@ -545,7 +545,7 @@ class StepsTest(parameterized.TestCase):
       {'ema': ema_decay is not None, 'objective': 'objective', 'plan': plan},
     )
 
-  def test_several_and_side_by_side(self):
+  def test_scanned_and_stacked(self):
     steps, _ = self._steps()
     asked = []
 
@@ -564,10 +564,10 @@ class StepsTest(parameterized.TestCase):
     with mock.patch.object(steps, '_step', step_of):
       state, seen = steps.train(1)(jnp.ones(1), batch(3.0))
       self.assertEqual((float(state[0]), float(seen['seen'][0])), (5.0, 1.0))
-      state, seen = steps.several(1)(jnp.float32(1), batch(3.0, 4.0, 5.0))
+      state, seen = steps.scanned(1)(jnp.float32(1), batch(3.0, 4.0, 5.0))
       self.assertEqual(float(state), 2 * (2 * 5 + 4) + 5)
       np.testing.assert_array_equal(seen['seen'], [1, 5, 14])
-      states, _ = steps.side_by_side(1)(
+      states, _ = steps.stacked(1)(
         jnp.array([1.0, 2.0]), batch(3.0, 4.0), jnp.array([10.0, 100.0])
       )
       np.testing.assert_array_equal(states, [32, 404])

@@ -50,12 +50,12 @@ def _images(labels):
   return np.random.RandomState(0).randn(len(labels), 6).astype(np.float32)
 
 
-def _batch(images, labels, class_weights, layout, **options):
+def _batch(images, labels, group_weights_by_class, layout, **options):
   """One batch of all of them."""
   examples = data.Examples(images, np.asarray(labels, np.int32))
   order = data.shuffled_order(len(labels), batch_size=len(labels), seed=0)
   make = data.split_batches if layout == 'split' else data.joint_batches
-  return make(order, examples, class_weights, **options)[0]
+  return make(order, examples, group_weights_by_class, **options)[0]
 
 
 _METHODS = {
@@ -101,7 +101,7 @@ def test_f8_bad_image_costs_its_steps_only(tmp_path, tfds_dir, capsys):
   images = np.array(experiment.data.train.images, np.float32)
   images[row, 3, 3] = np.nan
   experiment = dataclasses.replace(
-    experiment, table=training.replicate(experiment.mesh, images)
+    experiment, resident_images=training.replicate(experiment.mesh, images)
   )
   batches = experiment.batches(0)
   bad = [
@@ -222,16 +222,16 @@ def test_f10_overflow_at_the_perturbed_point_only(word, layout):
 def _step(word, labels, layout, *, batch_norm, factor=1.0):
   """One step from the start, with `factor` on the tail's or SAM's loss."""
   options = {'tail_weight': factor} if word == 'imbsam' else {}
-  class_weights = (
+  group_weights_by_class = (
     methods.imbsam(tiny.COUNTS, 0.3, threshold=10, **options)
     if word == 'imbsam'
     else _METHODS[word](0.3)
-  ).class_weights
+  ).group_weights_by_class
   if word == 'sam':
-    class_weights = class_weights * np.float32(factor)
+    group_weights_by_class = group_weights_by_class * np.float32(factor)
   state, train_step = _made(word, batch_norm=batch_norm)
   after, metrics = train_step(0)(
-    state, _batch(_images(labels), labels, class_weights, layout)
+    state, _batch(_images(labels), labels, group_weights_by_class, layout)
   )
   assert not metrics['skipped']
   return after.params, after.model_state
@@ -374,7 +374,7 @@ def _dead_step(word, layout, dead, **options):
   images[np.isin(labels, dead)] *= -1
   method, state, step = _dead_parts(word, **options)
   after, metrics = step(
-    state, _batch(images, labels, method.class_weights, layout)
+    state, _batch(images, labels, method.group_weights_by_class, layout)
   )
   assert not metrics['skipped']
   assert np.isfinite(metrics['loss'])
@@ -403,7 +403,7 @@ def test_f12_tail_without_gradient_is_the_sgd_step(layout, adaptive):
 def test_f13_more_tail_rows_than_the_largest_size(tail_sizes):
   method = _METHODS['imbsam'](0.3)
   labels = [2, 3, 2, 0, 1, 2, 0, 0] * 2
-  rows = (_images(labels), labels, method.class_weights)
+  rows = (_images(labels), labels, method.group_weights_by_class)
   split = _batch(*rows, 'split', tail_sizes=tail_sizes)
   # Every row is there once, the tail in passes as large as the batch.
   assert [int((w != 0).sum()) for w in split.weights] == [8, 8]

@@ -131,12 +131,12 @@ def _train(experiment, split, batches=None):
   """Losses of some steps, sums of parameters, and the metrics after them."""
   state, batches = experiment.init(1), batches or experiment.batches(1)
   losses = []
-  if experiment.several is not None:
+  if experiment.scanned is not None:
     chunk = data.stack_batches([batches[step] for step in range(_STEPS)])
     # Tails of several sizes, of which all but one are filled up.
     assert len({batches[k].weights[1].shape for k in range(_STEPS)}) > 1
-    chunk = experiment.several.put_batches(chunk)
-    state, metrics = experiment.several.steps(0)(state, chunk)
+    chunk = experiment.scanned.put_batches(chunk)
+    state, metrics = experiment.scanned.steps(0)(state, chunk)
     losses = jax.device_get(metrics['loss']).tolist()
   for step in range(len(losses), _STEPS):
     batch = experiment.put(batches[step])
@@ -183,14 +183,14 @@ def _check_agreement() -> None:
 
 def _check_parts() -> None:
   here = jax.process_index()
-  assert training.part_of(training.data_mesh()) == data.Part(here, 2)
+  assert training.host_share(training.data_mesh()) == data.HostShare(here, 2)
   local = training.data_mesh(jax.local_devices())
-  assert training.part_of(local) == data.WHOLE
+  assert training.host_share(local) == data.WHOLE
   own = [d for d in jax.devices() if d.process_index == 0]
   other = [d for d in jax.devices() if d.process_index == 1]
   message = _error_of(
     ValueError,
-    lambda: training.part_of(training.data_mesh([own[0], *other])),
+    lambda: training.host_share(training.data_mesh([own[0], *other])),
   )
   assert 'the same number of devices' in message
   # Each by itself, on its own devices.

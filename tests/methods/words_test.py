@@ -515,7 +515,9 @@ class RadiusTest(parameterized.TestCase):
     ):
       config = _config(**{'optimizer.method': name, **changes}).optimizer
       method = _make_method(config, jax.random.key(0))
-      np.testing.assert_allclose(method.class_weights, expected, rtol=1e-5)
+      np.testing.assert_allclose(
+        method.group_weights_by_class, expected, rtol=1e-5
+      )
 
   def test_unknown_rule(self):
     config = dataclasses.replace(_config().optimizer, method='samm')

@@ -162,7 +162,9 @@ class StepTest(parameterized.TestCase):
     order = data.shuffled_order(
       counts.sum(), batch_size=tiny_training.BATCH_SIZE, seed=0
     )
-    batches = make(order, tiny_training.examples(), method.class_weights)
+    batches = make(
+      order, tiny_training.examples(), method.group_weights_by_class
+    )
     state, train_step = tiny_training.make(method, batch_norm=batch_norm)
     for step in range(6):
       state, metrics = train_step(step)(state, batches[step])

@@ -49,7 +49,7 @@ def _paired(method, *, reduction='weighted_mean', seed=0):
     order,
     data.permuted_order(order, seed=(seed, 1)),
     tiny.examples(),
-    method.class_weights,
+    method.group_weights_by_class,
     reweighting=_drw(reduction),
   )
 
@@ -64,7 +64,7 @@ def _joint(method, reweighting=None, **kwargs):
   return make(
     order,
     tiny.examples(),
-    method.class_weights,
+    method.group_weights_by_class,
     reweighting=reweighting,
     **kwargs,
   )
@@ -678,7 +678,7 @@ class FeatureStepTest(absltest.TestCase):
 
   def test_no_examples(self):
     none = data.Examples(np.zeros((0, 6), np.float32), np.zeros(0, np.int32))
-    with self.assertRaisesRegex(ValueError, 'no examples to evaluate'):
+    with self.assertRaisesRegex(ValueError, '`examples`.*at least one'):
       training.over_examples(
         lambda variables, images: (images,),
         {},

@@ -75,11 +75,11 @@ def _make(kind, **more):
 
 
 def _run(step, state, mesh):
-  table = training.replicate(mesh, tiny.examples().images)
+  resident_images = training.replicate(mesh, tiny.examples().images)
   state = training.replicate(mesh, state)
   losses_seen = []
   for batch in _batches():
-    batch = training.shard_batch(mesh, batch, table=table)
+    batch = training.shard_batch(mesh, batch, resident_images=resident_images)
     state, metrics = step(state, batch)
     losses_seen.append(metrics['loss'])
   return state, losses_seen
@@ -182,7 +182,7 @@ class EachKindTest(parameterized.TestCase):
   @parameterized.parameters(*_KINDS)
   def test_pmap(self, kind):
     state, step = _by_device(kind)
-    table = tiny.examples().images
+    resident_images = tiny.examples().images
 
     def cut(x, axis=0):
       """``[8, ...]`` of the rows along an axis."""
@@ -196,7 +196,7 @@ class EachKindTest(parameterized.TestCase):
         rows=jax.tree.map(cut, batch.rows),
         weights=cut(batch.weights, axis=1),
         streams=jax.tree.map(cut, batch.streams),
-        table=np.stack([table] * 8),
+        resident_images=np.stack([resident_images] * 8),
       )
       state, metrics = step(state, batch)
       seen.append(metrics['loss'])

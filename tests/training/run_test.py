@@ -264,7 +264,7 @@ class PredictTest(parameterized.TestCase):
 
   def test_no_examples(self):
     empty = data.Examples(np.zeros((0, 6), np.float32), np.zeros(0, np.int32))
-    with self.assertRaisesRegex(ValueError, 'no examples'):
+    with self.assertRaisesRegex(ValueError, '`examples`.*at least one'):
       training.predict(None, {}, empty, batch_size=8, mesh=training.data_mesh())
 
 

@@ -143,16 +143,20 @@ class StagesTest(parameterized.TestCase):
 class ClassWeightsTest(parameterized.TestCase):
   @parameterized.parameters('sgd', 'sam', 'rsam')
   def test_one_group(self, name):
-    found = rules.class_weights(name, (7, 0, 2), threshold=5)
+    found = rules.group_weights_by_class(name, (7, 0, 2), threshold=5)
     np.testing.assert_array_equal(found, np.ones((1, 3), np.float32))
 
   @parameterized.parameters('imbsam', 'sse_sam')
   def test_head_and_tail(self, name):
-    found = rules.class_weights(name, _COUNTS, threshold=30, tail_weight=2.0)
+    found = rules.group_weights_by_class(
+      name, _COUNTS, threshold=30, tail_weight=2.0
+    )
     np.testing.assert_allclose(found, [[1, 1, 0], [0, 0, 2]], rtol=1e-6)
 
   def test_rarity(self):
-    found = rules.class_weights('focal_sam', _COUNTS, gamma=2.0, lam=0.5)
+    found = rules.group_weights_by_class(
+      'focal_sam', _COUNTS, gamma=2.0, lam=0.5
+    )
     rare = 0.5 * (1 - np.array(_COUNTS) / 125) ** 2
     np.testing.assert_allclose(found, [1 - rare, rare], rtol=1e-5)
 
@@ -164,7 +168,7 @@ class ClassWeightsTest(parameterized.TestCase):
   )
   def test_what_is_refused(self, name, arguments, error, message):
     with self.assertRaisesRegex(error, message):
-      rules.class_weights(name, _COUNTS, **arguments)
+      rules.group_weights_by_class(name, _COUNTS, **arguments)
 
 
 class MethodsTest(parameterized.TestCase):
@@ -186,7 +190,8 @@ class MethodsTest(parameterized.TestCase):
       options = {'adaptive': True} if adaptive else {}
       method = getattr(rules, name)(_COUNTS, **groups, **radii, **options)
       np.testing.assert_array_equal(
-        method.class_weights, rules.class_weights(name, _COUNTS, **groups)
+        method.group_weights_by_class,
+        rules.group_weights_by_class(name, _COUNTS, **groups),
       )
       expected = rules.stages(name, adaptive=adaptive, **_RHOS)
       for one, two in zip(method.stages, expected, strict=True):

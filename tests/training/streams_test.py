@@ -42,7 +42,9 @@ def _streams(at=None):
 
 def _with_table(batch):
   return training.shard_batch(
-    training.data_mesh(jax.devices()[:1]), batch, table=tiny.examples().images
+    training.data_mesh(jax.devices()[:1]),
+    batch,
+    resident_images=tiny.examples().images,
   )
 
 
@@ -69,7 +71,7 @@ class RowsTest(absltest.TestCase):
     out = kinds.stream()
     whole = kinds.batches(out=out)[2].streams['out']
     part = data.with_streams(
-      kinds.batches(), {'out': out}, part=data.Part(1, 2)
+      kinds.batches(), {'out': out}, host_share=data.HostShare(1, 2)
     )[2].streams['out']
     np.testing.assert_array_equal(part['image'][4:], whole['image'][4:])
     np.testing.assert_array_equal(part['image'][:4], 0)
@@ -171,10 +173,10 @@ class SharedTest(parameterized.TestCase):
     _assert_close(*ends)
 
 
-class SeveralTest(absltest.TestCase):
+class ScannedTest(absltest.TestCase):
   def test_steps_and_runs_in_one_program(self):
     state, step = kinds.make(kinds.Auxiliary(), jit=False)
-    table = tiny.examples().images
+    resident_images = tiny.examples().images
     runs = [kinds.batches(indexed=True, seed=s, **_streams()) for s in (0, 1)]
     alone = jax.jit(step)
     ends = [state, state]
@@ -188,13 +190,15 @@ class SeveralTest(absltest.TestCase):
     def put(*batches):
       chunk = data.stack_batches(batches)
       self.assertEqual(chunk.streams['out']['image'].shape, (2, 8, 6))
-      return training.shard_batch(mesh, chunk, table=table, stacked=True)
+      return training.shard_batch(
+        mesh, chunk, resident_images=resident_images, stacked=True
+      )
 
     scanned, _ = jax.jit(training.scan_steps(step))(
       state, put(runs[0][0], runs[0][1])
     )
     _assert_close(scanned, ends[0])
-    both = jax.jit(training.side_by_side(step))
+    both = jax.jit(training.stack_runs(step))
     states = jax.tree.map(lambda x: jnp.stack([x, x]), state)
     for k in range(2):
       states, _ = both(states, put(runs[0][k], runs[1][k]))
@@ -234,7 +238,7 @@ class SeveralTest(absltest.TestCase):
       batches,
       num_steps=14,
       put_batch=lambda batch: batch,
-      several=training.SeveralSteps(
+      scanned=training.ScannedSteps(
         3, lambda step: scanned, lambda batch: batch
       ),
     )

@@ -283,7 +283,7 @@ def batches(
   make_batches = getattr(data, f'{layout}_batches')
   return data.with_streams(
     make_batches(
-      order, examples, method.class_weights, reweighting=reweighting
+      order, examples, method.group_weights_by_class, reweighting=reweighting
     ),
     streams,
   )

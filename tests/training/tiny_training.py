@@ -42,9 +42,12 @@ def batches(method, *, split, seed=0, row_multiple=1):
   order = data.shuffled_order(sum(COUNTS), batch_size=BATCH_SIZE, seed=seed)
   if split:
     return data.split_batches(
-      order, examples(), method.class_weights, row_multiple=row_multiple
+      order,
+      examples(),
+      method.group_weights_by_class,
+      row_multiple=row_multiple,
     )
-  return data.joint_batches(order, examples(), method.class_weights)
+  return data.joint_batches(order, examples(), method.group_weights_by_class)
 
 
 def make(method, *, batch_norm=False, ema_decay=None, key=0, **options):

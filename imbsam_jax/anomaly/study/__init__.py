@@ -14,9 +14,9 @@ from imbsam_jax.anomaly.study._config import help_text as words
 from imbsam_jax.anomaly.study._config import with_word
 from imbsam_jax.anomaly.study._run import fit
 from imbsam_jax.anomaly.study._run import header
-from imbsam_jax.anomaly.study._run import Part
 from imbsam_jax.anomaly.study._run import read
 from imbsam_jax.anomaly.study._run import Run
+from imbsam_jax.anomaly.study._run import Split
 from imbsam_jax.anomaly.study._run import split
 from imbsam_jax.anomaly.study._run import write
 
@@ -24,8 +24,8 @@ __all__ = [
   'Config',
   'Data',
   'Detector',
-  'Part',
   'Run',
+  'Split',
   'check',
   'compare',
   'fit',

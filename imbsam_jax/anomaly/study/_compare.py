@@ -126,9 +126,9 @@ def _cell(
   done: dict[str, list[dict[str, Any]]] = {}
   missing: dict[str, _config.Config] = {}
   for word, config in {FOREST: first, **configs}.items():
-    found = folder_lib.read_summary(folder / word, config)
-    if found and len(found['runs']) == num_seeds:
-      done[word] = found['runs']
+    summary = folder_lib.read_summary(folder / word, config)
+    if summary and len(summary['runs']) == num_seeds:
+      done[word] = summary['runs']
     else:
       missing[word] = config
   if missing:
@@ -141,7 +141,9 @@ def _cell(
     for word, config in missing.items():
       start = starts[config.data.labeled_anomaly_ratio]
       if word == FOREST:
-        runs = [_forest(*pair) for pair in zip(start.parts, seeds, strict=True)]
+        runs = [
+          _forest(*pair) for pair in zip(start.splits, seeds, strict=True)
+        ]
       else:
         runs = start.fit(config, seeds)
       folder_lib.claim(folder / word, config)
@@ -159,12 +161,12 @@ def _once(
   read: Callable[[_config.Data], data.Table],
 ) -> Callable[[_config.Data], data.Table]:
   """Reads when a table is first asked for; all ratios share it."""
-  found: list[data.Table] = []
+  tables: list[data.Table] = []
 
   def read_once(place):
-    if not found:
-      found.append(read(place))
-    return found[0]
+    if not tables:
+      tables.append(read(place))
+    return tables[0]
 
   return read_once
 
@@ -181,19 +183,19 @@ def _at(
 class _Start:
   """Rows of all seeds, and encoders that methods share."""
 
-  def __init__(self, parts: list[_run.Part]):
-    self.parts = parts
+  def __init__(self, splits: list[_run.Split]):
+    self.splits = splits
     self._pretrained: anomaly.Pretrained | None = None
 
   def fit(
     self, config: _config.Config, seeds: Sequence[int]
   ) -> list[dict[str, Any]]:
     if self._pretrained is None:
-      self._pretrained = anomaly.pretrain_side_by_side(
+      self._pretrained = anomaly.pretrain_stacked(
         [_run.make_detector(config.detector, seed) for seed in seeds],
-        [part.train for part in self.parts],
+        [split.train for split in self.splits],
       )
-    runs = _run.fit(config, self.parts, seeds, pretrained=self._pretrained)
+    runs = _run.fit(config, self.splits, seeds, pretrained=self._pretrained)
     return [run.summary for run in runs]
 
 
@@ -210,13 +212,13 @@ def _starts(
   }
 
 
-def _forest(part: _run.Part, seed: int) -> dict[str, Any]:
+def _forest(split: _run.Split, seed: int) -> dict[str, Any]:
   """scikit-learn's isolation forest, which has no use for known anomalies."""
   start = time.perf_counter()
   forest = ensemble.IsolationForest(random_state=seed)
-  forest.fit(part.train[part.known <= 0])
-  scores = -forest.score_samples(part.test)
-  return metrics.anomaly_metrics(scores, part.labels) | {
+  forest.fit(split.train[split.known <= 0])
+  scores = -forest.score_samples(split.test)
+  return metrics.anomaly_metrics(scores, split.labels) | {
     'seed': seed,
     'seconds': time.perf_counter() - start,
   }

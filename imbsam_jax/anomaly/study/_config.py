@@ -13,21 +13,25 @@ from imbsam_jax._runs import fields
 
 @dataclasses.dataclass(frozen=True, kw_only=True)
 class Data:
-  """Which rows, and which of their labels are known.
+  """The rows, and which of their labels are known.
 
   Attributes:
-    path: Table: .npz or .mat with X and y, or .csv; labels 1 anomaly, 0 normal.
-    name: Instead of a path a table of ODDS: 'cardio', 'satellite',
+    path: File of the table: .npz or .mat with X and y, or .csv; labels are 1
+      for anomalies and 0 for normal rows.
+    name: Name of a table of ODDS, in place of a path: 'cardio', 'satellite',
       'satimage_2', 'shuttle', 'thyroid' or 'arrhythmia'.
     data_dir: Folder of prepared TFDS data sets, for `name`.
     label: Column of the labels in a .csv, by name or position.
-    protocol: 'deep_sad' (60/40 by class, clean training rows) or 'adbench'
-      (70/30, unlabelled anomalies stay among the training rows).
-    labeled_anomaly_ratio: Share of labelled anomalies: of all training rows
-      (deep_sad), of the training anomalies (adbench).
-    labeled_normal_ratio: Labelled normals among all training rows (deep_sad).
-    pollution_ratio: Anomalies among the unlabelled rows (deep_sad).
-    max_rows: Larger tables are subsampled (adbench).
+    protocol: How rows are split: 'deep_sad' (60/40 by class, clean training
+      rows) or 'adbench' (70/30, unlabelled anomalies stay among the training
+      rows).
+    labeled_anomaly_ratio: Number of labelled anomalies, as a share of all
+      training rows (deep_sad) or of the training anomalies (adbench).
+    labeled_normal_ratio: Number of labelled normal rows, as a share of all
+      training rows (deep_sad).
+    pollution_ratio: Share of anomalies among the unlabelled rows (deep_sad).
+    max_rows: Number of rows that are drawn first from a table with more
+      (adbench).
   """
 
   path: str | None = None
@@ -70,11 +74,12 @@ class Config:
   """One detector.
 
   Attributes:
-    data: Which rows.
-    detector: How it is trained.
-    seed: Of the split, the initial weights, the order and the noise.
-    final_split: 'test', or 'validation' while anything is still being chosen:
-      the training rows are split once more and the test rows not looked at.
+    data: The rows.
+    detector: The network and its training.
+    seed: Seed of the split, the initial weights, the order and the noise.
+    final_split: Rows that the summary is about: 'test', or 'validation' while
+      anything is still being chosen: the training rows are split once more and
+      the test rows not looked at.
   """
 
   data: Data = dataclasses.field(default_factory=Data)

@@ -20,7 +20,7 @@ from imbsam_jax._runs import console
 from imbsam_jax.anomaly.study import _config
 
 
-class Part(NamedTuple):
+class Split(NamedTuple):
   """Rows as the table has them: detectors scale, so that they take any row.
 
   Attributes:
@@ -42,14 +42,14 @@ class Run(NamedTuple):
   """A fitted detector and how well it ranks the rows it has not seen.
 
   Attributes:
-    detector: Fitted.
-    part: What it was fitted to and tested on.
-    scores: float ``[M]``, of the test rows.
+    detector: The fitted detector.
+    split: Rows that it was fitted to and tested on.
+    scores: float ``[M]``, scores of the test rows.
     summary: Content of ``summary.json``.
   """
 
   detector: anomaly.DeepSAD
-  part: Part
+  split: Split
   scores: np.ndarray
   summary: dict[str, Any]
 
@@ -82,22 +82,22 @@ def read(config: _config.Data) -> data.Table:
   return data.read_table(pathlib.Path(config.path).expanduser(), label=label)
 
 
-def split(config: _config.Config, table: data.Table, seed: int) -> Part:
+def split(config: _config.Config, table: data.Table, seed: int) -> Split:
   """Training and test rows; with 'validation' both of the training rows.
 
   Raises:
     DataError: The table has too few anomalies for the ratios.
   """
-  found = _split(config.data, table, seed)
+  rows = _split(config.data, table, seed)
   if config.final_split == 'validation':
-    table = data.validation_table(table, found)
-    found = _split(config.data, table, seed)
-  return Part(
-    table.features[found.train_rows],
-    found.train_labels,
-    table.features[found.test_rows],
-    found.test_labels,
-    found.test_rows,
+    table = data.validation_table(table, rows)
+    rows = _split(config.data, table, seed)
+  return Split(
+    table.features[rows.train_rows],
+    rows.train_labels,
+    table.features[rows.test_rows],
+    rows.test_labels,
+    rows.test_rows,
   )
 
 
@@ -126,7 +126,7 @@ def make_detector(config: _config.Detector, seed: int) -> anomaly.DeepSAD:
 
 def fit(
   config: _config.Config,
-  parts: Sequence[Part],
+  splits: Sequence[Split],
   seeds: Sequence[int],
   *,
   pretrained: anomaly.Pretrained | None = None,
@@ -135,8 +135,8 @@ def fit(
 
   Args:
     config: What is fitted; its own seed is not read.
-    parts: Rows for each seed.
-    seeds: Of the detectors.
+    splits: Rows for each seed.
+    seeds: Seed of each detector.
     pretrained: Encoders to start from, for these rows and seeds.
 
   Raises:
@@ -146,32 +146,32 @@ def fit(
   detectors = [make_detector(config.detector, seed) for seed in seeds]
   start = time.perf_counter()
   try:
-    anomaly.fit_side_by_side(
+    anomaly.fit_stacked(
       detectors,
-      [part.train for part in parts],
-      [part.known for part in parts],
+      [split.train for split in splits],
+      [split.known for split in splits],
       pretrained=pretrained,
     )
   except ValueError as error:
     raise _errors.ConfigError(str(error)) from error
   seconds = (time.perf_counter() - start) / len(seeds)
   return [
-    _test(detector, part, config, seconds)
-    for detector, part in zip(detectors, parts, strict=True)
+    _test(detector, split, config, seconds)
+    for detector, split in zip(detectors, splits, strict=True)
   ]
 
 
 def _test(
   detector: anomaly.DeepSAD,
-  part: Part,
+  split: Split,
   config: _config.Config,
   seconds: float,
 ) -> Run:
-  scores = detector.decision_function(part.test)
-  summary = metrics.anomaly_metrics(scores, part.labels) | {
-    'num_train': len(part.known),
-    'num_labeled_anomalies': int((part.known > 0).sum()),
-    'num_test': len(part.labels),
+  scores = detector.decision_function(split.test)
+  summary = metrics.anomaly_metrics(scores, split.labels) | {
+    'num_train': len(split.known),
+    'num_labeled_anomalies': int((split.known > 0).sum()),
+    'num_test': len(split.labels),
     'seed': detector.seed,
     'seconds': seconds,
     'cost_sgd_steps': detector.cost,
@@ -180,7 +180,7 @@ def _test(
     'final_split': config.final_split,
     'params_sha256': training.params_sha256(detector.fitted_.variables.params),
   }
-  return Run(detector, part, scores, summary)
+  return Run(detector, split, scores, summary)
 
 
 def write(run: Run, workdir: pathlib.Path, title: str) -> None:
@@ -191,24 +191,24 @@ def write(run: Run, workdir: pathlib.Path, title: str) -> None:
     [
       {'row': int(row), 'label': int(label), 'score': float(score)}
       for row, label, score in zip(
-        run.part.rows, run.part.labels, run.scores, strict=True
+        run.split.rows, run.split.labels, run.scores, strict=True
       )
     ],
   )
   metrics.plot_anomaly_scores(
     workdir / 'scores.png',
     run.scores,
-    run.part.labels,
+    run.split.labels,
     threshold=run.detector.fitted_.threshold,
     title=title,
   )
   training.write_json(workdir / 'summary.json', run.summary)
 
 
-def header(config: _config.Config, table: data.Table, part: Part) -> str:
+def header(config: _config.Config, table: data.Table, split: Split) -> str:
   """What is about to happen."""
   rows, columns = table.features.shape
-  known = part.known
+  known = split.known
   counts = {
     'labelled anomalies': (known > 0).sum(),
     'labelled normal rows': (known < 0).sum(),
@@ -220,8 +220,8 @@ def header(config: _config.Config, table: data.Table, part: Part) -> str:
       f'{columns} features, {int(table.labels.sum()):,} anomalies '
       f'({table.labels.mean():.1%})',
       'split': f'{config.data.protocol}: {len(known):,} training rows, '
-      f'{named or "no label known"}; {len(part.labels):,} '
-      f'{config.final_split} rows, {int(part.labels.sum()):,} anomalies',
+      f'{named or "no label known"}; {len(split.labels):,} '
+      f'{config.final_split} rows, {int(split.labels.sum()):,} anomalies',
       'detector': f'Deep SAD, {config.detector.method}, '
       f'{make_detector(config.detector, 0).cost:.2f} SGD steps per step, '
       f'{config.detector.epochs} epochs after '

@@ -15,7 +15,5 @@ from imbsam_jax.experiment.benchmarks._ratios import (
   pipeline_row as pipeline_row,
 )
 from imbsam_jax.experiment.benchmarks._ratios import Row as Row
-from imbsam_jax.experiment.benchmarks._ratios import (
-  side_by_side_row as side_by_side_row,
-)
+from imbsam_jax.experiment.benchmarks._ratios import stacked_row as stacked_row
 from imbsam_jax.experiment.benchmarks._ratios import step_rows as step_rows

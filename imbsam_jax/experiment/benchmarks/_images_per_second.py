@@ -15,7 +15,7 @@ import jax
 from imbsam_jax import data as data_lib
 from imbsam_jax import training
 from imbsam_jax._runs import console
-from imbsam_jax.experiment.benchmarks import _program
+from imbsam_jax.experiment.benchmarks import _compiled_step
 from imbsam_jax.experiment.benchmarks import _pytorch
 from imbsam_jax.experiment.benchmarks import _workload
 
@@ -31,7 +31,7 @@ class Throughput(NamedTuple):
     method: 'sgd', 'sam' or 'imbsam'.
     norm: 'group' or 'batch'.
     steps_per_call: Steps in one call of the device.
-    images_per_second: Of our step, the median over the turns.
+    images_per_second: Speed of our step, the median over the turns.
     pytorch: Those of PyTorch by mode, 'eager' or 'compiled'; empty without it.
     ratios: Ours over those of PyTorch by mode, medians over pairs of turns.
     page_faults: Pages that the kernel had to make for a step.
@@ -87,11 +87,11 @@ def throughputs(
     made = list(pool.map(lambda kind: _make(*kind), kinds))
   if pytorch is not None:
     pytorch.wait()
-  for kind, program in zip(kinds, made, strict=True):
-    yield _measure(program, *kind, pytorch, pairs, num_steps)
+  for kind, compiled in zip(kinds, made, strict=True):
+    yield _measure(compiled, *kind, pytorch, pairs, num_steps)
 
 
-def _make(method: str, norm: str, per_call: int) -> _program.Program:
+def _make(method: str, norm: str, per_call: int) -> _compiled_step.CompiledStep:
   workload = _workload.Workload(_MODEL, norm, batch_size=_BATCH_SIZE)
   rules, counts = training.update_rules, workload.class_counts
   rule = {
@@ -104,14 +104,14 @@ def _make(method: str, norm: str, per_call: int) -> _program.Program:
   else:
     batch = workload.batches(rule, layout='joint')[0]
   if per_call == 1:
-    return workload.program(rule, batch)
-  return workload.program_of_several(
+    return workload.compiled_step(rule, batch)
+  return workload.compiled_scan(
     rule, data_lib.stack_batches([batch] * per_call)
   )
 
 
 def _measure(
-  program: _program.Program,
+  compiled: _compiled_step.CompiledStep,
   method: str,
   norm: str,
   per_call: int,
@@ -122,14 +122,14 @@ def _measure(
   num_calls = -(-num_steps // per_call)
   modes = () if pytorch is None else pytorch.modes
   images = num_calls * per_call * _BATCH_SIZE
-  program.seconds(1)
+  compiled.seconds(1)
   before = resource.getrusage(resource.RUSAGE_SELF)
   ours: list[float] = []
   theirs: dict[str, list[float]] = {mode: [] for mode in modes}
   faults, kernel, busy = 0, 0.0, 0.0
   for _ in range(pairs):
     before = resource.getrusage(resource.RUSAGE_SELF)
-    ours.append(images / program.seconds(num_calls))
+    ours.append(images / compiled.seconds(num_calls))
     after = resource.getrusage(resource.RUSAGE_SELF)
     faults += after.ru_minflt - before.ru_minflt
     kernel += after.ru_stime - before.ru_stime

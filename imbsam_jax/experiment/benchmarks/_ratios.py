@@ -23,7 +23,7 @@ from imbsam_jax import data as data_lib
 from imbsam_jax import losses
 from imbsam_jax import training
 from imbsam_jax._runs import console
-from imbsam_jax.experiment.benchmarks import _program
+from imbsam_jax.experiment.benchmarks import _compiled_step
 from imbsam_jax.experiment.benchmarks import _workload
 
 _RHO = 0.05
@@ -66,37 +66,41 @@ def step_rows(
   split = group.stratified(imbsam, 'split')[0]
   epoch, frequency = _epoch_of_rare_tails(group, rare)
   makers = {
-    'sgd': lambda: group.program(sgd, joint),
-    'sam': lambda: group.program(sam, joint),
-    'rsam': lambda: group.program(rsam, joint),
-    'imbsam': lambda: group.program(imbsam, split),
-    'sse': lambda: group.program(sse, split),
-    'sgd_bn': lambda: batch.program(sgd, joint),
-    'imbsam_bn': lambda: batch.program(
+    'sgd': lambda: group.compiled_step(sgd, joint),
+    'sam': lambda: group.compiled_step(sam, joint),
+    'rsam': lambda: group.compiled_step(rsam, joint),
+    'imbsam': lambda: group.compiled_step(imbsam, split),
+    'sse': lambda: group.compiled_step(sse, split),
+    'sgd_bn': lambda: batch.compiled_step(sgd, joint),
+    'imbsam_bn': lambda: batch.compiled_step(
       imbsam, batch.batches(imbsam, layout='joint')[0]
     ),
-    'tail_only_bn': lambda: batch.program(
+    'tail_only_bn': lambda: batch.compiled_step(
       imbsam, batch.stratified(imbsam, 'tail_only')[0]
     ),
     **{
-      size: lambda one=one: group.program(rare, one)
+      size: lambda one=one: group.compiled_step(rare, one)
       for size, one in epoch.items()
     },
   }
   say(f'compiling {len(makers)} programs ...')
   with futures.ThreadPoolExecutor(os.cpu_count()) as pool:
     made = list(pool.map(lambda make: make(), makers.values()))
-  programs: dict[Any, _program.Program] = dict(zip(makers, made, strict=True))
+  compiled_steps: dict[Any, _compiled_step.CompiledStep] = dict(
+    zip(makers, made, strict=True)
+  )
 
   def costs(name, base='sgd'):
-    one, other = programs[name], programs[base]
-    measured = _program.ratio(one, other, pairs=pairs, num_steps=num_steps)
+    one, other = compiled_steps[name], compiled_steps[base]
+    measured = _compiled_step.ratio(
+      one, other, pairs=pairs, num_steps=num_steps
+    )
     return one.flops / other.flops, measured
 
   def mean(parts):
-    found = [(weight, costs(name)) for name, weight in parts]
+    weighted_costs = [(weight, costs(name)) for name, weight in parts]
     return tuple(
-      sum(weight * cost[k] for weight, cost in found) for k in (0, 1)
+      sum(weight * cost[k] for weight, cost in weighted_costs) for k in (0, 1)
     )
 
   yield Row('SAM', *costs('sam'))
@@ -166,7 +170,7 @@ def optax_row(model: str, *, pairs: int, num_steps: int) -> Row:
   def loss_fn(params, batch, weights):
     logits: Any = workload.model.apply(
       {'params': params},
-      _workload.preprocess(batch.table[batch.rows['image']]),
+      _workload.preprocess(batch.resident_images[batch.rows['image']]),
       train=True,
     )
     return (
@@ -200,12 +204,16 @@ def optax_row(model: str, *, pairs: int, num_steps: int) -> Row:
     )
     return (optax.apply_updates(params, updates), opt_state), ()
 
-  one = _program.Program(our_step, (params, ours.init(params)), batch)
-  other = _program.Program(their_step, (params, theirs.init(params)), batch)
+  one = _compiled_step.CompiledStep(
+    our_step, (params, ours.init(params)), batch
+  )
+  other = _compiled_step.CompiledStep(
+    their_step, (params, theirs.init(params)), batch
+  )
   return Row(
     'SAM against optax.contrib.sam(opaque_mode=True)',
     one.flops / other.flops,
-    _program.ratio(one, other, pairs=pairs, num_steps=num_steps),
+    _compiled_step.ratio(one, other, pairs=pairs, num_steps=num_steps),
     target=1.02,
   )
 
@@ -215,25 +223,25 @@ def pipeline_row(model: str, *, pairs: int, num_steps: int) -> Row:
   workload = _workload.Workload(model, 'group')
   sgd = training.update_rules.sgd(workload.class_counts)
   batches = workload.batches(sgd, layout='joint')
-  program = workload.program(sgd, batches[0])
+  compiled = workload.compiled_step(sgd, batches[0])
 
   def next_batch(step):
     return workload.put(batches[step])
 
-  program.seconds(1)
-  found = [
-    program.seconds(num_steps, next_batch) / program.seconds(num_steps)
+  compiled.seconds(1)
+  ratios = [
+    compiled.seconds(num_steps, next_batch) / compiled.seconds(num_steps)
     for _ in range(pairs)
   ]
   return Row(
     'input pipeline, images on the device',
-    time=statistics.median(found),
+    time=statistics.median(ratios),
     target=1.05,
     note='steps with it over steps on one batch',
   )
 
 
-def side_by_side_row(*, pairs: int, num_steps: int, runs: int = 8) -> Row:
+def stacked_row(*, pairs: int, num_steps: int, runs: int = 8) -> Row:
   """Several runs of a small net in one program against one run."""
   workload = _workload.Workload('strided_conv_net', 'group')
   sgd = training.update_rules.sgd(workload.class_counts)
@@ -241,7 +249,7 @@ def side_by_side_row(*, pairs: int, num_steps: int, runs: int = 8) -> Row:
   stacked = training.shard_batch(
     workload.mesh,
     data_lib.stack_batches([batch] * runs),
-    table=workload.table,
+    resident_images=workload.resident_images,
     stacked=True,
   )
   states = jax.tree.map(
@@ -249,13 +257,13 @@ def side_by_side_row(*, pairs: int, num_steps: int, runs: int = 8) -> Row:
     *(workload.state(sgd, seed=seed) for seed in range(runs)),
   )
   step = workload.step(sgd)
-  many = _program.Program(training.side_by_side(step), states, stacked)
-  one = workload.program(sgd, batch)
+  many = _compiled_step.CompiledStep(training.stack_runs(step), states, stacked)
+  one = workload.compiled_step(sgd, batch)
   on_cpu = jax.default_backend() == 'cpu'
   return Row(
     f'{runs} seeds side by side, small net, against one',
     many.flops / one.flops,
-    _program.ratio(many, one, pairs=pairs, num_steps=num_steps),
+    _compiled_step.ratio(many, one, pairs=pairs, num_steps=num_steps),
     target=None if on_cpu else 3.0,
     note='pays on accelerators only' if on_cpu else '',
   )
@@ -270,12 +278,12 @@ def devices_row(num_steps: int = 5) -> Row:
       note='one device; XLA_FLAGS=--xla_force_host_platform_device_count=8 '
       'makes eight of a CPU',
     )
-  found = []
+  final_params = []
   for devices in (jax.devices()[:1], jax.devices()):
     workload = _workload.Workload('strided_conv_net', 'group')
     workload.mesh = training.data_mesh(devices)
-    workload.table = training.replicate(
-      workload.mesh, np.asarray(workload.table)
+    workload.resident_images = training.replicate(
+      workload.mesh, np.asarray(workload.resident_images)
     )
     method = training.update_rules.imbsam(
       workload.class_counts, _RHO, threshold=100
@@ -285,7 +293,7 @@ def devices_row(num_steps: int = 5) -> Row:
     state = workload.state(method)
     for k in range(num_steps):
       state, _ = step(state, workload.put(batches[k]))
-    found.append(jax.device_get(state.params))
-  differences = jax.tree.map(lambda x, y: np.abs(x - y).max(), *found)
+    final_params.append(jax.device_get(state.params))
+  differences = jax.tree.map(lambda x, y: np.abs(x - y).max(), *final_params)
   largest = max(jax.tree.leaves(differences))
   return Row(name, note=f'{largest:.1e} after {num_steps} steps (1e-5 at most)')

@@ -14,7 +14,7 @@ from imbsam_jax import data as data_lib
 from imbsam_jax import losses
 from imbsam_jax import models
 from imbsam_jax import training
-from imbsam_jax.experiment.benchmarks import _program
+from imbsam_jax.experiment.benchmarks import _compiled_step
 
 _NUM_CLASSES = 100
 # Of 64 rows: the share of the tail on CIFAR-100-LT with threshold 100.
@@ -38,7 +38,7 @@ class Workload:
     rng = np.random.RandomState(0)
     images = rng.randint(0, 256, (len(labels), 32, 32, 3)).astype(np.uint8)
     self.mesh = training.data_mesh()
-    self.table = training.replicate(self.mesh, images)
+    self.resident_images = training.replicate(self.mesh, images)
     self.examples = data_lib.Examples(
       np.arange(len(labels), dtype=np.int32), labels.astype(np.int32)
     )
@@ -66,7 +66,7 @@ class Workload:
         batch_size=self.batch_size,
         seed=0,
       )
-    arguments = (order, self.examples, method.class_weights)
+    arguments = (order, self.examples, method.group_weights_by_class)
     if layout == 'joint':
       return data_lib.joint_batches(*arguments)
     make = (
@@ -88,7 +88,9 @@ class Workload:
 
   def put(self, batch: Any) -> Any:
     """A batch on the devices."""
-    return training.shard_batch(self.mesh, batch, table=self.table)
+    return training.shard_batch(
+      self.mesh, batch, resident_images=self.resident_images
+    )
 
   def step(self, method: training.Method, *, stage: int = 0) -> Any:
     """The step of a method's stage, not jitted."""
@@ -109,23 +111,23 @@ class Workload:
     )
     return training.replicate(self.mesh, state)
 
-  def program(
+  def compiled_step(
     self, method: training.Method, batch: Any, *, stage: int = 0
-  ) -> _program.Program:
+  ) -> _compiled_step.CompiledStep:
     """A compiled step on a batch."""
-    return _program.Program(
+    return _compiled_step.CompiledStep(
       self.step(method, stage=stage), self.state(method), self.put(batch)
     )
 
-  def program_of_several(
+  def compiled_scan(
     self, method: training.Method, batches: Any
-  ) -> _program.Program:
+  ) -> _compiled_step.CompiledStep:
     """Steps one after the other in one call, on stacked batches."""
     put = training.shard_batch(
-      self.mesh, batches, table=self.table, stacked=True
+      self.mesh, batches, resident_images=self.resident_images, stacked=True
     )
     steps = training.scan_steps(self.step(method))
-    return _program.Program(steps, self.state(method), put)
+    return _compiled_step.CompiledStep(steps, self.state(method), put)
 
   def _optimizer(self, method: training.Method, stage: int) -> Any:
     return training.make_optimizer(method.stages[stage].link, 0.01)

@@ -50,7 +50,7 @@ def saddle_longtail(name: str) -> dict[str, dict[str, Any]]:
       margins = _steps(0.05, 0.1, 0.5, 0.5)
     case _:
       raise ValueError(f'there are no presets of Saddle-LongTail for {name!r}.')
-  found = {
+  changes = {
     'sam': plain,
     'sam,drw': late,
     'sam,ldam_drw': margins,
@@ -58,9 +58,9 @@ def saddle_longtail(name: str) -> dict[str, dict[str, Any]]:
   }
   if not plain:
     # Deferred weights begin with the third radius, under SGD too.
-    found['drw'] = {'objective.weights': f'drw(start={_STARTS[1]})'}
-    found['ldam'] = {'objective.loss': 'ldam(max_margin=0.3)'}
-  return found
+    changes['drw'] = {'objective.weights': f'drw(start={_STARTS[1]})'}
+    changes['ldam'] = {'objective.loss': 'ldam(max_margin=0.3)'}
+  return changes
 
 
 def _constant(rho: float) -> dict[str, Any]:

@@ -11,13 +11,13 @@ import jax
 import jax.numpy as jnp
 
 
-class Program:
+class CompiledStep:
   """A compiled step with a state and a batch of its own."""
 
   def __init__(self, step: Callable[..., Any], state: Any, batch: Any):
     lowered = jax.jit(step, donate_argnums=0).lower(state, batch)
     self._compiled = lowered.compile()
-    # A copy: the program takes its state over.
+    # A copy: the compiled step reuses the memory of its state.
     self._state = jax.tree.map(jnp.copy, state)
     self._batch = batch
 
@@ -39,10 +39,12 @@ class Program:
     return time.perf_counter() - begin
 
 
-def ratio(one: Program, other: Program, *, pairs: int, num_steps: int) -> float:
-  """Median ratio of the times of two programs, measured in turns."""
-  for program in (one, other):
-    program.seconds(1)
+def ratio(
+  one: CompiledStep, other: CompiledStep, *, pairs: int, num_steps: int
+) -> float:
+  """Median ratio of the times of two compiled steps, measured in turns."""
+  for compiled in (one, other):
+    compiled.seconds(1)
   return statistics.median(
     one.seconds(num_steps) / other.seconds(num_steps) for _ in range(pairs)
   )

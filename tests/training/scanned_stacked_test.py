@@ -36,14 +36,14 @@ def _assert_close(one, two, rtol=1e-5, atol=1e-6):
 
 
 class _Setting:
-  """Steps that look images up in a table and add noise to them."""
+  """Steps that look images up on the device and add noise to them."""
 
   def __init__(self, method, *, noise=0.1, mesh=None):
     self.method = method
     self.mesh = mesh or training.data_mesh(jax.devices()[:1])
     self.examples = tiny_training.examples()
     self.model = tiny_training.TinyNet()
-    self.table = training.replicate(self.mesh, self.examples.images)
+    self.resident_images = training.replicate(self.mesh, self.examples.images)
     self.noise = noise
 
   def chain(self, stage, method=None):
@@ -78,16 +78,16 @@ class _Setting:
       batch_size=tiny_training.BATCH_SIZE,
       seed=seed,
     )
-    arguments = (order, examples, self.method.class_weights)
+    arguments = (order, examples, self.method.group_weights_by_class)
     if layout == 'joint':
       return data.joint_batches(*arguments)
     return data.split_batches(*arguments, row_multiple=self.mesh.size)
 
-  def put(self, batch, *, table=True, stacked=False):
+  def put(self, batch, *, resident_images=True, stacked=False):
     return training.shard_batch(
       self.mesh,
       batch,
-      table=self.table if table else None,
+      resident_images=self.resident_images if resident_images else None,
       stacked=stacked,
     )
 
@@ -102,16 +102,16 @@ class _Setting:
       train_step,
       self.batches(seed, layout=layout, indexed=indexed),
       num_steps=_NUM_STEPS,
-      put_batch=lambda batch: self.put(batch, table=indexed),
+      put_batch=lambda batch: self.put(batch, resident_images=indexed),
       **options,
     )[0]
 
-  def several(self, number):
+  def scanned(self, number):
     steps = [
       jax.jit(training.scan_steps(self.step(k)))
       for k in range(len(self.method.stages))
     ]
-    return training.SeveralSteps(
+    return training.ScannedSteps(
       number,
       lambda step: steps[self.method.stages.index(self.method.stage(step))],
       lambda batch: self.put(batch, stacked=True),
@@ -178,12 +178,12 @@ class ScanTest(parameterized.TestCase):
     number = 2
     setting = _Setting(_sse_sam())
     calls = []
-    several = setting.several(number)
-    counted = several._replace(
-      steps=lambda step: calls.append(step) or several.steps(step)
+    scanned = setting.scanned(number)
+    counted = scanned._replace(
+      steps=lambda step: calls.append(step) or scanned.steps(step)
     )
     histories = []
-    for options in ({}, {'several': counted}):
+    for options in ({}, {'scanned': counted}):
       records = []
       state = setting.fit(
         **options,
@@ -218,7 +218,7 @@ class ScanTest(parameterized.TestCase):
 
       return step
 
-    usual, other, several = program(1), program(1), program(3)
+    usual, other, scanned = program(1), program(1), program(3)
     setting = _Setting(_imbsam())
     training.fit(
       setting.state(),
@@ -226,14 +226,14 @@ class ScanTest(parameterized.TestCase):
       setting.batches(),
       num_steps=9,
       put_batch=lambda batch: batch,
-      several=training.SeveralSteps(3, lambda step: several, lambda b: b),
+      scanned=training.ScannedSteps(3, lambda step: scanned, lambda b: b),
       # A signal in the last call comes too late to matter.
       stop=lambda: calls[-1][0] == 6,
     )
     self.assertEqual(calls, [(0, 1), (1, 1), (2, 3), (5, 1), (6, 3)])
 
 
-class SideBySideTest(parameterized.TestCase):
+class StackedTest(parameterized.TestCase):
   @pytest.mark.extended
   def test_each_run_is_what_it_is_alone(self):
     rhos = (0.05, 0.2, 0.4)
@@ -242,13 +242,13 @@ class SideBySideTest(parameterized.TestCase):
     def step_with_radius(state, batch, rho):
       return setting.step(0, _imbsam(rho))(state, batch)
 
-    side_by_side = jax.jit(training.side_by_side(step_with_radius))
+    stacked_step = jax.jit(training.stack_runs(step_with_radius))
     folders = [tiny_training.folder(self) for _ in rhos]
     checkpoints = [training.Checkpoints(folder) for folder in folders]
     records = []
-    states, seconds = training.fit_side_by_side(
+    states, seconds = training.fit_stacked(
       [setting.state(seed) for seed in range(3)],
-      lambda step: side_by_side,
+      lambda step: stacked_step,
       [setting.batches(seed) for seed in range(3)],
       num_steps=_NUM_STEPS,
       put_batches=lambda batch: setting.put(batch, stacked=True),
@@ -280,9 +280,9 @@ class SideBySideTest(parameterized.TestCase):
     bad = jax.tree.map(
       lambda x: x * np.nan if x.dtype == np.float32 else x, broken[0]
     )
-    step = jax.jit(training.side_by_side(setting.step(0)))
+    step = jax.jit(training.stack_runs(setting.step(0)))
     with self.assertRaisesRegex(training.DivergedError, 'steps 1 to'):
-      training.fit_side_by_side(
+      training.fit_stacked(
         [setting.state(seed) for seed in range(2)],
         lambda number: step,
         [setting.batches(0), [bad] * 50],

@@ -1,6 +1,6 @@
 # Copyright 2026 The imbsam_jax Authors.
 # SPDX-License-Identifier: Apache-2.0
-"""What one of several processes needs of a batch."""
+"""`HostShare`, the rows of each batch that one of several processes needs."""
 
 from collections.abc import Callable
 from typing import Any
@@ -9,16 +9,16 @@ from typing import NamedTuple
 import numpy as np
 
 
-class Part(NamedTuple):
-  """One of equal parts of a batch: the rows of one process's devices.
+class HostShare(NamedTuple):
+  """An equal share of every batch: the rows of one process's devices.
 
   Each process makes every batch, so that all agree on it, but decodes the
   images of its own rows only; those of others stay 0.
 
-  For a mesh of devices: `training.part_of`. Batches that are to be stacked are
-  made whole, see `stack_batches`.
+  `training.host_share` gives that of a mesh of devices. Batches that are to be
+  stacked are made whole, see `stack_batches`.
 
-  >>> Part(1, 4).rows(64)
+  >>> HostShare(1, 4).rows(64)
   slice(16, 32, None)
 
   Attributes:
@@ -59,4 +59,4 @@ def take_own(
 
 
 # Where there is one process.
-WHOLE = Part()
+WHOLE = HostShare()
