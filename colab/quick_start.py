@@ -214,7 +214,7 @@ experiment.calibrate(exp, result.state, ['none', 'crt', 'lws'])
 # ## 4. Your own arrays and your own network
 #
 # What is yours goes into `build`, beside the words. The arrays here are made
-# up: five classes of points with 16 features, around centres that are close to
+# up: five classes of points with 16 features, around centers that are close to
 # one another.
 
 # %% tags=["own"]

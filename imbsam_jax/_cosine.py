@@ -70,7 +70,7 @@ def unit_rows(rows: jax.Array) -> jax.Array:
 def cosine_logits(features: ArrayLike, class_vectors: ArrayLike) -> jax.Array:
   """Cosine of each feature row with each class vector.
 
-  ``logits[b, c] = <f_b, w_c> / (||f_b|| ||w_c||)``, the normalised classifier
+  ``logits[b, c] = <f_b, w_c> / (||f_b|| ||w_c||)``, the normalized classifier
   of LDAM (Cao et al., 2019) without its scale. There is no bias.
 
   .. note::

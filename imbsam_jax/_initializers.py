@@ -1,6 +1,6 @@
 # Copyright 2026 The imbsam_jax Authors.
 # SPDX-License-Identifier: Apache-2.0
-"""Kernel initialisation."""
+"""Kernel initialization."""
 
 from collections.abc import Callable
 from collections.abc import Sequence
@@ -15,7 +15,7 @@ Fan = Literal['fan_in', 'fan_out']
 
 
 def scaled_normal(scale: float, fan: Fan) -> Callable[..., jax.Array]:
-  """Normal initialisation of variance ``scale / fan``, not truncated.
+  """Normal initialization of variance ``scale / fan``, not truncated.
 
   .. note::
     Arrays are drawn flat and reshaped. The numbers are those of a draw in the
@@ -29,7 +29,7 @@ def scaled_normal(scale: float, fan: Fan) -> Callable[..., jax.Array]:
       an input.
 
   Returns:
-    An initialiser ``(key, shape, dtype)`` for kernels of shape ``[..., inputs,
+    An initializer ``(key, shape, dtype)`` for kernels of shape ``[..., inputs,
     outputs]``.
 
   Raises:
@@ -52,7 +52,7 @@ def scaled_normal(scale: float, fan: Fan) -> Callable[..., jax.Array]:
 
 
 def he_normal(fan: Fan = 'fan_in') -> Callable[..., jax.Array]:
-  """Normal initialisation of variance ``2 / fan``, for layers before a ReLU.
+  """Normal initialization of variance ``2 / fan``, for layers before a ReLU.
 
   He et al. (2015). `'fan_in'` keeps the scale of activations, `'fan_out'` that
   of gradients. It is PyTorch's ``kaiming_normal_``; Flax's ``he_normal`` cuts
@@ -62,7 +62,7 @@ def he_normal(fan: Fan = 'fan_in') -> Callable[..., jax.Array]:
     fan: See `scaled_normal`.
 
   Returns:
-    An initialiser, see `scaled_normal`.
+    An initializer, see `scaled_normal`.
 
   Raises:
     ValueError: If `fan` is unknown.

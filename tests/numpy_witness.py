@@ -309,7 +309,7 @@ def rsam_gradient(params, batch, perturbation):
   return weighted_gradient(moved, batch, np.ones(batch_size) / batch_size)
 
 
-# The base optimiser.
+# The base optimizer.
 
 
 def zero_velocity(params):

@@ -104,13 +104,13 @@ def class_labels(
   if num_classes is None and (negative := np.flatnonzero(labels < 0)).size:
     raise (error or ValueError)(
       f'`{name}` must not be negative, got {labels[negative[0]]} at row '
-      f'{negative[0]} ({negative.size} such rows). Drop padded and unlabelled '
+      f'{negative[0]} ({negative.size} such rows). Drop padded and unlabeled '
       'rows, and number the classes from 0.'
     )
   if wrong.size:
     raise (error or ValueError)(
       f'`{name}` must be in [0, {limit}), got {labels[wrong[0]]} at row '
-      f'{wrong[0]} ({wrong.size} such rows). Drop padded and unlabelled rows, '
+      f'{wrong[0]} ({wrong.size} such rows). Drop padded and unlabeled rows, '
       'and number the classes from 0.'
     )
   return labels

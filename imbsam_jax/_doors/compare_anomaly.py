@@ -43,7 +43,7 @@ def define(values: flags.FlagValues) -> None:
   flags.DEFINE_list(
     'ratios',
     ['0.01', '0.05', '0.1'],
-    'Shares of labelled anomalies.',
+    'Shares of labeled anomalies.',
     flag_values=values,
   )
   flags.DEFINE_integer(

@@ -1,6 +1,6 @@
 # Copyright 2026 The imbsam_jax Authors.
 # SPDX-License-Identifier: Apache-2.0
-"""Deep SAD: the loss, its centre, and the score."""
+"""Deep SAD: the loss, its center, and the score."""
 
 from collections.abc import Callable
 from typing import Any
@@ -48,23 +48,23 @@ def deep_sad_losses(
   With the squared distance :math:`d = \|\phi(x) - c\|^2`
 
   .. math::
-    l = \begin{cases} d & \text{unlabelled} \\
-      \eta\,(d + \epsilon) & \text{labelled normal} \\
-      \eta\,(d + \epsilon)^{-1} & \text{labelled anomaly}\end{cases}
+    l = \begin{cases} d & \text{unlabeled} \\
+      \eta\,(d + \epsilon) & \text{labeled normal} \\
+      \eta\,(d + \epsilon)^{-1} & \text{labeled anomaly}\end{cases}
 
   Without labels it is Deep SVDD (one-class, without weight decay).
 
   Args:
     embeddings: Float ``[B, E]``.
-    labels: int ``[B]``: 0 unlabelled, 1 labelled anomaly, -1 labelled normal,
+    labels: int ``[B]``: 0 unlabeled, 1 labeled anomaly, -1 labeled normal,
       so that an array of 0 and 1 that marks known anomalies can be passed as it
       is. The paper writes the opposite signs.
     center: Float ``[E]``, see `center_of`.
-    eta: Weight of labelled rows, > 0.
-    eps: Keeps the loss of an anomaly at the centre finite, > 0.
+    eta: Weight of labeled rows, > 0.
+    eps: Keeps the loss of an anomaly at the center finite, > 0.
 
   Returns:
-    Float32 ``[B]``. At the centre itself the gradient is zero for every label,
+    Float32 ``[B]``. At the center itself the gradient is zero for every label,
     because that of d is; next to it the gradient of an anomaly is large, up to
     about :math:`0.65\,\eta\,\epsilon^{-3/2}`: clip.
 
@@ -94,7 +94,7 @@ def deep_sad_losses(
 
 
 def center_of(embeddings: ArrayLike, *, min_abs: float = 0.1) -> jax.Array:
-  """The centre c: the mean embedding, with its entries kept off zero.
+  """The center c: the mean embedding, with its entries kept off zero.
 
   An entry near zero could be matched by zero weights for every row. Those
   closer than `min_abs` are moved to plus or minus `min_abs`, away from zero.
@@ -157,8 +157,8 @@ def deep_sad_loss_fn(
     encoder: An `Encoder`, or any Linen module with the same call.
     batch_stats: Its BatchNorm statistics; ``{}`` without BatchNorm.
     center: Float ``[E]``, see `center_of`.
-    eta: Weight of labelled rows, > 0.
-    eps: Keeps the loss of an anomaly at the centre finite, > 0.
+    eta: Weight of labeled rows, > 0.
+    eps: Keeps the loss of an anomaly at the center finite, > 0.
 
   Returns:
     ``loss_fn(params, batch, weights [B]) -> (sum_i weights_i * loss_i, new

@@ -20,11 +20,11 @@ from imbsam_jax.anomaly import _weights
 
 
 class DeepSAD(base.BaseEstimator):
-  r"""Deep SAD: anomalies are far from the centre of the embeddings.
+  r"""Deep SAD: anomalies are far from the center of the embeddings.
 
   Semi-supervised: most rows have no label, a few are known to be anomalies (or
   normal). With no labels at all it is Deep SVDD. Any update rule of this
-  library trains it; under ImbSAM the labelled anomalies are the tail group.
+  library trains it; under ImbSAM the labeled anomalies are the tail group.
 
   >>> import numpy as np
   >>> from imbsam_jax import anomaly
@@ -49,29 +49,29 @@ class DeepSAD(base.BaseEstimator):
     head_rho: Radius of the perturbation for the other rows (sse_sam).
     switch: Share of the steps after which sse_sam no longer perturbs for the
       other rows.
-    normalization: 'group' weighs labelled anomalies by their own number in a
+    normalization: 'group' weighs labeled anomalies by their own number in a
       batch, and the others by theirs, as the published ImbSAM form does;
       'batch' divides all by the batch size, as Deep SAD does.
-    eta: Weight of labelled rows in the loss.
+    eta: Weight of labeled rows in the loss.
     hidden_sizes: Units of the hidden layers; None is that of the released code:
       (128, 64) from 100 features on, (32, 16) below.
     embedding_size: Units of the last layer; None is half of the last hidden
       layer, but not more than the largest power of two in the number of
       features; that gives the released 8, 4 for thyroid, 32 for arrhythmia.
-    norm: Normalisation layers: 'batch' or 'none'.
+    norm: Normalization layers: 'batch' or 'none'.
     optimizer: 'sgd' (momentum 0.9) or 'adam'; the learning rate falls to 0 by a
       cosine.
     learning_rate: Learning rate at the start.
     weight_decay: Factor with which the parameters are added to their gradient,
       in pre-training too.
     clip_norm: Largest norm of the gradient; None is any. Anomalies near the
-      centre have gradients of any size.
+      center have gradients of any size.
     batch_size: Rows of a batch.
     epochs: Passes over the rows.
     pretrain_epochs: Passes over the rows that pre-train the autoencoder; 0
       leaves it out.
     pretrain_learning_rate: Learning rate of Adam in pre-training.
-    contamination: Share of the training rows, labelled anomalies apart, that
+    contamination: Share of the training rows, labeled anomalies apart, that
       `predict` calls anomalies: sets the threshold.
     seed: Seed of the initial weights, the order of the rows and the noise.
 
@@ -151,7 +151,7 @@ class DeepSAD(base.BaseEstimator):
 
     Args:
       x: Real numbers ``[N, D]``, on any scale.
-      y: Integers ``[N]``: 1 labelled anomaly, 0 unlabelled, -1 labelled normal.
+      y: Integers ``[N]``: 1 labeled anomaly, 0 unlabeled, -1 labeled normal.
         None: nothing is known.
 
     Returns:
@@ -159,7 +159,7 @@ class DeepSAD(base.BaseEstimator):
 
     Raises:
       ValueError: NaN or infinity in `x` (row and column are named), shapes that
-        do not fit, other labels, nothing but labelled anomalies, a
+        do not fit, other labels, nothing but labeled anomalies, a
         hyper-parameter out of range.
       DivergedError: More than five updates in a row were not finite.
     """
@@ -167,7 +167,7 @@ class DeepSAD(base.BaseEstimator):
     return self
 
   def decision_function(self, x: ArrayLike) -> np.ndarray:
-    """Squared distances from the centre, higher is more anomalous.
+    """Squared distances from the center, higher is more anomalous.
 
     Args:
       x: Real numbers ``[N, D]``, on the scale of the rows of `fit`.

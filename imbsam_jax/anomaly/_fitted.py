@@ -34,7 +34,7 @@ class Fitted(NamedTuple):
   Attributes:
     encoder: The network.
     variables: Its parameters and BatchNorm statistics, NumPy.
-    center: float32 ``[E]``, the centre that distances are taken from.
+    center: float32 ``[E]``, the center that distances are taken from.
     minimum: Float64 ``[D]``, of the rows that it was fitted to.
     extent: Float64 ``[D]``, maximum - minimum, 1 for constant features.
     threshold: Score above which `DeepSAD.predict` calls a row an anomaly.
@@ -49,7 +49,7 @@ class Fitted(NamedTuple):
 
 
 def score(fitted: Fitted, rows: np.ndarray) -> np.ndarray:
-  """Squared distances from the centre, of rows as they come."""
+  """Squared distances from the center, of rows as they come."""
   with np.errstate(over='ignore'):
     rows = (rows - fitted.minimum) / fitted.extent
   rows = np.clip(rows, -_FAR, _FAR).astype(np.float32)
@@ -62,7 +62,7 @@ def score_scaled(
   center: np.ndarray,
   rows: np.ndarray,
 ) -> np.ndarray:
-  """Squared distances from the centre, of rows on the scale of training."""
+  """Squared distances from the center, of rows on the scale of training."""
   stacked = jax.tree.map(lambda leaf: leaf[None], variables)
   scores = []
   for start in range(0, len(rows), _ROWS_PER_CALL):

@@ -88,14 +88,14 @@ def _check_labels(y: ArrayLike, num_rows: int) -> np.ndarray:
   if not allowed.all():
     row = int(np.argmin(allowed))
     raise ValueError(
-      '`y` must be 1 (labelled anomaly), 0 (unlabelled) or -1 (labelled '
+      '`y` must be 1 (labeled anomaly), 0 (unlabeled) or -1 (labeled '
       f'normal), got {values[row]!r} in row {row}.'
     )
   values = values.astype(np.int32)
   if (values > 0).all():
     raise ValueError(
-      f'all {num_rows} rows are labelled anomalies: there is nothing to learn '
-      'what is normal from. Add rows that are not labelled.'
+      f'all {num_rows} rows are labeled anomalies: there is nothing to learn '
+      'what is normal from. Add rows that are not labeled.'
     )
   return values
 

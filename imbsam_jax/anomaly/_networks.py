@@ -18,7 +18,7 @@ _SLOPE = 0.01
 
 
 class _Hidden(nn.Module):
-  """Linear, normalised without scale and shift, leaky ReLU; a layer each."""
+  """Linear, normalized without scale and shift, leaky ReLU; a layer each."""
 
   sizes: Sequence[int]
   norm: Norm
@@ -43,7 +43,7 @@ class _Hidden(nn.Module):
 class Encoder(nn.Module):
   """The map phi of Deep SAD for tables: an MLP without any bias.
 
-  A bias anywhere would let the network map every row to the centre: it could
+  A bias anywhere would let the network map every row to the center: it could
   set the weights to zero and the last bias to c (Ruff et al., ICML 2018,
   proposition 2).
 

@@ -50,7 +50,7 @@ class Recipe:
     return first + (1 - self.switch) * (last - first)
 
   def stage(self, num_steps: jax.Array, key: jax.Array) -> training.Stage:
-    """The update rule as one stage: other rows, then labelled anomalies.
+    """The update rule as one stage: other rows, then labeled anomalies.
 
     The second stage of 'sse_sam' is a radius of 0 here.
 
@@ -70,7 +70,7 @@ class Recipe:
   def chain(
     self, stage: training.Stage, num_steps: jax.Array
   ) -> optax.GradientTransformationExtraArgs:
-    """The optimiser, whose first link is that of the stage."""
+    """The optimizer, whose first link is that of the stage."""
     return training.make_optimizer(
       stage.link,
       cosine(self.learning_rate, num_steps),

@@ -194,7 +194,7 @@ def train(
   """Deep SAD from given encoders.
 
   Args:
-    recipe: Update rule, loss, optimiser.
+    recipe: Update rule, loss, optimizer.
     variables: Variables of S encoders, stacked.
     centers: Float32 ``[S, E]``.
     features: Float32 ``[S, N, D]``.
@@ -227,7 +227,7 @@ def _init_chains(recipe, variables, seeds, num_steps):
 
 @functools.partial(jax.jit, static_argnums=0, donate_argnums=2)
 def _train_some(recipe, centers, state, batches, num_steps):
-  # The key of the noise travels in the optimiser's state.
+  # The key of the noise travels in the optimizer's state.
   stage = recipe.stage(num_steps, jax.random.key(0))
   tx = recipe.chain(stage, num_steps)
 

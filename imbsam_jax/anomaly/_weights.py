@@ -14,14 +14,14 @@ Normalization = Literal['group', 'batch']
 def anomaly_weights(
   labels: ArrayLike, *, normalization: Normalization = 'group'
 ) -> jax.Array:
-  r"""Weights of the two groups: rows that may be normal, labelled anomalies.
+  r"""Weights of the two groups: rows that may be normal, labeled anomalies.
 
   For `gradient_oracle` and `split_gradient_oracle`; the anomalies are the tail
   group of `imbsam` and `sse_sam`. For `sam`, `rsam` and plain SGD pass
   ``weights.sum(axis=0, keepdims=True)``: one group.
 
   Args:
-    labels: int ``[B]``: 1 labelled anomaly, 0 unlabelled, -1 labelled normal.
+    labels: int ``[B]``: 1 labeled anomaly, 0 unlabeled, -1 labeled normal.
     normalization: 'group' divides each group by its own number of rows, as the
       published ImbSAM form of Deep SAD does: one anomaly in a batch weighs as
       much as all other rows together. 'batch' divides both by B, which is Deep
@@ -31,7 +31,7 @@ def anomaly_weights(
     Float32 ``[2, B]``. A group without rows has weights of zero.
 
   Raises:
-    ValueError: Another shape, or an unknown normalisation.
+    ValueError: Another shape, or an unknown normalization.
   """
   labels = jnp.asarray(labels)
   if labels.ndim != 1:

@@ -5,7 +5,7 @@
 Functions of one image, `pad_crop`, `random_flip`, `cutout`, `rand_augment`,
 take ``(key, image)`` and keep shape and dtype. Map them over a batch:
 ``jax.vmap(pad_crop)(jax.random.split(key, batch_size), images)``. What becomes
-of an image depends on itself and its key, not on its neighbours.
+of an image depends on itself and its key, not on its neighbors.
 
 Functions of two batches, `mixup`, `remix`, `cmo`, `dbn_mix`, take ``(key,
 batch, partner)``, pairs (images, labels), and return the labels of both. They

@@ -30,7 +30,7 @@ def cmo(
   Oversampling for Long-Tailed Classification
   <https://arxiv.org/abs/2112.00412>`_, CVPR 2022: CutMix whose patches come
   from a stream in which rare classes are frequent. The box has a uniform
-  centre, half sizes rounded down, and is cut off at the border; lam is the
+  center, half sizes rounded down, and is cut off at the border; lam is the
   exact share of pixels of `batch`. With probability ``1 - probability`` the
   batch stays as it is.
 
@@ -62,7 +62,7 @@ def cmo(
   if pair.images.ndim != 4:
     raise ValueError(
       '`batch` must have images [B, H, W, channels], got '
-      f'{pair.images.shape}. Pass images[..., None] for grey images without a '
+      f'{pair.images.shape}. Pass images[..., None] for gray images without a '
       'channel axis.'
     )
   _, height, width, _ = pair.images.shape
@@ -85,7 +85,7 @@ def cmo(
 
 
 def _in_interval(key: jax.Array, size: int, side: jax.Array) -> jax.Array:
-  """Bool ``[size]``: an interval of ``side * size`` around a random centre."""
+  """Bool ``[size]``: an interval of ``side * size`` around a random center."""
   half = jnp.floor(side * size).astype(jnp.int32) // 2
   centre = jax.random.randint(key, (), 0, max(size, 1), jnp.int32)
   positions = jnp.arange(size, dtype=jnp.int32)

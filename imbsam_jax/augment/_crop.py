@@ -30,7 +30,7 @@ def pad_crop(
     key: Key of `jax.random`.
     image: Float or uint8 array, shape ``[H, W, C]``, of any range; what is
       padded is black where 0 is black, and the mean where images are
-      normalised.
+      normalized.
     padding: Rows and columns added on each side, >= 0.
 
   Returns:

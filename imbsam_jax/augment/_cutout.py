@@ -1,6 +1,6 @@
 # Copyright 2026 The imbsam_jax Authors.
 # SPDX-License-Identifier: Apache-2.0
-"""Cutout: a square of one colour."""
+"""Cutout: a square of one color."""
 
 import jax
 import jax.numpy as jnp
@@ -16,19 +16,19 @@ def cutout(
   """Covers a square around a random pixel.
 
   DeVries and Taylor, `Improved Regularization of Convolutional Neural Networks
-  with Cutout <https://arxiv.org/abs/1708.04552>`_, arXiv 2017. The centre is
+  with Cutout <https://arxiv.org/abs/1708.04552>`_, arXiv 2017. The center is
   uniform over all pixels and the square is cut off at the border, so less than
   ``size ** 2`` pixels are covered in many images; the paper finds that
-  important. It begins ``size // 2`` before the centre.
+  important. It begins ``size // 2`` before the center.
 
   Args:
     key: Key of `jax.random`.
     image: Float or uint8 array, shape ``[H, W, C]``, of any range.
     size: Side of the square, >= 0: the paper takes 16 for CIFAR-10, 8 for
       CIFAR-100, 20 for SVHN.
-    fill: Colour, a scalar or ``[C]``, in the range of the image. The paper
-      covers normalised images with 0, their mean: before normalisation pass
-      the mean colour.
+    fill: Color, a scalar or ``[C]``, in the range of the image. The paper
+      covers normalized images with 0, their mean: before normalization pass
+      the mean color.
 
   Returns:
     Array of the shape and dtype of `image`.

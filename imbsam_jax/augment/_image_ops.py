@@ -5,7 +5,7 @@
 An operation that is known at run time only is a choice of a stage and of its
 parameters. All in integers, or where rounding cannot matter: results depend
 neither on the machine nor on the batch. Channels come first, because compilers
-vectorise over the last axis.
+vectorize over the last axis.
 """
 
 import jax
@@ -109,8 +109,8 @@ def blend(
   Args:
     image: Uint8 array, shape ``[C, H, W]``.
     factor: Int32 scalar, a number in [0, 2] in fixed point; 1 is the image.
-    is_contrast: Bool scalar: the base is the mean grey.
-    is_color: Bool scalar: the base is the grey image.
+    is_contrast: Bool scalar: the base is the mean gray.
+    is_color: Bool scalar: the base is the gray image.
     is_sharpness: Bool scalar: the base is the image smoothed by [1 1 1; 1 5 1;
       1 1 1] / 13. If all three are false, the base is black.
 

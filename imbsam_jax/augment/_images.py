@@ -28,7 +28,7 @@ def check_image(image: ArrayLike, name: str) -> jax.Array:
   if image.ndim == 3 and image.size:
     return image
   hint = {
-    2: ' Pass image[..., None] for a grey image without a channel axis.',
+    2: ' Pass image[..., None] for a gray image without a channel axis.',
     4: f' Map over a batch: jax.vmap({name})(keys, images), a key per image.',
   }
   raise ValueError(
@@ -38,11 +38,11 @@ def check_image(image: ArrayLike, name: str) -> jax.Array:
 
 
 def fill_pixel(fill: ArrayLike, image: jax.Array) -> jax.Array:
-  """One pixel ``[1, 1, C]`` of the colour `fill`, in the image's dtype.
+  """One pixel ``[1, 1, C]`` of the color `fill`, in the image's dtype.
 
   Raises:
     ValueError: If `fill` is neither a scalar nor of shape ``[C]``, or is a
-      concrete colour that uint8 does not hold.
+      concrete color that uint8 does not hold.
   """
   num_channels = image.shape[-1]
   if image.dtype == jnp.uint8 and not isinstance(fill, jax.core.Tracer):
@@ -55,7 +55,7 @@ def fill_pixel(fill: ArrayLike, image: jax.Array) -> jax.Array:
   pixel = jnp.asarray(fill).astype(image.dtype)
   if pixel.shape not in ((), (num_channels,)):
     raise ValueError(
-      f'`fill` must be a scalar or a colour [{num_channels}], got shape '
+      f'`fill` must be a scalar or a color [{num_channels}], got shape '
       f'{pixel.shape}.'
     )
   return jnp.broadcast_to(pixel, (num_channels,)).reshape(1, 1, num_channels)

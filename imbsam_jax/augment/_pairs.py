@@ -49,7 +49,7 @@ def check_pair(batch: Batch, partner: Batch) -> Pair:
   if images.dtype != partner_images.dtype:
     raise TypeError(
       '`batch` and `partner` must have images of one dtype, got '
-      f'{images.dtype} and {partner_images.dtype}. Normalise both, or neither.'
+      f'{images.dtype} and {partner_images.dtype}. Normalize both, or neither.'
     )
   return Pair(images, partner_images, labels, partner_labels)
 

@@ -65,7 +65,7 @@ def rand_augment(
   magnitude:
 
   - identity, autocontrast, equalize: no strength;
-  - rotate: :math:`\pm m` degrees about the centre;
+  - rotate: :math:`\pm m` degrees about the center;
   - shear-x, shear-y: :math:`\pm m / 100`, the upper left corner stays;
   - translate-x, translate-y: :math:`\pm (150 / 331) (m / 30)` of the width or
     height, in whole pixels;
@@ -87,13 +87,13 @@ def rand_augment(
   Args:
     key: Key of `jax.random`.
     image: Uint8 array, shape ``[H, W, 3]``, or ``[H, W, 1]``, before
-      normalisation.
+      normalization.
     num_ops: Number of operations, >= 0. The paper's N, which it tunes: 1 to 3,
       2 for ImageNet.
     magnitude: Magnitude in [0, 30], may be traced. The paper's M, which it
       tunes; the default of torchvision is 9.
-    fill: Colour of what comes in from outside, a scalar or ``[C]`` in 0..255:
-      0 as torchvision; the authors' code takes grey.
+    fill: Color of what comes in from outside, a scalar or ``[C]`` in 0..255:
+      0 as torchvision; the authors' code takes gray.
 
   Returns:
     Uint8 array of the shape of `image`.
@@ -119,7 +119,7 @@ def rand_augment(
   image = _images.check_image(image, 'rand_augment')
   if image.dtype != jnp.uint8:
     raise TypeError(
-      f'`image` must be uint8, got {image.dtype}. Augment first, normalise '
+      f'`image` must be uint8, got {image.dtype}. Augment first, normalize '
       'then.'
     )
   if image.shape[-1] not in (1, 3):
@@ -150,7 +150,7 @@ def _apply(
     choice: Int32 scalar, twice the operation's place in `_OPS`, plus 1 for the
       negative sign.
     rows: Parameters of the operations.
-    pixel: Uint8 array, shape ``[C, 1, 1]``, colour of the outside.
+    pixel: Uint8 array, shape ``[C, 1, 1]``, color of the outside.
 
   Returns:
     Uint8 array, shape ``[C, H, W]``.
@@ -176,7 +176,7 @@ def _apply(
   )
   stages = np.repeat(np.arange(3, dtype=np.int32), [len(s) for s in _STAGES])
   # Not `where`, nor one stage after the other: XLA would fuse them into one
-  # loop that a CPU cannot vectorise, at three times the cost.
+  # loop that a CPU cannot vectorize, at three times the cost.
   return lax.dynamic_index_in_dim(
     jnp.stack(results), jnp.asarray(stages)[op], keepdims=False
   )
@@ -238,7 +238,7 @@ def _affine(name: str, m: Any, height: int, width: int, xp: Any) -> list[Any]:
   matrix = []
   for i in range(2):
     a, b = linear[2 * i : 2 * i + 2]
-    # The centre of the pixel (0, 0).
+    # The center of the pixel (0, 0).
     start = a * (0.5 - origin[0]) + b * (0.5 - origin[1])
     matrix += [a, b, start + origin[i] + shift[i]]
   return matrix

@@ -70,7 +70,7 @@ def fit_marc(
     \frac{\sum_i \omega_{y_i} \ell_i}{\sum_i \omega_{y_i}}, \qquad
     \omega_c \propto n_c^{-p}
 
-  Cross entropy with generalised re-weighting (GRW) under natural sampling, rows
+  Cross entropy with generalized re-weighting (GRW) under natural sampling, rows
   uniformly. Wang et al., ACML 2022, with the values of their CIFAR script; on
   the large sets 10 epochs of 256 rows (Places 128), 30 on iNaturalist with
   weight decay 1e-4. SGD, momentum 0.9, the learning rate falls to 0 along a

@@ -1,6 +1,6 @@
 # Copyright 2026 The imbsam_jax Authors.
 # SPDX-License-Identifier: Apache-2.0
-"""The optimiser of all fits: SGD with momentum and a cosine."""
+"""The optimizer of all fits: SGD with momentum and a cosine."""
 
 from collections.abc import Callable
 from typing import Any

@@ -26,7 +26,7 @@ def train_only(
   frozen network.
 
   `tx` sees trees from which the frozen leaves are gone (None stands in their
-  place). So they have no optimiser state and no weight decay, do not count in
+  place). So they have no optimizer state and no weight decay, do not count in
   the norms of clipping, and are not perturbed by the library's links, whose
   radius goes to the trainable leaves alone:
 
@@ -140,7 +140,7 @@ def _flags(trainable: _masks.Mask, params: Any) -> list[bool]:
   if not any(flags):
     raise ValueError(
       '`trainable` must be True for at least one leaf, got none. Leave the '
-      'optimiser out to train nothing.'
+      'optimizer out to train nothing.'
     )
   return flags
 

@@ -17,12 +17,12 @@ class AnomalySplit(NamedTuple):
   """A training part of which few labels are known, and a test part.
 
   .. note:: The sign of the training labels is not that of Deep SAD's paper,
-    which writes -1 for labelled anomalies and +1 for labelled normals. Here a
+    which writes -1 for labeled anomalies and +1 for labeled normals. Here a
     0/1 array of known anomalies can be passed as it is.
 
   Attributes:
     train_features: float32 ``[N, D]``, scaled to [0, 1] by the training part.
-    train_labels: int32 ``[N]``: 1 labelled anomaly, 0 unlabelled, -1 labelled
+    train_labels: int32 ``[N]``: 1 labeled anomaly, 0 unlabeled, -1 labeled
       normal.
     test_features: float32 ``[M, D]``, scaled likewise and not clipped.
     test_labels: int32 ``[M]``: 1 anomaly, 0 normal.
@@ -58,12 +58,12 @@ def deep_sad_split(
     k_n + u_n = n, \quad k_n = r_n T, \quad k_a = r_a T, \quad
     u_a = p \, (u_a + u_n), \quad T = k_n + u_n + k_a + u_a
 
-  with k labelled and u unlabelled rows, r_n = `labeled_normal_ratio`, r_a =
+  with k labeled and u unlabeled rows, r_n = `labeled_normal_ratio`, r_a =
   `labeled_anomaly_ratio` and p = `pollution_ratio`. k_n, k_a and u_a are
   truncated to whole rows, as in the released code.
 
   The test part depends on `seed` and `test_share` only. Of one seed, the
-  labelled anomalies for a small ratio are among those for a larger one. How
+  labeled anomalies for a small ratio are among those for a larger one. How
   many rows of each kind there are does not depend on the seed. Training rows
   are shuffled, test rows in the order of the table.
 
@@ -72,27 +72,27 @@ def deep_sad_split(
   >>> np.bincount(split.train_labels), np.bincount(split.test_labels)
   (array([90, 10]), array([60, 20]))
 
-  .. note:: The released code draws labelled and unlabelled anomalies
+  .. note:: The released code draws labeled and unlabeled anomalies
     independently from the same rows, so that a row can be both; here they are
     disjoint. It labels no anomaly where truncation leaves none; here one is
-    labelled if `labeled_anomaly_ratio` is positive. Its loader of the ODDS
+    labeled if `labeled_anomaly_ratio` is positive. Its loader of the ODDS
     tables draws the training and the test part from two different splits (both
     use up one RandomState), so that most test rows are training rows; here no
     row is both.
 
   .. note:: Features are scaled to [0, 1] by the whole training part, before
-    anomalies are left out of it. The released code standardises them first,
+    anomalies are left out of it. The released code standardizes them first,
     which after the scaling to [0, 1] makes no difference but for rounding.
     What is constant in the training part becomes 0 there; in the test part it
     becomes the difference from that constant.
 
   Args:
     table: The table that is split.
-    seed: Seed of the divisions, and of which rows are labelled.
-    labeled_anomaly_ratio: Labelled anomalies, as a share of all training rows.
+    seed: Seed of the divisions, and of which rows are labeled.
+    labeled_anomaly_ratio: Labeled anomalies, as a share of all training rows.
       The default is the paper's.
-    labeled_normal_ratio: Labelled normal rows, of all rows of the training set.
-    pollution_ratio: Anomalies among the unlabelled rows of the training set.
+    labeled_normal_ratio: Labeled normal rows, of all rows of the training set.
+    pollution_ratio: Anomalies among the unlabeled rows of the training set.
     test_share: Share of each kind of rows that is for testing.
 
   Raises:
@@ -130,8 +130,8 @@ def deep_sad_split(
   if needed > len(anomalies):
     raise _errors.DataError(
       f'this split needs {needed} anomalies in the training part, has '
-      f'{len(anomalies)} ({num_unlabeled} are to be unlabelled, {num_labeled} '
-      'labelled); lower `pollution_ratio` or `labeled_anomaly_ratio`.'
+      f'{len(anomalies)} ({num_unlabeled} are to be unlabeled, {num_labeled} '
+      'labeled); lower `pollution_ratio` or `labeled_anomaly_ratio`.'
     )
   # From the two ends: disjoint, and for other ratios the same ones first.
   labeled = anomalies[:num_labeled]
@@ -161,13 +161,13 @@ def adbench_split(
   """The protocol of ADBench (Han et al., NeurIPS 2022).
 
   All rows of the training part are used: of its anomalies the share
-  `labeled_anomaly_ratio`, truncated to whole rows, is labelled; the others stay
-  as unlabelled contamination. The division is stratified: with the numbers of
+  `labeled_anomaly_ratio`, truncated to whole rows, is labeled; the others stay
+  as unlabeled contamination. The division is stratified: with the numbers of
   rows of scikit-learn's ``train_test_split(stratify=labels)``, where a half row
   of anomalies counts as one for training.
 
   The test part does not depend on `labeled_anomaly_ratio`, nor the number of
-  rows of each kind on the seed. Of one seed, the labelled anomalies for a small
+  rows of each kind on the seed. Of one seed, the labeled anomalies for a small
   ratio are among those for a larger one. Training rows are shuffled, test rows
   in the order of the table.
 
@@ -179,7 +179,7 @@ def adbench_split(
   .. note:: Of a larger table ADBench draws `max_rows` rows whatever they are;
     here the drawn rows have the table's share of anomalies, rounded, so that
     runs with different seeds have the same shapes. ADBench labels no anomaly
-    where truncation leaves none; here one is labelled if the ratio is positive.
+    where truncation leaves none; here one is labeled if the ratio is positive.
     It repeats rows of tables with fewer than 1,000 rows, which then are in both
     parts; here no row is repeated.
 
@@ -189,8 +189,8 @@ def adbench_split(
 
   Args:
     table: The table that is split.
-    seed: Seed of the division, and of which rows are labelled.
-    labeled_anomaly_ratio: Share of the training anomalies that is labelled.
+    seed: Seed of the division, and of which rows are labeled.
+    labeled_anomaly_ratio: Share of the training anomalies that is labeled.
     test_share: Share of the rows that is for testing.
     max_rows: Number of rows that are drawn first from a table with more.
 
@@ -244,7 +244,7 @@ def validation_table(
   A split of this table has training and test parts that never saw the test rows
   of `split`: what is best on them can be chosen freely. Row i of the new table
   is row ``split.train_rows[i]`` of the old. Its labels are the true ones, also
-  of rows that `split` leaves unlabelled.
+  of rows that `split` leaves unlabeled.
 
   .. note:: A split of the new table by the same ratios of `deep_sad_split` can
     lack an anomaly through rounding, and then says so: lower the ratio a bit.

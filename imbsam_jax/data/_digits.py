@@ -22,7 +22,7 @@ class Digits(tfds.core.GeneratorBasedBuilder):
   """1,797 handwritten digits of 8 x 8 pixels, with a balanced test split.
 
   The test set of the UCI optical digits (Alpaydin and Kaynak, 1998), as it
-  comes with scikit-learn. Its 17 grey levels are spread over 0 to 255. `test`
+  comes with scikit-learn. Its 17 gray levels are spread over 0 to 255. `test`
   holds 50 random images of each class, `train` the other 1,297. The same
   writers occur in both.
   """

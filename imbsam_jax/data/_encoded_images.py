@@ -38,8 +38,8 @@ class EncodedImages:
   """Stands for a uint8 array ``[N, size, size, 3]``; decodes on demand.
 
   ``images[indices]`` are images as seen in evaluation: the shorter side is
-  resized to ``round(size / 0.875)`` (256 for 224), and the centre is cut out.
-  `random_crops` are images as seen in training. Grey, palette, CMYK and
+  resized to ``round(size / 0.875)`` (256 for 224), and the center is cut out.
+  `random_crops` are images as seen in training. Gray, palette, CMYK and
   transparent images become RGB; animations are their first frame; an
   orientation in EXIF is not heeded, as by most codes for ImageNet.
 
@@ -136,7 +136,7 @@ class EncodedImages:
     form and order of torchvision: up to 10 times the share of the area is drawn
     uniformly from (0.08, 1) and the ratio of width to height log-uniformly from
     (3/4, 4/3); the first box that fits is placed at random. Without one it is
-    the largest centred box within these ratios. Then a flip from left to right
+    the largest centered box within these ratios. Then a flip from left to right
     with probability 1/2.
 
     Args:
@@ -233,7 +233,7 @@ def decode_all(contents: Iterable[tuple[str, bytes]]) -> np.ndarray:
     contents: Names and contents of files.
 
   Returns:
-    uint8 ``[N, height, width, 1]`` of grey images, ``[N, height, width, 3]`` of
+    uint8 ``[N, height, width, 1]`` of gray images, ``[N, height, width, 3]`` of
     all others.
 
   Raises:

@@ -1,6 +1,6 @@
 # Copyright 2026 The imbsam_jax Authors.
 # SPDX-License-Identifier: Apache-2.0
-"""Checksums by which a run that goes on recognises its data."""
+"""Checksums by which a run that goes on recognizes its data."""
 
 import hashlib
 

@@ -59,7 +59,7 @@ class Odds(tfds.core.GeneratorBasedBuilder):
 
   All but arrhythmia are downloaded as they are in ADBench (Han et al., NeurIPS
   2022, https://github.com/Minqi824/ADBench). That repository has the BSD-2
-  licence; the terms of ODDS (Rayana, 2016) and of the UCI sets that the tables
+  license; the terms of ODDS (Rayana, 2016) and of the UCI sets that the tables
   were made from apply as well.
   """
 

@@ -1,6 +1,6 @@
 # Copyright 2026 The imbsam_jax Authors.
 # SPDX-License-Identifier: Apache-2.0
-"""Standardisation of stored images, as the input of a model."""
+"""Standardization of stored images, as the input of a model."""
 
 from collections.abc import Callable
 from typing import Any

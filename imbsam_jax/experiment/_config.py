@@ -69,7 +69,7 @@ class Model:
     name: Name of the network: 'mlp', 'small_conv_net', 'strided_conv_net',
       'resnet20', 'resnet32' or 'resnet34'; for images of about 224x224
       'resnet50' or 'resnext50'.
-    norm: Normalisation layers: 'group', 'batch', or 'none' (not for the
+    norm: Normalization layers: 'group', 'batch', or 'none' (not for the
       ResNets).
     head: Last layer: 'auto' is the one that the loss needs, 'linear' or
       'cosine'; 'etf' and 'prototypes' have fixed class vectors.
@@ -86,7 +86,7 @@ class Model:
 
 @dataclasses.dataclass(frozen=True, kw_only=True)
 class Objective:
-  """The loss that is minimised.
+  """The loss that is minimized.
 
   Parameters go into brackets: 'vs(gamma=0.1, tau=1.2)'. Starts and ends are
   shares of the run. `methods.AXES` has all choices of each field, and
@@ -113,7 +113,7 @@ class Objective:
 
 @dataclasses.dataclass(frozen=True, kw_only=True)
 class Optimizer:
-  """The update rule, and the optimiser around it.
+  """The update rule, and the optimizer around it.
 
   Attributes:
     method: Name of the update rule: 'sgd', 'sam', 'imbsam', 'sse_sam',
@@ -186,7 +186,7 @@ class Config:
     data: The examples.
     model: The network.
     objective: The loss.
-    optimizer: The update rule and its optimiser.
+    optimizer: The update rule and its optimizer.
     epochs: Passes over the training set.
     seed: Seed of the initial parameters, the order of the images and the noise.
     save_every: Epochs between checkpoints, and between validations where images

@@ -54,7 +54,7 @@ class Experiment:
     config: The configuration that it was built from.
     data: Examples and class counts.
     method: Class groups and update rules.
-    objective: The objective that is minimised.
+    objective: The objective that is minimized.
     head: The head of the model.
     layout: Which rows go through the model together.
     num_steps: Steps of a run.

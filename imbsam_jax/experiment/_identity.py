@@ -36,7 +36,7 @@ def trace(function: Callable[..., Any], *arguments: Any) -> tuple[str, Any]:
     *arguments: Shapes and dtypes of its arguments.
   """
   traced, outputs = jax.make_jaxpr(function, return_shape=True)(*arguments)
-  # In a terminal and in a notebook it would be coloured.
+  # In a terminal and in a notebook it would be colored.
   text: Any = traced.jaxpr.pretty_print(use_color=False)
   return text, outputs
 

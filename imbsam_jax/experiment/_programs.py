@@ -19,8 +19,8 @@ class Steps:
     model: The network.
     make_method: ``make_method(key, rho=None)`` is the method, at another radius
       than that of the configuration if there is one.
-    make_chain: ``make_chain(link)`` is the optimiser that a link begins.
-    objective: The objective that is minimised.
+    make_chain: ``make_chain(link)`` is the optimizer that a link begins.
+    objective: The objective that is minimized.
     inputs: How stored images become the inputs of the model.
     plan: Which parameters are loaded, and which are trained.
     sample: Shape and dtype of one stored image, with a first axis of 1.

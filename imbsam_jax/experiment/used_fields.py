@@ -1,6 +1,6 @@
 # Copyright 2026 The imbsam_jax Authors.
 # SPDX-License-Identifier: Apache-2.0
-"""Which fields of the optimiser an update rule has a use for."""
+"""Which fields of the optimizer an update rule has a use for."""
 
 from collections.abc import Iterable
 import inspect
@@ -22,7 +22,7 @@ def uses(method: str, field: str) -> bool:
 
   Args:
     method: The text of `optimizer.method`.
-    field: Name of a field of the optimiser.
+    field: Name of a field of the optimizer.
 
   Raises:
     ConfigError: An unknown rule.

@@ -1,6 +1,6 @@
 # Copyright 2026 The imbsam_jax Authors.
 # SPDX-License-Identifier: Apache-2.0
-"""Losses for the largest margins between normalised classes."""
+"""Losses for the largest margins between normalized classes."""
 
 from typing import Any
 
@@ -76,7 +76,7 @@ def gm_softmax(
   beta2: float = 0.0,
   scale: float = 64.0,
 ) -> jax.Array:
-  r"""Generalised-margin softmax.
+  r"""Generalized-margin softmax.
 
   .. math::
     \ell = -\log \frac{e^{s (\alpha_1 x_y + \beta_1)}}

@@ -31,7 +31,7 @@ class Combined(NamedTuple):
   """What the words of a run bring together.
 
   Attributes:
-    objective: Objective that is minimised, a `training.Supervised`.
+    objective: Objective that is minimized, a `training.Supervised`.
     order: ``order(labels, is_tail, seed)``, see `Part`.
     partners: ``partners(order, labels, seed)`` of mixed rows, or None.
     reweighting: Class weights of the loss, or None.

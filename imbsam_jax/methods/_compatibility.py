@@ -124,7 +124,7 @@ def _check_prior(chosen: list[_Chosen]) -> None:
       continue
     raise _errors.ConfigError(
       f'`{one.word}` and `{other.word}` both correct for the class counts: '
-      'rare classes would be favoured twice. Leave one of them out.'
+      'rare classes would be favored twice. Leave one of them out.'
     )
 
 

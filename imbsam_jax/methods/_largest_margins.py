@@ -28,7 +28,7 @@ _registry.alias(
   'gm_softmax',
   'gm_softmax(beta1=-0.1, scale=30.0)',
   axis='loss',
-  about='generalised margin (ICLR 2022)',
+  about='generalized margin (ICLR 2022)',
 )
 
 _registry.word(

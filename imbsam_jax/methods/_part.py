@@ -113,7 +113,7 @@ class Traits(NamedTuple):
   Attributes:
     head: Head that its logits come from: of any kind, 'linear', 'cosine', or
       'class_vectors', a cosine head whose class vectors are learned.
-    corrects_prior: Whether it favours rare classes, so that a second word that
+    corrects_prior: Whether it favors rare classes, so that a second word that
       does would do it again; or a function of its parameters.
     counts_batch: Whether the class counts that it corrects by are those of the
       batch, which a sampler has in its hand.

@@ -26,5 +26,5 @@ _registry.alias(
   'grw',
   'power(power=1.2)',
   axis='weights',
-  about='n^-1.2, generalised (ACML 2022)',
+  about='n^-1.2, generalized (ACML 2022)',
 )

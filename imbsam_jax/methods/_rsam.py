@@ -11,7 +11,7 @@ from imbsam_jax.methods import _rule
 @_registry.word(
   'rsam',
   axis='update rule',
-  about='RSAM/GNM, random neighbourhood (NeurIPS 2024)',
+  about='RSAM/GNM, random neighborhood (NeurIPS 2024)',
 )
 def rsam(setup: _rule.RuleSetup, *, rho: _rule.Radius) -> training.Method:
   """See `training.update_rules.rsam`; its radius is halved at the switch."""

@@ -18,7 +18,7 @@ Radius = float | Callable[[Any], jax.Array]
 class RuleSetup(NamedTuple):
   """What the function of an update rule is called with.
 
-  Its keyword-only parameters are fields of the optimiser, such as ``rho``, or
+  Its keyword-only parameters are fields of the optimizer, such as ``rho``, or
   its own. It gives a `training.Method`.
 
   Attributes:

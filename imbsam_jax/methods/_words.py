@@ -167,5 +167,5 @@ def help_text() -> str:
     '\n\n'.join(parts)
     + '\n\nWords of different axes combine: imbsam,ldam_drw. The head follows '
     'the loss. After\ntraining, calibrate corrects the classifier (cRT, LWS, '
-    'MARC, tau-normalisation,\nNCM, logit adjustment).'
+    'MARC, tau-normalization,\nNCM, logit adjustment).'
   )

@@ -9,7 +9,7 @@ import numpy as np
 from numpy.typing import ArrayLike
 
 # Up to this many distinct counts every one is a point of the curve. Beyond,
-# the curve would be noise: neighbouring counts are joined into bins.
+# the curve would be noise: neighboring counts are joined into bins.
 _MAX_POINTS = 24
 _NUM_BINS = 12
 # A class that was never seen has no place on a log axis; it is drawn here.

@@ -20,7 +20,7 @@ if TYPE_CHECKING:
   from matplotlib.axes import Axes
   from matplotlib.figure import Figure
 
-# Okabe and Ito's palette, which readers with any kind of colour blindness tell
+# Okabe and Ito's palette, which readers with any kind of color blindness tell
 # apart, darkest first and without its yellow, which white paper swallows.
 _COLORS = (
   '#0072B2',
@@ -31,7 +31,7 @@ _COLORS = (
   '#56B4E9',
   '#000000',
 )
-# A second cue for print without colour; one more than the colours, so that the
+# A second cue for print without color; one more than the colors, so that the
 # pairs repeat only after 56 methods.
 _MARKERS = ('o', 's', '^', 'D', 'v', 'P', 'X', '*')
 _TEXT = '#333333'
@@ -60,7 +60,7 @@ def plot_accuracy_by_frequency(
 
   A point of the line is the mean over the classes with the same number of
   training images. With more than 24 different numbers, as on CIFAR-100-LT,
-  neighbouring ones are joined into 12 bins of about as many classes each. Where
+  neighboring ones are joined into 12 bins of about as many classes each. Where
   a point is more than one class, the legend says so, and a single method shows
   each class as a dot. The deviation is that of the point over runs, not of the
   classes. A class without training images stands at a tick 0 beyond 1.

@@ -2,7 +2,7 @@
 # SPDX-License-Identifier: Apache-2.0
 """Flax (Linen) classifiers for images and vectors, and their parts.
 
-Every model maps normalised float inputs to float32 logits,
+Every model maps normalized float inputs to float32 logits,
 ``model.apply(variables, x, train=...)``, and gives the features under its head
 by ``method='features'``. With ``norm='group'`` or ``'none'`` the rows of a
 batch do not depend on each other.

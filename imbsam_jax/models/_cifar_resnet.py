@@ -54,7 +54,7 @@ class BasicBlock(nn.Module):
     channels: Number of channels of the result.
     stride: Stride of the first convolution and of the shortcut.
     shortcut: What happens where the shape changes: `'pad'` is `pad_shortcut`,
-      `'projection'` a 1x1 convolution and a normalisation (options A and B).
+      `'projection'` a 1x1 convolution and a normalization (options A and B).
     norm: See `Normalization`.
     fan: See `CifarResNet`.
     dtype: Dtype of the computation.
@@ -73,7 +73,7 @@ class BasicBlock(nn.Module):
 
     Args:
       x: Array, shape ``[batch, height, width, in_channels]``.
-      train: Whether batch normalisation uses and updates batch statistics.
+      train: Whether batch normalization uses and updates batch statistics.
 
     Returns:
       Array, shape ``[batch, ceil(height / stride), ceil(width / stride),
@@ -114,7 +114,7 @@ class CifarResNet(_classifier.Classifier):
 
   Attributes:
     num_classes: Number of classes.
-    norm: `'batch'`, as in the sources, or `'group'`; without a normalisation
+    norm: `'batch'`, as in the sources, or `'group'`; without a normalization
       the activations would double from block to block.
     head: `'linear'` or `'cosine'`.
     dtype: Dtype of the computation up to the features.
@@ -157,8 +157,8 @@ class CifarResNet(_classifier.Classifier):
     """Channels of the last block, averaged over the image.
 
     Args:
-      x: Float array, normalised, shape ``[batch, height, width, channels]``.
-      train: Whether batch normalisation uses and updates batch statistics.
+      x: Float array, normalized, shape ``[batch, height, width, channels]``.
+      train: Whether batch normalization uses and updates batch statistics.
 
     Returns:
       Float32 array, shape ``[batch, widths[-1]]``.

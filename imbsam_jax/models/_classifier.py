@@ -52,7 +52,7 @@ def as_floats(x: ArrayLike, dtype: DTypeLike) -> jax.Array:
   x = jnp.asarray(x)
   if not jnp.issubdtype(x.dtype, jnp.floating):
     raise TypeError(
-      f'`x` must be a float array, normalised, got dtype {x.dtype}. Scale it '
+      f'`x` must be a float array, normalized, got dtype {x.dtype}. Scale it '
       'first: (x.astype(jnp.float32) / 255 - mean) / std for uint8 images.'
     )
   if x.ndim < 2:
@@ -81,7 +81,7 @@ def as_images(x: ArrayLike, dtype: DTypeLike) -> jax.Array:
   if x.ndim != 4:
     raise ValueError(
       '`x` must have shape [batch, height, width, channels], got shape '
-      f'{x.shape}. Pass x[..., None] for grey images without a channel axis, '
+      f'{x.shape}. Pass x[..., None] for gray images without a channel axis, '
       'x[None] for a single image.'
     )
   return x
@@ -142,8 +142,8 @@ class Classifier(nn.Module):
     """Features that the head reads: ``apply(..., method='features')``.
 
     Args:
-      x: Float array, normalised, shape ``[batch, height, width, channels]``.
-      train: Whether batch normalisation uses and updates batch statistics.
+      x: Float array, normalized, shape ``[batch, height, width, channels]``.
+      train: Whether batch normalization uses and updates batch statistics.
 
     Returns:
       Float32 array, shape ``[batch, dim]``.
@@ -156,8 +156,8 @@ class Classifier(nn.Module):
     """Both: ``apply(..., method='features_and_logits')``.
 
     Args:
-      x: Float array, normalised, shape ``[batch, height, width, channels]``.
-      train: Whether batch normalisation uses and updates batch statistics.
+      x: Float array, normalized, shape ``[batch, height, width, channels]``.
+      train: Whether batch normalization uses and updates batch statistics.
 
     Returns:
       Float32 arrays, shapes ``[batch, dim]`` and ``[batch, num_classes]``.
@@ -169,8 +169,8 @@ class Classifier(nn.Module):
     """Logits of a batch.
 
     Args:
-      x: Float array, normalised, shape ``[batch, height, width, channels]``.
-      train: Whether batch normalisation uses and updates batch statistics; then
+      x: Float array, normalized, shape ``[batch, height, width, channels]``.
+      train: Whether batch normalization uses and updates batch statistics; then
         call ``apply`` with ``mutable=['batch_stats']``. Nothing else reads it.
 
     Returns:

@@ -17,9 +17,9 @@ class SmallConvNet(_classifier.Classifier):
   """Three 3x3 convolutions, for images from 8x8 to 32x32.
 
   Channels `width`, ``2 * width``, ``4 * width``; strides `stride`, 2, 2; each
-  followed by the normalisation and a ReLU; then global average pooling. The
+  followed by the normalization and a ReLU; then global average pooling. The
   kernels are He normal; the convolutions have a bias only without a
-  normalisation. The default has 24,058 parameters with 10 classes and one input
+  normalization. The default has 24,058 parameters with 10 classes and one input
   channel.
 
   The second stride is measured, not taste: on digits with an imbalance factor
@@ -50,8 +50,8 @@ class SmallConvNet(_classifier.Classifier):
     """Channels of the last convolution, averaged over the image.
 
     Args:
-      x: Float array, normalised, shape ``[batch, height, width, channels]``.
-      train: Whether batch normalisation uses and updates batch statistics.
+      x: Float array, normalized, shape ``[batch, height, width, channels]``.
+      train: Whether batch normalization uses and updates batch statistics.
 
     Returns:
       Float32 array, shape ``[batch, 4 * width]``.

@@ -18,8 +18,8 @@ from imbsam_jax.models import _normalization
 class MLP(_classifier.Classifier):
   """Fully connected layers with ReLU, on flattened inputs of any shape.
 
-  Each layer is dense (He normal kernel), normalisation, ReLU. A layer followed
-  by a normalisation has no bias.
+  Each layer is dense (He normal kernel), normalization, ReLU. A layer followed
+  by a normalization has no bias.
 
   Attributes:
     num_classes: Number of classes.
@@ -59,8 +59,8 @@ class MLP(_classifier.Classifier):
     """Activations of the last hidden layer.
 
     Args:
-      x: Float array, normalised, shape ``[batch, ...]``.
-      train: Whether batch normalisation uses and updates batch statistics.
+      x: Float array, normalized, shape ``[batch, ...]``.
+      train: Whether batch normalization uses and updates batch statistics.
 
     Returns:
       Float32 array, shape ``[batch, widths[-1]]``.

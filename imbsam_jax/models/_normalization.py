@@ -1,6 +1,6 @@
 # Copyright 2026 The imbsam_jax Authors.
 # SPDX-License-Identifier: Apache-2.0
-"""Choice of normalisation layer, and what it means for a row of a batch."""
+"""Choice of normalization layer, and what it means for a row of a batch."""
 
 from collections.abc import Sequence
 from typing import Literal
@@ -19,7 +19,7 @@ _EPSILON = 1e-5
 
 
 def check_norm(norm: str, allowed: Sequence[str] = NORMS) -> None:
-  """Refuses a normalisation that a model does not have.
+  """Refuses a normalization that a model does not have.
 
   Args:
     norm: Word to check.
@@ -40,7 +40,7 @@ def num_groups(channels: int) -> int:
   """Number of groups that `GroupNorm` gets for a number of channels.
 
   The largest divisor of `channels` that is at most 8 and leaves two channels or
-  more in a group: groups of one channel are instance normalisation, which
+  more in a group: groups of one channel are instance normalization, which
   erases the mean of a channel before global average pooling can read it. The
   number itself matters little: on long-tailed digits 1, 4, 8 and 16 groups of
   64 channels are within a point of each other (5 seeds, 2026-11).
@@ -108,10 +108,10 @@ class GroupNorm(nn.Module):
 
 
 class Normalization(nn.Module):
-  """Batch normalisation, group normalisation or none, by name.
+  """Batch normalization, group normalization or none, by name.
 
   The statistics, the scale and the bias are float32 whatever `dtype` is: sums
-  of squares in bfloat16 lose the small differences that a normalisation is
+  of squares in bfloat16 lose the small differences that a normalization is
   about to enlarge.
 
   - `'batch'` (Ioffe and Szegedy, 2015): momentum 0.9, epsilon 1e-5. The only
@@ -124,7 +124,7 @@ class Normalization(nn.Module):
 
   .. note::
     PyTorch keeps the unbiased variance in its running average, Flax the biased
-    one; the normalisation of a training batch is the same.
+    one; the normalization of a training batch is the same.
 
   Attributes:
     norm: `'batch'`, `'group'` or `'none'`.
@@ -136,7 +136,7 @@ class Normalization(nn.Module):
 
   @nn.compact
   def __call__(self, x: jax.Array, *, train: bool) -> jax.Array:
-    """Normalises `x`.
+    """Normalizes `x`.
 
     Args:
       x: Float array, shape ``[batch, ..., channels]``.

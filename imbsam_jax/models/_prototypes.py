@@ -14,7 +14,7 @@ import numpy as np
 from imbsam_jax import _checks
 from imbsam_jax import _cosine
 
-# Each centring shrinks the centroid by the largest eigenvalue of the rows'
+# Each centering shrinks the centroid by the largest eigenvalue of the rows'
 # second moment, about 1 / dim.
 _CENTRING_STEPS = 60
 
@@ -104,7 +104,7 @@ def optimal_prototypes(
     key: Key of `jax.random`.
     num_classes: Number C of classes, at least 2.
     dim: Length of a vector, at least 2 for more than 2 classes.
-    num_steps: Steps of the optimiser where there is no simplex, >= 0.
+    num_steps: Steps of the optimizer where there is no simplex, >= 0.
     scale: Scale s > 0 of the cosines; the larger, the more the closest pair
       alone counts.
 
@@ -139,9 +139,9 @@ class EtfHead(nn.Module):
   """Cosines with the fixed directions of `simplex_etf`.
 
   The vectors, float32 ``[num_classes, dim]``, are ``class_vectors`` in the
-  collection `prototypes`: not among the parameters, so no optimiser and no
+  collection `prototypes`: not among the parameters, so no optimizer and no
   weight decay sees them, and without gradient. They are drawn from the rng
-  `params` when the model is initialised; store them with the parameters.
+  `params` when the model is initialized; store them with the parameters.
 
   It returns raw cosines in ``[-1, 1]``: use a loss that holds a scale. Which
   class gets which direction is arbitrary.

@@ -67,7 +67,7 @@ def create_model(
       are float32.
 
   Returns:
-    A Flax module: ``model.apply(variables, x, train=...)`` takes normalised
+    A Flax module: ``model.apply(variables, x, train=...)`` takes normalized
     float images ``[batch, height, width, channels]`` to float32 logits
     ``[batch, num_classes]``.
 

@@ -67,10 +67,10 @@ def conv_norm(
   train: bool,
   name: str,
 ) -> jax.Array:
-  """A convolution without bias, then a normalisation; for compact methods.
+  """A convolution without bias, then a normalization; for compact methods.
 
   It pads ``size // 2`` pixels on each side, as PyTorch does and Flax's `'SAME'`
-  does not where the stride is 2: the kernel stays centred on the pixel that
+  does not where the stride is 2: the kernel stays centered on the pixel that
   the shortcut keeps.
 
   Args:
@@ -83,8 +83,8 @@ def conv_norm(
     fan: See `he_normal`. `'fan_in'` counts the channels of one group,
       `'fan_out'` all, as in PyTorch.
     dtype: Dtype of the computation.
-    train: Whether batch normalisation uses and updates batch statistics.
-    name: Name of the convolution; the normalisation is ``{name}_norm``.
+    train: Whether batch normalization uses and updates batch statistics.
+    name: Name of the convolution; the normalization is ``{name}_norm``.
 
   Returns:
     Array, shape ``[batch, ceil(height / stride), ceil(width / stride),
@@ -122,7 +122,7 @@ def apply_stages(
       ``block(x, train=...)``.
     stage_sizes: Number of blocks per stage.
     widths: First argument of `make_block`, per stage.
-    train: Whether batch normalisation uses and updates batch statistics.
+    train: Whether batch normalization uses and updates batch statistics.
 
   Returns:
     The result of the last block; block j of stage i, both from 1, is named

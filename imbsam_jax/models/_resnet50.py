@@ -29,7 +29,7 @@ _FAN: _initializers.Fan = 'fan_out'
 
 
 def max_pool(x: jax.Array) -> jax.Array:
-  """Largest value of every other 3x3 window, windows centred on kept pixels.
+  """Largest value of every other 3x3 window, windows centered on kept pixels.
 
   The padding never wins, whatever the sign of the values.
 
@@ -46,7 +46,7 @@ def max_pool(x: jax.Array) -> jax.Array:
 class BottleneckBlock(nn.Module):
   """1x1, 3x3 and 1x1 convolutions and a shortcut: ``relu(x' + norm(...))``.
 
-  The shortcut is a 1x1 convolution and a normalisation where the shape changes,
+  The shortcut is a 1x1 convolution and a normalization where the shape changes,
   else the identity.
 
   Attributes:
@@ -71,7 +71,7 @@ class BottleneckBlock(nn.Module):
 
     Args:
       x: Array, shape ``[batch, height, width, in_channels]``.
-      train: Whether batch normalisation uses and updates batch statistics.
+      train: Whether batch normalization uses and updates batch statistics.
 
     Returns:
       Array, shape ``[batch, ceil(height / stride), ceil(width / stride),
@@ -107,7 +107,7 @@ class BottleneckResNet(_classifier.Classifier):
   .. note::
     The stride is that of the 3x3 convolution, as in torchvision ('v1.5') and in
     Goyal et al. (https://arxiv.org/abs/1706.02677), section 5.1; He et al. have
-    it in the first 1x1 convolution. All normalisations start with scale 1, as
+    it in the first 1x1 convolution. All normalizations start with scale 1, as
     torchvision's default; Goyal et al. start the last of each block with 0.
 
   .. note::
@@ -116,7 +116,7 @@ class BottleneckResNet(_classifier.Classifier):
 
   Attributes:
     num_classes: Number of classes.
-    norm: `'batch'`, as in the sources, or `'group'`; without a normalisation
+    norm: `'batch'`, as in the sources, or `'group'`; without a normalization
       the activations would double from block to block.
     head: `'linear'` or `'cosine'`.
     dtype: Dtype of the computation up to the features.
@@ -167,8 +167,8 @@ class BottleneckResNet(_classifier.Classifier):
     """Channels of the last block, averaged over the image.
 
     Args:
-      x: Float array, normalised, shape ``[batch, height, width, channels]``.
-      train: Whether batch normalisation uses and updates batch statistics.
+      x: Float array, normalized, shape ``[batch, height, width, channels]``.
+      train: Whether batch normalization uses and updates batch statistics.
 
     Returns:
       Float32 array, shape ``[batch, expansion * widths[-1]]``: 2048 entries in

@@ -22,7 +22,7 @@ def value_and_grad(
 
   For loops that call ``optimizer.update(grads, state, params)`` without extra
   arguments, such as flax's `TrainState.apply_gradients`: the link runs here,
-  the rest of the optimiser there.
+  the rest of the optimizer there.
 
   >>> import jax, optax
   >>> from imbsam_jax import sam, value_and_grad

@@ -1,6 +1,6 @@
 # Copyright 2026 The imbsam_jax Authors.
 # SPDX-License-Identifier: Apache-2.0
-"""What a step minimises: the interface of every method but the update rules.
+"""What a step minimizes: the interface of every method but the update rules.
 
 A method is an `Objective`. `make_train_step` calls its parts in this order:
 
@@ -155,7 +155,7 @@ class Outer(NamedTuple):
 
 
 class Objective:
-  """What a step minimises. Methods override what they change.
+  """What a step minimizes. Methods override what they change.
 
   Attributes:
     coupled: Whether the loss of a row depends on others, or the objective

@@ -1,6 +1,6 @@
 # Copyright 2026 The imbsam_jax Authors.
 # SPDX-License-Identifier: Apache-2.0
-"""The optimiser chain around a link, and its learning-rate schedule."""
+"""The optimizer chain around a link, and its learning-rate schedule."""
 
 from typing import Any
 from typing import Literal

@@ -18,8 +18,8 @@ class ParamPlan(NamedTuple):
   """Parameters that come from elsewhere, and those that stay as they are.
 
   Attributes:
-    load: ``load(variables) -> variables``, between the initialisation of the
-      model and that of the optimiser: the tree of ``model.init`` with some of
+    load: ``load(variables) -> variables``, between the initialization of the
+      model and that of the optimizer: the tree of ``model.init`` with some of
       its arrays replaced; they get the types of the initial ones. A file is
       read before, not in it: it is also called while shapes are traced. None
       leaves the initial ones.

@@ -16,7 +16,7 @@ from imbsam_jax.data import TrainBatch
 def data_mesh(devices: Sequence[jax.Device] | None = None) -> jax.sharding.Mesh:
   """A mesh of all devices (or of `devices`) along the axis 'data'.
 
-  Those of a process are neighbours, so that it has neighbouring rows.
+  Those of a process are neighbors, so that it has neighboring rows.
   """
   devices = jax.devices() if devices is None else devices
   devices = sorted(devices, key=lambda device: device.process_index)
@@ -30,7 +30,7 @@ def host_share(mesh: jax.sharding.Mesh) -> HostShare:
 
   Raises:
     ValueError: Processes have different numbers of devices, or these are not
-      neighbours, as those of `data_mesh` are.
+      neighbors, as those of `data_mesh` are.
   """
   owners = [device.process_index for device in mesh.devices.flat]
   processes = sorted(set(owners))

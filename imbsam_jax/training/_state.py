@@ -1,6 +1,6 @@
 # Copyright 2026 The imbsam_jax Authors.
 # SPDX-License-Identifier: Apache-2.0
-"""`TrainState`: parameters, statistics and optimiser state at a step."""
+"""`TrainState`: parameters, statistics and optimizer state at a step."""
 
 from typing import Any
 
@@ -65,7 +65,7 @@ def create_train_state(
   Args:
     model: A Linen module called as ``model(images, train=...)``, or
       `models.from_nnx` of an NNX one.
-    tx: The whole optimiser chain.
+    tx: The whole optimizer chain.
     key: Key of `jax.random`, for parameters and dropout.
     sample_images: Float ``[1, ...]``, images as the model sees them.
     ema: Whether to keep a moving average of the parameters.
@@ -118,7 +118,7 @@ def advanced(
   """The state after an update.
 
   An update that was skipped leaves everything as it was but the step and what
-  the optimiser counts.
+  the optimizer counts.
   """
   finite = opt_state.consecutive == 0
 

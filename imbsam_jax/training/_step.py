@@ -1,6 +1,6 @@
 # Copyright 2026 The imbsam_jax Authors.
 # SPDX-License-Identifier: Apache-2.0
-"""`make_train_step`: the training step of an objective and an optimiser."""
+"""`make_train_step`: the training step of an objective and an optimizer."""
 
 from collections.abc import Callable
 import dataclasses
@@ -57,7 +57,7 @@ def make_train_step(
     model: A Linen module called as ``model(images, train=...)``, or
       `models.from_nnx` of an NNX one.
     tx: `skip_nonfinite` around the whole chain, see `make_optimizer`.
-    objective: What is minimised; or the loss ``(logits [B, C], labels [B]) ->
+    objective: What is minimized; or the loss ``(logits [B, C], labels [B]) ->
       losses [B]`` of a `Supervised` one. Class weights are in the weights of
       the batch, see `data.Reweighting`.
     inputs: From stored images to the model's input; or the function
@@ -160,7 +160,7 @@ def _pass(
   """The weighted sum of the losses of a pass, and what it gives beside.
 
   Args:
-    objective: The objective that is minimised.
+    objective: The objective that is minimized.
     ctx: What is fixed within the step.
     apply: The model at the point of the pass.
     rows: Prepared rows.

@@ -3,7 +3,7 @@
 """Update rules as the trainer sees them: class groups, and links by stages.
 
 A notebook takes one of the functions here, and hands its parts on: the class
-weights of the groups to the batches, the link to the optimiser, and with it to
+weights of the groups to the batches, the link to the optimizer, and with it to
 `training.make_train_step`. A method with several stages has a link, and so a
 step, for each.
 
@@ -106,7 +106,7 @@ class Method(NamedTuple):
 
 
 def sgd(class_counts: ClassCounts) -> Method:
-  r"""The base optimiser alone, :math:`g = \nabla L(w)`.
+  r"""The base optimizer alone, :math:`g = \nabla L(w)`.
 
   Args:
     class_counts: Training images of each class, ``[C]``.
@@ -163,7 +163,7 @@ def rsam(class_counts: ClassCounts, rho: Radius, *, key: jax.Array) -> Method:
 
   Args:
     class_counts: Training images of each class, ``[C]``.
-    rho: Half-width of the neighbourhood per entry (not a norm), a number >= 0
+    rho: Half-width of the neighborhood per entry (not a norm), a number >= 0
       or a schedule of them; the release has 0.005.
     key: Key of `jax.random` for the noise.
 

@@ -16,7 +16,7 @@ def focal_sam(
   adaptive: bool | _masks.Mask = False,
   eps: float = 1e-12,
 ) -> optax.GradientTransformationExtraArgs:
-  r"""Focal sharpness-aware minimisation (Focal-SAM).
+  r"""Focal sharpness-aware minimization (Focal-SAM).
 
   With class weights :math:`\omega_c = (1 - n_c/N)^\gamma`,
 

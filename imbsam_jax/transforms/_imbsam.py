@@ -16,7 +16,7 @@ def imbsam(
   adaptive: bool | _masks.Mask = False,
   eps: float = 1e-12,
 ) -> optax.GradientTransformationExtraArgs:
-  r"""Class-imbalanced sharpness-aware minimisation (ImbSAM).
+  r"""Class-imbalanced sharpness-aware minimization (ImbSAM).
 
   .. math::
     g = \nabla L_{head}(w) + \nabla L_{tail}(w + e), \qquad

@@ -1,6 +1,6 @@
 # Copyright 2026 The imbsam_jax Authors.
 # SPDX-License-Identifier: Apache-2.0
-"""RSAM: the gradient in a random neighbourhood, at the price of SGD."""
+"""RSAM: the gradient in a random neighborhood, at the price of SGD."""
 
 from typing import Any
 from typing import NamedTuple
@@ -45,7 +45,7 @@ def rsam(
   derivatives.
 
   Args:
-    rho: Half-width of the neighbourhood per entry (not a norm), a float >= 0 or
+    rho: Half-width of the neighborhood per entry (not a norm), a float >= 0 or
       an `optax.Schedule`. The release's 0.05 * 0.1 is ``rho=0.005``. It halves
       the noise when deferred re-weighting starts:
       ``stage_switch(0.005, 0.0025, boundary)``.

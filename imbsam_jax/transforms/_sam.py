@@ -16,7 +16,7 @@ def sam(
   adaptive: bool | _masks.Mask = False,
   eps: float = 1e-12,
 ) -> optax.GradientTransformationExtraArgs:
-  r"""Sharpness-aware minimisation (SAM), the gradient half of it.
+  r"""Sharpness-aware minimization (SAM), the gradient half of it.
 
   .. math::
     g = \nabla L(w + e), \qquad

@@ -20,7 +20,7 @@ def power_weights(class_counts: ArrayLike, *, power: float = 1.0) -> jax.Array:
   Args:
     class_counts: Positive numbers, shape ``[C]``, concrete; only their ratios
       count.
-    power: Exponent: 1 is inverse frequency; 1.2 is generalised re-weighting,
+    power: Exponent: 1 is inverse frequency; 1.2 is generalized re-weighting,
       with which MARC is fitted (Wang et al., ACML 2022); 0 gives ones. From 0
       to 1 over the epochs is PPW, `schedules.progressive_weights`.
 

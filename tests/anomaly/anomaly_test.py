@@ -110,7 +110,7 @@ def _auroc(detector, rows, labels):
 
 
 def _problem(seed=0, labels=(0, 1, 0, -1, 0, 1, 0, 0), sizes=(3, 5, 4, 2)):
-  """Kernels, a batch and a centre, all exact in float32."""
+  """Kernels, a batch and a center, all exact in float32."""
   kernels = witness.init_kernels(seed, sizes)
   rng = np.random.default_rng(seed + 100)
   batch = {
@@ -157,7 +157,7 @@ def test_witness_gradients_are_central_differences(batch_norm):
   np.testing.assert_allclose(found, (ends[0] - ends[1]) / 2e-6, rtol=1e-6)
 
 
-# Losses, centre, weights.
+# Losses, center, weights.
 
 
 def test_distances_and_losses():
@@ -636,7 +636,7 @@ def _first(tree):
 
 
 def _check_against_witness(detector, rows, labels):
-  """The centre, training, scores and threshold, from the same encoder."""
+  """The center, training, scores and threshold, from the same encoder."""
   settings = detector.get_params()
   start = anomaly.pretrain_stacked([base.clone(detector)], [rows])
   kernels = [np.float64(k[0]) for k in _to_kernels(start.variables.params)]
@@ -1210,7 +1210,7 @@ def test_units_of_the_columns_do_not_matter(table, fitted):
   ],
 )
 def test_default_sizes(num_features, hidden, embedding, sizes):
-  # Without pre-training nothing but the initialisation is compiled.
+  # Without pre-training nothing but the initialization is compiled.
   detector = anomaly.DeepSAD(
     hidden_sizes=hidden, embedding_size=embedding, pretrain_epochs=0
   )
@@ -1410,7 +1410,7 @@ def test_wrong_rows_are_refused(x, words, fitted):
     ([0, 1], r'`y` must have the shape \(3,\)'),
     ([[0, 1, 0]], r'`y` must have the shape \(3,\)'),
     (1, r'`y` must have the shape \(3,\)'),
-    ([1, 1, 1], 'all 3 rows are labelled anomalies'),
+    ([1, 1, 1], 'all 3 rows are labeled anomalies'),
   ],
 )
 def test_wrong_labels_are_refused(y, words):

@@ -74,7 +74,7 @@ def program_run(folder, tmp_path_factory):
 def test_program_prints_what_it_does(program_run):
   _, output = program_run
   assert '200 rows, 3 features, 50 anomalies (25.0%)' in output
-  assert 'deep_sad: 100 training rows, 10 labelled anomalies' in output
+  assert 'deep_sad: 100 training rows, 10 labeled anomalies' in output
   assert '80 test rows, 20 anomalies' in output
   assert 'imbsam, 2.67 SGD steps per step' in output
   assert '| AUROC' in output
@@ -227,7 +227,7 @@ def test_comparison_has_every_cell(comparison):
     assert methods['imbsam']['num_labeled_anomalies']['mean'] == 4
     assert methods['deep_svdd']['num_labeled_anomalies']['mean'] == 0
   text = (workdir / 'comparison.md').read_text()
-  assert '| AUROC, 0.05 labelled |' in text
+  assert '| AUROC, 0.05 labeled |' in text
   assert '`imbsam_jax.anomaly.study.compare`, 20' in text
 
 

@@ -7,8 +7,8 @@ JAX. Backpropagation is written by hand. Loops and brute force are preferred to
 clever forms.
 
 Notation: w are all kernels together, x_i a row, phi(x_i) its embedding, c the
-centre, d_i = ||phi(x_i) - c||^2, y_i its label: 1 labelled anomaly, 0 without
-label, -1 labelled normal. ||.|| is the Euclidean norm over all parameters
+center, d_i = ||phi(x_i) - c||^2, y_i its label: 1 labeled anomaly, 0 without
+label, -1 labeled normal. ||.|| is the Euclidean norm over all parameters
 together; where a norm is zero the perturbation is zero.
 """
 
@@ -20,7 +20,7 @@ import numpy as np
 SLOPE = 0.01  # Of the leaky ReLU.
 BATCH_NORM_EPS = 1e-4
 
-# Loss, centre, weights.
+# Loss, center, weights.
 
 
 def squared_distances(embeddings, center):
@@ -74,7 +74,7 @@ def center_of(embeddings, min_abs=0.1):
 
 
 def anomaly_weights(labels, normalization):
-  """1/N_k for the rows of group k, or 1/B; group 1 are labelled anomalies."""
+  """1/N_k for the rows of group k, or 1/B; group 1 are labeled anomalies."""
   weights = np.zeros((2, len(labels)))
   sizes = [sum(y != 1 for y in labels), sum(y == 1 for y in labels)]
   for i, y in enumerate(labels):
@@ -127,7 +127,7 @@ def forward(kernels, rows, *, batch_norm, statistics=None):
 
 
 def batch_statistics(kernels, rows):
-  """Mean and variance (divisor B) of every normalised layer."""
+  """Mean and variance (divisor B) of every normalized layer."""
   _, (cache, _) = forward(kernels, rows, batch_norm=True)
   return [(mean, variance) for *_, mean, variance in cache]
 
@@ -209,7 +209,7 @@ def rule(
 ):
   """The gradient that a method makes of one batch.
 
-  With normal rows n (all others than labelled anomalies) and anomalies a:
+  With normal rows n (all others than labeled anomalies) and anomalies a:
     sgd      g_n(w) + g_a(w)
     sam      g(w + rho g(w)/||g(w)||),  g = g_n + g_a
     imbsam   g_n(w) + g_a(w + rho g_a(w)/||g_a(w)||)

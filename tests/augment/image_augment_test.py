@@ -93,7 +93,7 @@ class AllTest(parameterized.TestCase):
       expected.astype(np.float32),
       strict=True,
     )
-    # Also values that are no grey levels, NumPy's float64, legacy keys.
+    # Also values that are no gray levels, NumPy's float64, legacy keys.
     key = jax.random.PRNGKey(0)
     result = getattr(augment, name)(key, images / 255.0 - 0.5)
     kept = np.unique(np.asarray(result).round(5))
@@ -219,7 +219,7 @@ class CutoutTest(parameterized.TestCase):
     covered = []
     for row, column in itertools.product(range(height), range(width)):
       expected = image.copy()
-      # By pixels; a square begins `size // 2` before its centre.
+      # By pixels; a square begins `size // 2` before its center.
       for i, j in itertools.product(range(height), range(width)):
         if (
           0 <= i - row + size // 2 < size and 0 <= j - column + size // 2 < size
@@ -270,7 +270,7 @@ class CutoutTest(parameterized.TestCase):
       augment.cutout(KEY, _noise(), size=-1)
     with self.assertRaisesRegex(TypeError, '`size` must be an integer'):
       augment.cutout(KEY, _noise(), size=4.0)
-    with self.assertRaisesRegex(ValueError, r'or a colour \[3\]'):
+    with self.assertRaisesRegex(ValueError, r'or a color \[3\]'):
       augment.cutout(KEY, _noise(), fill=(1, 2))
     for fill in (-1, 256, 0.5, math.nan, (0, 0, 300)):
       with self.assertRaisesRegex(ValueError, 'whole numbers from 0 to 255'):
@@ -540,7 +540,7 @@ class RandAugmentTest(parameterized.TestCase):
       call(_noise(), num_ops=-1)
     with self.assertRaisesRegex(TypeError, '`num_ops` must be an integer'):
       call(_noise(), num_ops=2.0)
-    with self.assertRaisesRegex(ValueError, r'or a colour \[3\]'):
+    with self.assertRaisesRegex(ValueError, r'or a color \[3\]'):
       call(_noise(), fill=(1, 2))
     with self.assertRaisesRegex(ValueError, 'whole numbers from 0 to 255'):
       call(_noise(), fill=-1)

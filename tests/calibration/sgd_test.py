@@ -1,6 +1,6 @@
 # Copyright 2026 The imbsam_jax Authors.
 # SPDX-License-Identifier: Apache-2.0
-"""The optimiser of the fits, by number."""
+"""The optimizer of the fits, by number."""
 
 from absl.testing import absltest
 import jax.numpy as jnp

@@ -33,7 +33,7 @@ def _table(num_normals, num_anomalies, num_features=2, seed=0):
 
 
 def _counts(split):
-  """Labelled normals, unlabelled rows, labelled anomalies."""
+  """Labeled normals, unlabeled rows, labeled anomalies."""
   return [int(np.sum(split.train_labels == k)) for k in (-1, 0, 1)]
 
 
@@ -450,7 +450,7 @@ class SplitsTest(parameterized.TestCase):
     self.assertEqual(shapes, shapes[:1] * 20)
     counts = [_counts(x) + [x.test_labels.sum()] for x in splits]
     self.assertEqual(counts, counts[:1] * 20)
-    # Labelled rows are anywhere, not first or last.
+    # Labeled rows are anywhere, not first or last.
     first = [np.flatnonzero(x.train_labels).min() for x in splits]
     last = [np.flatnonzero(x.train_labels).max() for x in splits]
     self.assertGreater(max(first) - min(first), 3)
@@ -606,7 +606,7 @@ class DeepSadSplitTest(parameterized.TestCase):
     table = _table(normals, anomalies, num_features=1)
     message = (
       f'needs {need} anomalies in the training part, has {have} .*{need} are '
-      'to be unlabelled, 0 labelled.; lower `pollution_ratio`'
+      'to be unlabeled, 0 labeled.; lower `pollution_ratio`'
     )
     with self.assertRaisesRegex(data.DataError, message):
       data.deep_sad_split(
@@ -617,7 +617,7 @@ class DeepSadSplitTest(parameterized.TestCase):
       data.deep_sad_split(table, seed=0, pollution_ratio=0.01)
 
   def test_labeled_and_unlabeled_share_no_anomaly_of_the_last(self):
-    # All of 60 training anomalies: 45 unlabelled and 15 labelled.
+    # All of 60 training anomalies: 45 unlabeled and 15 labeled.
     table = _table(300, 100)
     split = data.deep_sad_split(
       table, seed=0, labeled_anomaly_ratio=0.0627, pollution_ratio=0.2
@@ -626,7 +626,7 @@ class DeepSadSplitTest(parameterized.TestCase):
     np.testing.assert_array_equal(
       np.sort(split.train_rows), _rest(table, split)
     )
-    message = r'needs 61 .* has 60 \(45 are to be unlabelled, 16 labelled\)'
+    message = r'needs 61 .* has 60 \(45 are to be unlabeled, 16 labeled\)'
     with self.assertRaisesRegex(data.DataError, message):
       data.deep_sad_split(
         table, seed=0, labeled_anomaly_ratio=0.067, pollution_ratio=0.2

@@ -147,7 +147,7 @@ class TestEncodedImages:
     images, _ = _encoded([_encode(_gradient(300, 400))], size=224)
     image = images[0].astype(float)
     scale = 300 / 256
-    # Pixel centres of the crop, in pixels of the original.
+    # Pixel centers of the crop, in pixels of the original.
     rows = (np.arange(224) + 0.5 + 16) * scale - 0.5
     columns = (np.arange(224) + 0.5 + round((341 - 224) / 2)) * 400 / 341 - 0.5
     np.testing.assert_allclose(image[:, 7, 1], rows * 255 / 299, atol=1.1)

@@ -178,7 +178,7 @@ class SplitTest(parameterized.TestCase):
           totals.append(np.zeros(71))
           np.add.at(totals[-1], rows['image'][:, 0].astype(int), weights)
         np.testing.assert_allclose(totals[1], totals[0], rtol=1e-6)
-        # The normaliser is that of both groups together.
+        # The normalizer is that of both groups together.
         expected = (
           _by_hand(order[step], step, reduction)
           @ (_HEAD_TAIL[group, _LABELS[order[step].indices]])

@@ -185,8 +185,8 @@ def box_distribution(height, width, beta_cdf):
 
   With lam' ~ Beta and r = sqrt(1 - lam') the patch has floor(height r) by
   floor(width r) pixels, of which half (rounded down) lie on either side of a
-  centre that is uniform over the pixels; what falls outside is cut off. Between
-  two neighbouring k / height or k / width nothing depends on r.
+  center that is uniform over the pixels; what falls outside is cut off. Between
+  two neighboring k / height or k / width nothing depends on r.
   """
   edges = sorted(
     {k / height for k in range(height + 1)}
@@ -232,7 +232,7 @@ def log_sum_exp(rows):
 def affine_fit(logits, labels, row_weights, norms=None, decay=0.0):
   """The best scale [C] (and offset [C], if norms) by Newton's method.
 
-  Minimises sum_i row_weights_i CE(scale z_i + offset norms, y_i)
+  Minimizes sum_i row_weights_i CE(scale z_i + offset norms, y_i)
   + decay / 2 (||scale - 1||^2 + ||offset||^2), convex in both.
 
   Returns:

@@ -421,7 +421,7 @@ def test_sample_indices(probabilities):
       seen = np.bincount(got, minlength=len(labels))[rows]
       due = np.full(len(rows), seen.sum() / len(rows))
       assert abs(witness.chi_square_sigmas(seen, due)) < SIGMAS, c
-  # With replacement, each draw by itself: pairs of neighbours, and of example
+  # With replacement, each draw by itself: pairs of neighbors, and of example
   # and class, are as often as independence has it.
   chance = np.array(probabilities) / np.maximum(counts, 1)
   pairs = np.bincount(classes[:-1:2] * 5 + classes[1::2], minlength=25)
@@ -660,7 +660,7 @@ def test_remix_images_and_parameters():
 )
 def test_remix_label_weight(kappa, tau, progress):
   counts = (1, 3, 30, 75, 90, 91, 89, 250, 300, 5000)
-  # Eighths, and neighbours of the thresholds, are exact in float32.
+  # Eighths, and neighbors of the thresholds, are exact in float32.
   shares = [k / 8 for k in range(9)] + [2**-12, 0.5 - 2**-12, 0.5 + 2**-12]
   grid = np.array(list(itertools.product(shares, counts, counts)))
   lam, n_a, n_b = (column.astype(np.float32) for column in grid.T)

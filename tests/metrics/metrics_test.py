@@ -694,7 +694,7 @@ class PlotAccuracyByFrequencyTest(_TestCase):
     return self.enterContext(tempfile.TemporaryDirectory())
 
   def _plot(self, *arguments, **options):
-    """Draws, checks the file, and returns its colours: {rgb: pixels}."""
+    """Draws, checks the file, and returns its colors: {rgb: pixels}."""
     path = os.path.join(self._folder(), 'plot.png')
     metrics.plot_accuracy_by_frequency(path, *arguments, **options)
     with open(path, 'rb') as file:

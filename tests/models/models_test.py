@@ -561,7 +561,7 @@ class ResNetTest(parameterized.TestCase):
     )
 
   # ResNet-34 by hand, 100 classes. A 3x3 convolution from a to b channels has
-  # 9ab weights, a normalisation of b channels 2b.
+  # 9ab weights, a normalization of b channels 2b.
   #   stem     9*3*64 + 2*64                                       =      1,856
   #   stage 1  3 * (2*9*64^2 + 4*64)                               =    221,952
   #   stage 2  9*64*128 + 9*128^2 + 64*128 + 6*128

@@ -410,7 +410,7 @@ class AttributesTest(parameterized.TestCase):
     np.testing.assert_allclose(std, (2 / (9 * 64)) ** 0.5, rtol=0.05)
     std = np.std(params['conv1']['kernel'])
     np.testing.assert_allclose(std, (2 / 64) ** 0.5, rtol=0.05)
-    # All normalisations start as the identity, as torchvision's.
+    # All normalizations start as the identity, as torchvision's.
     scale = params['conv3_norm']['BatchNorm_0']['scale']
     np.testing.assert_array_equal(scale, np.ones(256))
 

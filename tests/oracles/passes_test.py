@@ -30,7 +30,7 @@ def _count(function, *args):
 
 
 class PassesTest(parameterized.TestCase):
-  """Work before any optimisation by the compiler.
+  """Work before any optimization by the compiler.
 
   The network has one tanh and 2 products per forward pass, 3 products per
   backward pass.

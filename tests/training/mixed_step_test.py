@@ -1,6 +1,6 @@
 # Copyright 2026 The imbsam_jax Authors.
 # SPDX-License-Identifier: Apache-2.0
-"""Steps that mix, draw noise, weigh examples and penalise, by hand."""
+"""Steps that mix, draw noise, weigh examples and penalize, by hand."""
 
 import functools
 

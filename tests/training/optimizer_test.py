@@ -1,6 +1,6 @@
 # Copyright 2026 The imbsam_jax Authors.
 # SPDX-License-Identifier: Apache-2.0
-"""Learning rates and the steps of the optimiser, by number."""
+"""Learning rates and the steps of the optimizer, by number."""
 
 import inspect
 

@@ -297,7 +297,7 @@ class CostTest(parameterized.TestCase):
   def _batch(method, *, split):
     batch = tiny.batches(method, split=split)[0]
 
-    # The same rows, as images large enough to outweigh the optimiser.
+    # The same rows, as images large enough to outweigh the optimizer.
     def enlarge(leaf):
       if leaf.ndim == 2 and leaf.dtype == np.float32 and leaf.shape[1] == 6:
         return np.zeros((len(leaf), 16, 16, 1), np.float32)

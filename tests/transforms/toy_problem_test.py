@@ -25,7 +25,7 @@ COUNTS = np.array(
 
 
 def make_data(rng, counts):
-  """Points and labels; neighbours on the circle are far apart in frequency."""
+  """Points and labels; neighbors on the circle are far apart in frequency."""
   labels = np.repeat(np.arange(NUM_CLASSES), counts)
   angles = 2 * np.pi * ((3 * labels) % NUM_CLASSES) / NUM_CLASSES
   centres = 3.0 * np.stack([np.cos(angles), np.sin(angles)], axis=1)

@@ -37,7 +37,7 @@ class Cell(NamedTuple):
 
   Attributes:
     table: Its name.
-    ratio: Share of labelled anomalies.
+    ratio: Share of labeled anomalies.
     methods: Statistics by method; empty if the table has too few anomalies.
     reason: Why it is empty.
   """
@@ -63,7 +63,7 @@ def compare(
   Args:
     configs: A configuration for each method word.
     tables: Path or name of each table; all else comes from `configs`.
-    ratios: Shares of labelled anomalies.
+    ratios: Shares of labeled anomalies.
     num_seeds: Seeds 0 .. num_seeds - 1, of splits and detectors; those of one
       cell are fitted as one program.
     workdir: ``<table>/<ratio>/<word>/`` hold the numbers of each seed,
@@ -204,7 +204,7 @@ def _starts(
   table: data.Table,
   seeds: Sequence[int],
 ) -> dict[float, _Start]:
-  """By share of labelled anomalies, the only one in which methods differ."""
+  """By share of labeled anomalies, the only one in which methods differ."""
   by_ratio = {config.data.labeled_anomaly_ratio: config for config in configs}
   return {
     ratio: _Start([_run.split(config, table, seed) for seed in seeds])
@@ -253,7 +253,7 @@ def _ratio_tables(cells: Sequence[Cell], ratio: float) -> str:
       for word in words
     ]
     columns = [
-      f'{_HEADINGS[metric]}, {ratio:g} labelled',
+      f'{_HEADINGS[metric]}, {ratio:g} labeled',
       *(cell.table for cell in own),
       'mean',
     ]

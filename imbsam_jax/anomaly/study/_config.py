@@ -23,13 +23,13 @@ class Data:
     data_dir: Folder of prepared TFDS data sets, for `name`.
     label: Column of the labels in a .csv, by name or position.
     protocol: How rows are split: 'deep_sad' (60/40 by class, clean training
-      rows) or 'adbench' (70/30, unlabelled anomalies stay among the training
+      rows) or 'adbench' (70/30, unlabeled anomalies stay among the training
       rows).
-    labeled_anomaly_ratio: Number of labelled anomalies, as a share of all
+    labeled_anomaly_ratio: Number of labeled anomalies, as a share of all
       training rows (deep_sad) or of the training anomalies (adbench).
-    labeled_normal_ratio: Number of labelled normal rows, as a share of all
+    labeled_normal_ratio: Number of labeled normal rows, as a share of all
       training rows (deep_sad).
-    pollution_ratio: Share of anomalies among the unlabelled rows (deep_sad).
+    pollution_ratio: Share of anomalies among the unlabeled rows (deep_sad).
     max_rows: Number of rows that are drawn first from a table with more
       (adbench).
   """
@@ -163,6 +163,6 @@ def check(config: Config) -> None:
       if getattr(config.data, name):
         raise _errors.ConfigError(
           f'`data.{name}` belongs to `data.protocol=deep_sad`: '
-          'in the protocol of ADBench all anomalies that are not labelled stay '
-          'among the training rows, and no normal row is labelled.'
+          'in the protocol of ADBench all anomalies that are not labeled stay '
+          'among the training rows, and no normal row is labeled.'
         )

@@ -25,7 +25,7 @@ class Split(NamedTuple):
 
   Attributes:
     train: float64 ``[N, D]``.
-    known: int32 ``[N]``, 1 labelled anomaly, 0 unlabelled, -1 labelled normal.
+    known: int32 ``[N]``, 1 labeled anomaly, 0 unlabeled, -1 labeled normal.
     test: float64 ``[M, D]``.
     labels: int32 ``[M]``, 1 anomaly, 0 normal.
     rows: int64 ``[M]``, which rows of their table the test rows are.
@@ -210,8 +210,8 @@ def header(config: _config.Config, table: data.Table, split: Split) -> str:
   rows, columns = table.features.shape
   known = split.known
   counts = {
-    'labelled anomalies': (known > 0).sum(),
-    'labelled normal rows': (known < 0).sum(),
+    'labeled anomalies': (known > 0).sum(),
+    'labeled normal rows': (known < 0).sum(),
   }
   named = ', '.join(f'{n} {name}' for name, n in counts.items() if n)
   return console.fields(

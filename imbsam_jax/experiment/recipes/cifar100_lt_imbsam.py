@@ -24,7 +24,7 @@ SSE-SAM has for this very recipe: radii 0.1 and 0.05, switch at 70 %, tail below
 100.
 
 Differences: TFDS shuffles CIFAR-100 when it prepares it, so that the first
-images are others than those of the original files; channels are standardised by
+images are others than those of the original files; channels are standardized by
 the training images instead of by fixed numbers; the schedule moves every step,
 there every epoch; running statistics of BatchNorm come from the first pass
 alone, there from two. Not yet measured.

@@ -6,7 +6,7 @@ r"""Fashion-MNIST-LT, imbalance factor 100, by the recipe of `cifar10_lt`.
     --config=fashion_mnist_lt:imbsam \
     --config.data.data_dir=DIR
 
-Ten classes of 28x28 grey images (TFDS 'fashion_mnist'), 6000 to 60 training
+Ten classes of 28x28 gray images (TFDS 'fashion_mnist'), 6000 to 60 training
 images each, 14,886 in all; the test set has 1000 of each. The profile is that
 of long-tailed CIFAR with n_max = 6000. There is no one published protocol:
 compare with numbers of others only after a look at their counts, which

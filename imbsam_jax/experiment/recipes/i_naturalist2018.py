@@ -18,7 +18,7 @@ The recipe is that of `imagenet_lt` with learning rate 0.1 and weight decay 1e-4
 (run script of val-iisc/Saddle-LongTail, NeurIPS 2022, with LDAM-DRW; with CE
 and DRW it leaves its default, 2e-4). SAM's radius goes in steps: with LDAM-DRW
 0.05, 0.1, 0.5; with DRW 0.05, 0.1, 0.1, 0.2, the last from epoch 75 on.
-Differences: as in `imagenet_lt`; and channels are standardised as those of
+Differences: as in `imagenet_lt`; and channels are standardized as those of
 ImageNet, in that code by means 0.466, 0.471, 0.380 and standard deviations
 0.195, 0.194, 0.192.
 

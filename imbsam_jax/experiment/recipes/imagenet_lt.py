@@ -19,7 +19,7 @@ with BatchNorm from scratch, random-resized crops of 224 and flips, batches of
 256, SGD with momentum 0.9 and weight decay 2e-4 on all parameters, learning
 rate 0.2, cosine, 90 epochs. SAM with DRW has the radius 0.05, from epoch 5 on
 0.1, and from 60 on, with the weights, 0.5. Differences: that code jitters
-colours too, moves the schedule once per epoch, and reports the epoch that is
+colors too, moves the schedule once per epoch, and reports the epoch that is
 best on the test set.
 
 The code of ImbSAM has CIFAR-100-LT alone. As there, its tail is the classes

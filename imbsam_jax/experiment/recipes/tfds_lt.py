@@ -5,7 +5,7 @@ r"""A long-tailed subset of any prepared TFDS set of small images.
   python -m imbsam_jax train --config=tfds_lt:imbsam \
     --config.data.name=cifar10 --config.data.data_dir=DIR --workdir=runs/cifar10
 
-The optimiser's settings are those of LDAM-DRW on CIFAR, the radii those of the
+The optimizer's settings are those of LDAM-DRW on CIFAR, the radii those of the
 methods' papers. Not yet measured.
 """
 
