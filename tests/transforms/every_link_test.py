@@ -46,6 +46,16 @@ class LinkTest(parameterized.TestCase):
     trees.assert_equal(plain, extra)
     self.assertGreater(trees.norm(plain), 0.0)
 
+  @every_link
+  def test_perturbed_parameters_are_computed_once(self, link, groups):
+    # And not wherever they are used: behind a barrier for each perturbation.
+    text = str(
+      jax.make_jaxpr(functools.partial(update, link, groups))(
+        make_params(), link.init(make_params()), make_batch()
+      )
+    )
+    self.assertIn('optimization_barrier', text)
+
   @parameterized.product(
     name=tuple(links.LINKS),
     dtype=(jnp.float16, jnp.bfloat16, jnp.float32, jnp.float64),
