@@ -15,8 +15,6 @@ import tokenize
 import pytest
 
 _ROOT = pathlib.Path(__file__).parents[1]
-# Packages whose fields and variables are still to be gone through.
-_EXCUSED = ()
 _FOLDERS = ('imbsam_jax', 'experiments')
 _SOURCES = sorted(
   path for folder in _FOLDERS for path in (_ROOT / folder).rglob('*.py')
@@ -95,11 +93,6 @@ def _variables(tree: ast.Module) -> Iterator[tuple[str, int]]:
       yield node.arg, node.lineno
 
 
-def _is_excused(path: pathlib.Path) -> bool:
-  parts = path.relative_to(_ROOT).parts
-  return parts[0] == 'imbsam_jax' and parts[1] in _EXCUSED
-
-
 def _prose(source: str) -> Iterator[tuple[int, str]]:
   """Comments, docstrings and sentences of a source, with their lines."""
   strings = (tokenize.STRING, getattr(tokenize, 'FSTRING_MIDDLE', -1))
@@ -140,7 +133,6 @@ def test_no_field_begins_with_of():
   wrong = [
     f'{path.relative_to(_ROOT)}: {name}: `{field}: {text}`'
     for path in _SOURCES
-    if not _is_excused(path)
     for name, docstring in _docstrings(_tree(path))
     for _, field, text in _fields(docstring)
     if text.startswith('Of ')
@@ -152,7 +144,6 @@ def test_fields_and_errors_are_sentences():
   wrong = [
     f'{path.relative_to(_ROOT)}: {name}: `{field}: {text}`'
     for path in _SOURCES
-    if not _is_excused(path)
     for name, docstring in _docstrings(_tree(path))
     for section, field, text in _fields(docstring)
     if (section == 'Raises' and not text.startswith('If '))
@@ -168,7 +159,6 @@ def test_no_variable_is_called_found():
   wrong = [
     f'{path.relative_to(_ROOT)}:{line}'
     for path in _SOURCES
-    if not _is_excused(path)
     for name, line in _variables(_tree(path))
     if name == 'found'
   ]

@@ -44,7 +44,7 @@ def take(
     The source, the words or None, and the other arguments.
 
   Raises:
-    ConfigError: It is not there.
+    ConfigError: If the arguments have no ``--config``.
   """
   given, rest = '', []
   waiting = False
@@ -77,7 +77,8 @@ def load(source: str, words: str | None, recipes: Any, kind: type) -> Any:
     kind: What the configuration has to be.
 
   Raises:
-    ConfigError: It cannot be read, or is of another kind.
+    ConfigError: If the recipe or file cannot be read, or gives a configuration
+      of another kind.
   """
   with _naming_the_flag(source):
     return recipes_lib.load(source, words, recipes, kind)
@@ -91,7 +92,8 @@ def check_source(source: str, recipes: Any) -> None:
     recipes: The package of recipes.
 
   Raises:
-    ConfigError: There is none.
+    ConfigError: If there is no such recipe or file, or it has no function
+      ``get_config``.
   """
   with _naming_the_flag(source):
     recipes_lib.find(source, recipes)
@@ -103,7 +105,7 @@ def define(
   """Defines the flags ``--config.FIELD`` that a command line has.
 
   Raises:
-    ConfigError: There is no such field, or it cannot be set so.
+    ConfigError: If there is no such field, or it cannot be set so.
   """
   try:
     config_flags.DEFINE_config_dataclass(
@@ -134,7 +136,8 @@ def take_nones(
     The other arguments, and the fields that are None.
 
   Raises:
-    ConfigError: A field that cannot be None; what it can be is named.
+    ConfigError: If a field is set to None that cannot be None; the message
+      names what it can be.
   """
   hints, values = fields.types(type(config)), fields.flatten(config)
   rest: list[str] = []
@@ -181,7 +184,7 @@ def of_word(
     reserved: Fields that flags of the program set.
 
   Raises:
-    ConfigError: Words or fields that do not belong there.
+    ConfigError: If `call` has method words, or sets a reserved field.
   """
   if call.words is not None:
     raise _errors.ConfigError(

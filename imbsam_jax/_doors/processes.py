@@ -70,7 +70,8 @@ def join(values: flags.FlagValues) -> bool:
     Whether there are others.
 
   Raises:
-    ConfigError: Flags do not fit, or nothing tells who the others are.
+    ConfigError: If one of the flags is missing, or the processes do not find
+      each other.
   """
   given: Any = values
   place = {

@@ -84,8 +84,8 @@ def ask_for_same_bits(deterministic: bool) -> None:
     deterministic: Value of the field.
 
   Raises:
-    ConfigError: It is set and JAX has begun without it, on GPUs; other devices
-      give the same bits anyway.
+    ConfigError: If the field is set and JAX has begun without it, on GPUs;
+      other devices give the same bits anyway.
   """
   flags = os.environ.get('XLA_FLAGS', '')
   if not deterministic or _DETERMINISTIC in flags.split():

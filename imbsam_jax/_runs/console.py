@@ -152,7 +152,7 @@ def check_progress(progress: Any) -> None:
   """Refuses what `shown` does not take.
 
   Raises:
-    ConfigError: It is none of True, False, None and a function.
+    ConfigError: If `progress` is none of True, False, None and a function.
   """
   # A class would be called for its instances.
   if isinstance(progress, bool | None):

@@ -37,7 +37,7 @@ def replace(config: Kind, changes: Mapping[str, Any]) -> Kind:
   that equal configurations look alike in ``config.json``.
 
   Raises:
-    ConfigError: There is no such field; the nearest one is named.
+    ConfigError: If there is no such field; the message names the nearest one.
   """
   hints = types(type(config))
   for name in changes:
@@ -95,7 +95,7 @@ def from_json(path: pathlib.Path, kind: type[Kind]) -> Kind:
     kind: Class of the configuration.
 
   Raises:
-    ConfigError: The file cannot be read, or has unknown fields or values of
+    ConfigError: If the file cannot be read, or has unknown fields or values of
       other types.
   """
   if not path.is_file():
@@ -131,7 +131,8 @@ def check_types(config: Any) -> None:
   """Refuses values of another type than their field.
 
   Raises:
-    ConfigError: Names the field, the value, and what it can be.
+    ConfigError: If a value does not fit; the message names the field, the
+      value, and what it can be.
   """
   fields = flatten(config)
   for name, hint in types(type(config)).items():

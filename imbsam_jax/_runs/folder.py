@@ -39,9 +39,9 @@ def claim(
     own: What is one's own in it, for ``own.json``, likewise.
 
   Raises:
-    ConfigError: The folder holds a run of another configuration, network or
+    ConfigError: If the folder holds a run of another configuration, network or
       loss.
-    DataError: It was made from other data.
+    DataError: If the run in the folder was made from other data.
   """
   compare_processes(config, fingerprint)
   training.in_first_process(lambda: _claim(workdir, config, fingerprint, own))
@@ -65,7 +65,7 @@ def check_writable(workdir: pathlib.Path) -> None:
     workdir: Folder of runs that are to come.
 
   Raises:
-    ConfigError: Says where nothing can be written.
+    ConfigError: If nothing can be written there; the message names the place.
   """
   place = workdir.absolute()
   while not os.path.lexists(place):
@@ -181,7 +181,8 @@ def read_config(workdir: pathlib.Path, kind: type[Kind]) -> Kind:
     kind: Class of the configuration.
 
   Raises:
-    ConfigError: There is no run, or its ``config.json`` cannot be read.
+    ConfigError: If the folder holds no run, or its ``config.json`` cannot be
+      read.
   """
   path = workdir / 'config.json'
   if not path.exists():
@@ -202,7 +203,7 @@ def check_data(workdir: pathlib.Path, fingerprint: Mapping[str, str]) -> None:
     fingerprint: Checksums of the data.
 
   Raises:
-    DataError: They differ; the parts are named.
+    DataError: If the data differ; the message names the parts.
   """
   path = workdir / 'data.json'
   if path.exists():
@@ -230,9 +231,9 @@ def read_summary(
     own: What is one's own in it.
 
   Raises:
-    ConfigError: The folder holds a run of another configuration, network or
+    ConfigError: If the folder holds a run of another configuration, network or
       loss.
-    DataError: It was made from other data.
+    DataError: If the run in the folder was made from other data.
   """
   if not (workdir / 'summary.json').exists():
     return None

@@ -43,7 +43,7 @@ def check(workdir: pathlib.Path, own: Own | None, advice: str) -> None:
     advice: What to do instead.
 
   Raises:
-    ConfigError: It is another one.
+    ConfigError: If the network or loss is not that of the run.
   """
   path = workdir / _FILE
   if not path.exists():

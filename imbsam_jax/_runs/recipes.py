@@ -34,8 +34,8 @@ def load(
     kind: What the configuration has to be.
 
   Raises:
-    ConfigError: There is no such recipe or file, or it gives no such
-      configuration; of what goes wrong in a file its line is told.
+    ConfigError: If there is no such recipe or file, or it gives no such
+      configuration; for an error in a file, the message names the line.
   """
   get_config = find(recipe, package)
   arguments = () if words is None else (words,)
@@ -65,7 +65,8 @@ def find(recipe: str | os.PathLike[str], package: Any) -> Callable[..., Any]:
     package: Package of installed recipes.
 
   Raises:
-    ConfigError: There is no such recipe or file, or it has no such function.
+    ConfigError: If there is no such recipe or file, or it has no function
+      ``get_config``.
   """
   path = os.path.expanduser(os.fspath(recipe))
   if path.endswith('.py'):
@@ -97,7 +98,8 @@ def run_file(path: str | os.PathLike[str]) -> dict[str, Any]:
     Its names.
 
   Raises:
-    ConfigError: There is no such file, or it has a mistake, whose line is told.
+    ConfigError: If there is no such file, or it has a mistake; the message
+      names the line.
   """
   path = os.path.expanduser(os.fspath(path))
   if not os.path.isfile(path):

@@ -56,8 +56,8 @@ def deep_sad_losses(
 
   Args:
     embeddings: Float ``[B, E]``.
-    labels: int ``[B]``: 0 unlabeled, 1 labeled anomaly, -1 labeled normal,
-      so that an array of 0 and 1 that marks known anomalies can be passed as it
+    labels: Int ``[B]``: 0 unlabeled, 1 labeled anomaly, -1 labeled normal, so
+      that an array of 0 and 1 that marks known anomalies can be passed as it
       is. The paper writes the opposite signs.
     center: Float ``[E]``, see `center_of`.
     eta: Weight of labeled rows, > 0.
@@ -69,7 +69,7 @@ def deep_sad_losses(
     about :math:`0.65\,\eta\,\epsilon^{-3/2}`: clip.
 
   Raises:
-    ValueError: Shapes that do not fit, `eta` or `eps` not positive.
+    ValueError: If shapes do not fit, or `eta` or `eps` is not positive.
 
   References:
     Ruff et al., `Deep Semi-Supervised Anomaly Detection
@@ -107,7 +107,7 @@ def center_of(embeddings: ArrayLike, *, min_abs: float = 0.1) -> jax.Array:
     Float32 ``[E]``.
 
   Raises:
-    ValueError: No rows, or a negative `min_abs`.
+    ValueError: If there are no rows, or `min_abs` is negative.
 
   .. note::
     The released code leaves an entry of exactly 0 where it is; here it becomes

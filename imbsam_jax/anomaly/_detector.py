@@ -158,10 +158,10 @@ class DeepSAD(base.BaseEstimator):
       The detector itself.
 
     Raises:
-      ValueError: NaN or infinity in `x` (row and column are named), shapes that
-        do not fit, other labels, nothing but labeled anomalies, a
-        hyper-parameter out of range.
-      DivergedError: More than five updates in a row were not finite.
+      ValueError: If `x` has NaN or infinity (the message names row and column),
+        shapes do not fit, there are other labels or nothing but labeled
+        anomalies, or a hyper-parameter is out of range.
+      DivergedError: If more than five updates in a row were not finite.
     """
     fit_stacked([self], [x], None if y is None else [y])
     return self
@@ -176,8 +176,8 @@ class DeepSAD(base.BaseEstimator):
       Float32 ``[N]``.
 
     Raises:
-      ValueError: NaN or infinity in `x`, another number of columns.
-      NotFittedError: `fit` was not called.
+      ValueError: If `x` has NaN or infinity, or another number of columns.
+      NotFittedError: If `fit` was not called.
     """
     fitted = self._get_fitted()
     rows = _inputs.check_rows(x, num_features=len(fitted.minimum))
@@ -203,7 +203,8 @@ class DeepSAD(base.BaseEstimator):
     """Reads what `save` wrote. Nothing is unpickled.
 
     Raises:
-      ValueError: Not such a file, or a broken one.
+      ValueError: If the file is missing, is broken, or was not written by
+        `save`.
     """
     parameters, fitted = _fitted.load(path)
     detector = cls(**parameters)
@@ -229,8 +230,8 @@ def pretrain_stacked(
     The encoders, for detectors that differ from these in the training only.
 
   Raises:
-    ValueError: Rows or hyper-parameters that no detector can be fitted with, or
-      detectors that differ in more than their seeds.
+    ValueError: If no detector can be fitted with the rows or hyper-parameters,
+      or the detectors differ in more than their seeds.
   """
   parameters, seeds = _common_parameters(detectors)
   return _fit.pretrain_many(parameters, seeds, tables)
@@ -255,10 +256,10 @@ def fit_stacked(
     pretrained: Encoders of `pretrain_stacked`, for the same tables and seeds.
 
   Raises:
-    ValueError: Rows, labels or hyper-parameters that no detector can be fitted
-      with, detectors that differ in more than their seeds, or encoders of other
-      detectors or tables.
-    DivergedError: More than five updates in a row of a detector were not
+    ValueError: If no detector can be fitted with the rows, labels or
+      hyper-parameters, the detectors differ in more than their seeds, or the
+      encoders are of other detectors or tables.
+    DivergedError: If more than five updates in a row of a detector were not
       finite.
   """
   parameters, seeds = _common_parameters(detectors)

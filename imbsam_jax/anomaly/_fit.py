@@ -68,7 +68,7 @@ def pretrain_many(
     tables: Rows for each seed, all of one shape ``[N, D]``.
 
   Raises:
-    ValueError: Rows that no detector can be fitted to.
+    ValueError: If no detector can be fitted to the rows.
   """
   features, _, _ = _scaled(seeds, tables)
   return _pretrain(parameters, seeds, features)
@@ -95,9 +95,9 @@ def fit_many(
     One result for each seed.
 
   Raises:
-    ValueError: Rows or labels that no detector can be fitted to, encoders of
-      other seeds, tables or hyper-parameters.
-    DivergedError: More than five updates in a row of a seed were not finite.
+    ValueError: If no detector can be fitted to the rows or labels, or the
+      encoders are of other seeds, tables or hyper-parameters.
+    DivergedError: If more than five updates in a row of a seed were not finite.
   """
   features, minima, extents = _scaled(seeds, tables)
   known = _inputs.check_labels(labels, features.shape[:2])

@@ -100,7 +100,8 @@ def load(path: str | os.PathLike[str]) -> tuple[dict[str, Any], Fitted]:
   """Hyper-parameters and what was fitted. Nothing is unpickled.
 
   Raises:
-    ValueError: The file is missing or broken, or another one.
+    ValueError: If the file is missing, is broken, or was not written by
+      `DeepSAD.save`.
   """
   arrays = _npz.read(path)
   try:

@@ -104,7 +104,8 @@ def check_hyperparameters(parameters: Mapping[str, Any]) -> None:
   """Refuses values of `DeepSAD` that no training could run with.
 
   Raises:
-    ValueError: Names the argument, the value, and what it can be.
+    ValueError: If a value does not fit; the message names the argument, the
+      value, and what it can be.
   """
   for name, choices in _CHOICES.items():
     if parameters[name] not in choices:

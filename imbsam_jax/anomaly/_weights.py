@@ -21,7 +21,7 @@ def anomaly_weights(
   ``weights.sum(axis=0, keepdims=True)``: one group.
 
   Args:
-    labels: int ``[B]``: 1 labeled anomaly, 0 unlabeled, -1 labeled normal.
+    labels: Int ``[B]``: 1 labeled anomaly, 0 unlabeled, -1 labeled normal.
     normalization: 'group' divides each group by its own number of rows, as the
       published ImbSAM form of Deep SAD does: one anomaly in a batch weighs as
       much as all other rows together. 'batch' divides both by B, which is Deep
@@ -31,7 +31,7 @@ def anomaly_weights(
     Float32 ``[2, B]``. A group without rows has weights of zero.
 
   Raises:
-    ValueError: Another shape, or an unknown normalization.
+    ValueError: If `labels` has another shape, or the normalization is unknown.
   """
   labels = jnp.asarray(labels)
   if labels.ndim != 1:

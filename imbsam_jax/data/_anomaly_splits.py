@@ -96,10 +96,10 @@ def deep_sad_split(
     test_share: Share of each kind of rows that is for testing.
 
   Raises:
-    DataError: The training part has fewer anomalies than needed, or a part has
-      only one kind of rows; and as for `make_table`.
-    TypeError: `table` is no `Table`; a number is none.
-    ValueError: A ratio or the seed is out of range.
+    DataError: If the training part has fewer anomalies than needed, or a part
+      has only one kind of rows; and as for `make_table`.
+    TypeError: If `table` is no `Table`, or a number is none.
+    ValueError: If a ratio or the seed is out of range.
   """
   table = _check_table(table)
   rng = _make_rng(seed)
@@ -195,9 +195,9 @@ def adbench_split(
     max_rows: Number of rows that are drawn first from a table with more.
 
   Raises:
-    DataError: A part has only one kind of rows; and as for `make_table`.
-    TypeError: `table` is no `Table`; a number is none.
-    ValueError: A ratio, `max_rows` or the seed is out of range.
+    DataError: If a part has only one kind of rows; and as for `make_table`.
+    TypeError: If `table` is no `Table`, or a number is none.
+    ValueError: If a ratio, `max_rows` or the seed is out of range.
   """
   table = _check_table(table)
   rng = _make_rng(seed)
@@ -254,9 +254,9 @@ def validation_table(
     split: A split of `deep_sad_split` or `adbench_split`.
 
   Raises:
-    DataError: The training rows have no anomalies, or `split` is of another
+    DataError: If the training rows have no anomalies, or `split` is of another
       table.
-    TypeError: Not a `Table` or not an `AnomalySplit`.
+    TypeError: If `table` is no `Table`, or `split` no `AnomalySplit`.
   """
   table = _check_table(table)
   if not isinstance(split, AnomalySplit):

@@ -83,7 +83,7 @@ def joint_batches(
   Args:
     order: A Grain dataset of `RowChoice`, such as `shuffled_order`.
     examples: Training examples.
-    group_weights_by_class: float ``[num_groups, C]``, the weight of a class in
+    group_weights_by_class: Float ``[num_groups, C]``, the weight of a class in
       each group, before the division by the batch size.
     reweighting: Weights of classes in the loss; they are in the batch, so that
       they change without recompiling.
@@ -131,7 +131,7 @@ def paired_batches(
     partner_order: The order of their partners: `permuted_order` of the same
       rows, or a re-balanced stream such as `sampled_order`.
     examples: Training examples.
-    group_weights_by_class: float ``[num_groups, C]``, the weight of a class in
+    group_weights_by_class: Float ``[num_groups, C]``, the weight of a class in
       each group, before the division by the batch size.
     reweighting: Weights of classes in the loss, see `Reweighting`.
     host_share: The rows of this process, of which it decodes the images.

@@ -107,7 +107,7 @@ class EncodedImages:
       uint8 ``[n, size, size, 3]``.
 
     Raises:
-      DataError: An image cannot be read or decoded.
+      DataError: If an image cannot be read or decoded.
     """
     chosen = self._indices[indices]
     images = np.empty((*chosen.shape, *self.shape[1:]), np.uint8)
@@ -149,9 +149,9 @@ class EncodedImages:
       uint8 ``[n, size, size, 3]``.
 
     Raises:
-      DataError: An image cannot be read or decoded.
-      TypeError: Seeds that are no integers.
-      ValueError: Other than one row of seeds per image.
+      DataError: If an image cannot be read or decoded.
+      TypeError: If the seeds are no integers.
+      ValueError: If there is not one row of seeds per image.
     """
     chosen, seeds = self._indices[indices], np.asarray(seeds)
     if seeds.size and not np.issubdtype(seeds.dtype, np.integer):
@@ -237,7 +237,7 @@ def decode_all(contents: Iterable[tuple[str, bytes]]) -> np.ndarray:
     all others.
 
   Raises:
-    DataError: An image cannot be decoded, or the shapes differ.
+    DataError: If an image cannot be decoded, or the shapes differ.
   """
   images = []
   names: dict[tuple[int, ...], str] = {}

@@ -78,8 +78,8 @@ class FolderSource(_FileSource):
       `examples` is asked for; all images must have the same shape.
 
   Raises:
-    DataError: A folder is missing, or cannot be read, or holds no image; a
-      class folder without a name in `class_names`.
+    DataError: If a folder is missing, cannot be read, or holds no image, or a
+      class folder has no name in `class_names`.
   """
 
   def __init__(
@@ -143,9 +143,10 @@ class ListSource(_FileSource):
       `examples` is asked for; all images must have the same shape.
 
   Raises:
-    DataError: A line is malformed, a path leaves the folder, occurs twice or
-      has no file, a label is no class, the list is empty, too long, or missing.
-    ValueError: `num_classes` is not the number of `class_names`.
+    DataError: If a line is malformed, a path leaves the folder, occurs twice or
+      has no file, a label is no class, or the list is empty, too long, or
+      missing.
+    ValueError: If `num_classes` is not the number of `class_names`.
   """
 
   def __init__(
@@ -220,8 +221,8 @@ class SubsetSource:
     list_file: UTF-8 text of 1 GiB at most.
 
   Raises:
-    DataError: A line is malformed, a position occurs twice or is not in the
-      source, a label is not the source's, the list is empty, too long, or
+    DataError: If a line is malformed, a position occurs twice or is not in the
+      source, a label is not the source's, or the list is empty, too long, or
       missing.
   """
 

@@ -44,9 +44,9 @@ def long_tail_class_counts(
     int64 ``[C]``, truncated as in the literature (Cao et al., NeurIPS 2019).
 
   Raises:
-    ValueError: An imbalance factor below 1, an unknown profile, no classes, or
-      a rarest class without images.
-    TypeError: Arguments that are no numbers.
+    ValueError: If the imbalance factor is below 1, the profile is unknown,
+      there are no classes, or the rarest class would have no images.
+    TypeError: If an argument is no number.
   """
   _checks.integer('num_classes', num_classes)
   _checks.integer('max_count', max_count)
@@ -103,8 +103,8 @@ def long_tail_indices(
     int64 ``[sum(class_counts)]``: indices into `labels`, class by class.
 
   Raises:
-    DataError: A class with fewer examples than asked for, an empty class,
-      labels out of range.
+    DataError: If a class has fewer examples than asked for, a class is empty,
+      or labels are out of range.
   """
   counts = _checks.count_array(
     class_counts, whole=True, error=_errors.DataError

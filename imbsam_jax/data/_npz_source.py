@@ -27,9 +27,9 @@ class NpzSource(_sources.ArraySource):
     class_names: One name per class; default '0', '1', ...
 
   Raises:
-    DataError: The file is missing, broken, or has other arrays; and as for
-      `ArraySource`.
-    ValueError: An unknown split.
+    DataError: If the file is missing, is broken, or has other arrays; and as
+      for `ArraySource`.
+    ValueError: If the split is unknown.
   """
 
   def __init__(
@@ -73,7 +73,7 @@ def read_pair(
       no pair is among them.
 
   Raises:
-    DataError: The file is missing, broken, or has other arrays.
+    DataError: If the file is missing, is broken, or has other arrays.
   """
   try:
     names = _npz.names_of(path)

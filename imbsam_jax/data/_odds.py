@@ -33,9 +33,9 @@ def odds_table(
       may be downloaded.
 
   Raises:
-    DataError: The table is not there, cannot be downloaded, or is not the one
-      that is expected.
-    ValueError: An unknown name.
+    DataError: If the table is not there, cannot be downloaded, or is not the
+      one that is expected.
+    ValueError: If the name is unknown.
   """
   # Here, so that tables of one's own do not load TFDS.
   import tensorflow_datasets as tfds

@@ -23,8 +23,8 @@ class RowChoice(NamedTuple):
   """Rows of one step.
 
   Attributes:
-    indices: int ``[B]``, into the training examples.
-    scale: float32 ``[B]``, factors that undo what the choice over-represents.
+    indices: Int ``[B]``, into the training examples.
+    scale: Float32 ``[B]``, factors that undo what the choice over-represents.
   """
 
   indices: np.ndarray
@@ -67,7 +67,7 @@ def stratified_order(
   it is `shuffled_order`.
 
   Args:
-    is_tail: bool ``[N]``, which training examples are of tail classes.
+    is_tail: Bool ``[N]``, which training examples are of tail classes.
     batch_size: Rows of a batch, at least 2.
     seed: Seed of the order, >= 0.
 

@@ -37,9 +37,9 @@ class RandomCrops(NamedTuple):
     """Decoded crops, uint8 ``[B, size, size, 3]``.
 
     Args:
-      indices: int ``[B]``, which images.
+      indices: Int ``[B]``, which images.
       step: Number of the step.
-      places: int ``[B]``, places of the rows in the batch.
+      places: Int ``[B]``, places of the rows in the batch.
     """
     seeds = np.empty((len(places), 3), np.int64)
     seeds[:] = self.seed, step, 0

@@ -63,8 +63,8 @@ class ArraySource:
       label.
 
   Raises:
-    DataError: Lengths that differ, labels that are no class indices, images
-      that are not finite or of another dtype.
+    DataError: If lengths differ, labels are no class indices, or images are not
+      finite or of another dtype.
   """
 
   def __init__(
@@ -125,7 +125,8 @@ class TfdsSource:
       `examples` is asked for; all images must have the same shape.
 
   Raises:
-    DataError: The set is unknown, not prepared, or has no image and label.
+    DataError: If the set is unknown, is not prepared, or has no image and
+      label.
   """
 
   def __init__(

@@ -50,7 +50,7 @@ def split_batches(
   Args:
     order: A Grain dataset of `RowChoice`, such as `shuffled_order`.
     examples: Training examples.
-    group_weights_by_class: float ``[2, C]``: head and tail; every class has a
+    group_weights_by_class: Float ``[2, C]``: head and tail; every class has a
       weight in one of them at most.
     reweighting: Weights of classes in the loss, see `Reweighting`.
     tail_sizes: Numbers of rows that tails are filled up to, see
@@ -118,7 +118,7 @@ def tail_only_batches(
   Args:
     order: A Grain dataset of `RowChoice`, such as `shuffled_order`.
     examples: Training examples.
-    group_weights_by_class: float ``[2, C]``: head and tail; every class has a
+    group_weights_by_class: Float ``[2, C]``: head and tail; every class has a
       weight in one of them at most.
     reweighting: Weights of classes in the loss, see `Reweighting`.
     tail_sizes: Numbers of rows that tails are filled up to, see
@@ -221,7 +221,7 @@ def stack_batches(
     A `TrainBatch` whose arrays have ``len(batches)`` entries.
 
   Raises:
-    ValueError: They differ in their layout or streams.
+    ValueError: If the batches differ in their layout or streams.
   """
   kinds = {(batch.layout, *sorted(batch.streams)) for batch in batches}
   if len(kinds) > 1:

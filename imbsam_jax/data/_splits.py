@@ -67,9 +67,10 @@ def long_tailed(
     class counts.
 
   Raises:
-    DataError: More examples asked for than there are; train and test number
-      their classes differently, or have rows of another shape or dtype.
-    ValueError: An imbalance factor below 1, or given together with counts.
+    DataError: If more examples are asked for than there are, or train and test
+      number their classes differently, or have rows of another shape or dtype.
+    ValueError: If the imbalance factor is below 1, or given together with
+      counts.
   """
   if imbalance_factor is not None and class_counts is not None:
     raise ValueError(
@@ -137,7 +138,7 @@ def check_same_rows(data: LongTailedData) -> None:
     data: All examples of an experiment.
 
   Raises:
-    DataError: Rows of validation or test have another shape than those of
+    DataError: If rows of validation or test have another shape than those of
       training, or hold bytes where those hold floats.
   """
   for name, examples in (('validation', data.validation), ('test', data.test)):

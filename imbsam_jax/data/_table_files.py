@@ -59,11 +59,11 @@ def read_table(
       .csv file.
 
   Raises:
-    DataError: The file is missing or broken, is of another kind, or has other
-      arrays; a cell that is not a number; no such column; and as for
-      `make_table`.
-    TypeError: `label` is neither a name nor an index.
-    ValueError: `label` for a file that is not .csv.
+    DataError: If the file is missing or broken, is of another kind, or has
+      other arrays, a cell is not a number, or there is no such column; and as
+      for `make_table`.
+    TypeError: If `label` is neither a name nor an index.
+    ValueError: If `label` is given for a file that is not .csv.
   """
   suffix = os.path.splitext(os.fspath(path))[1].lower()
   if suffix not in _SUFFIXES:

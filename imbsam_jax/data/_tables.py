@@ -47,10 +47,10 @@ def make_table(
     columns: D names of the features; default '0', '1', ...
 
   Raises:
-    DataError: Lengths that differ, no rows, no features, other labels than 0
-      and 1, no anomalies or no normal rows, NaN or infinity, dtypes that are
-      not real.
-    TypeError: `columns` that are not several strings.
+    DataError: If lengths differ, there are no rows, no features, other labels
+      than 0 and 1, no anomalies or no normal rows, or there is NaN or infinity,
+      or a dtype is not real.
+    TypeError: If `columns` are not several strings.
   """
   if columns is not None and (
     isinstance(columns, str) or not all(isinstance(c, str) for c in columns)

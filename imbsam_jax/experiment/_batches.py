@@ -39,7 +39,7 @@ def choose_layout(
     coupled: Whether the loss of a row depends on other rows.
 
   Raises:
-    ConfigError: What was asked for is not exact, or not possible.
+    ConfigError: If what was asked for is not exact, or not possible.
   """
   if batch_norm and num_microbatches > 1:
     raise _errors.ConfigError(

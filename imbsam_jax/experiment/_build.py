@@ -42,7 +42,7 @@ def check(config: _config.Config) -> None:
   """Refuses what can be refused without the data.
 
   Raises:
-    ConfigError: A value of the configuration does not fit.
+    ConfigError: If a value of the configuration does not fit.
   """
   _field_checks.check(config)
   _choices.check(config)
@@ -83,9 +83,9 @@ def build(
     The experiment.
 
   Raises:
-    ConfigError: A value of the configuration does not fit; on GPUs also the
-      field `deterministic` where JAX has begun without it.
-    DataError: The data are missing or do not give what is asked for.
+    ConfigError: If a value of the configuration does not fit; on GPUs also if
+      the field `deterministic` is set and JAX has begun without it.
+    DataError: If the data are missing or do not give what is asked for.
   """
   if not isinstance(config, _config.Config):
     raise _errors.ConfigError(
@@ -118,7 +118,7 @@ def build_on(
     data: What was read for it already.
 
   Raises:
-    ConfigError: A value of the configuration does not fit.
+    ConfigError: If a value of the configuration does not fit.
   """
   check(config)
   compilation.ask_for_same_bits(config.deterministic)

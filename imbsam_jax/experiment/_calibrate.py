@@ -111,7 +111,7 @@ def calibrate(
     values only.
 
   Raises:
-    ConfigError: An unknown method, or a run without validation images.
+    ConfigError: If a method is unknown, or the run has no validation images.
   """
   _check_arguments(names, seed)
   data = experiment.data
@@ -184,9 +184,9 @@ def calibrate_runs(
     What was found for each run, and a table of all.
 
   Raises:
-    ConfigError: An unknown method, a run without validation images, a folder
-      without runs, or there is no such checkpoint.
-    CheckpointError: A checkpoint cannot be read.
+    ConfigError: If a method is unknown, a run has no validation images, the
+      folder has no runs, or there is no such checkpoint.
+    CheckpointError: If a checkpoint cannot be read.
   """
   _check_arguments(names, seed)
   _restore.check_checkpoint(checkpoint)

@@ -17,9 +17,9 @@ class Outputs(NamedTuple):
   """What a frozen network gives for a set of examples.
 
   Attributes:
-    features: float32 ``[N, D]``; None of a network that does not tell them.
-    logits: float32 ``[N, C]``, with the scale of the loss.
-    labels: int ``[N]``.
+    features: Float32 ``[N, D]``; None of a network that does not tell them.
+    logits: Float32 ``[N, C]``, with the scale of the loss.
+    labels: Int ``[N]``.
   """
 
   features: Any
@@ -33,7 +33,7 @@ class Trained(NamedTuple):
   Attributes:
     train: Outputs on the training set.
     kernel: Kernel ``[D, C]`` of a linear head, or None.
-    class_counts: int ``[C]``, training images of each class.
+    class_counts: Int ``[C]``, training images of each class.
     key: Key of `jax.random` for the fits.
   """
 

@@ -46,7 +46,8 @@ def check(config: _config.Config) -> None:
   """Refuses combinations that cannot work or correct the same thing twice.
 
   Raises:
-    ConfigError: Says which, why, and what to do instead.
+    ConfigError: If choices do not go together; the message names them, why, and
+      what to do instead.
   """
   choices = choices_of(config)
   if config.model.name == methods.OWN:

@@ -186,7 +186,8 @@ def compare(
     The comparison: ``.table()``, ``.finding()``, ``.plot()``.
 
   Raises:
-    ConfigError: A configuration does not fit, or a folder is that of another.
+    ConfigError: If a configuration does not fit, or a folder is that of
+      another.
   """
   _checks.integer('seeds', seeds, low=1, error=_errors.ConfigError)
   if not isinstance(configs, Mapping) or not configs:

@@ -48,7 +48,7 @@ def check_links(words: Sequence[str], links: Sequence[str]) -> None:
   """Refuses methods that a table by update rule has no place for.
 
   Raises:
-    ConfigError: A method is not there under each of the update rules.
+    ConfigError: If a method is not there under each of the update rules.
   """
   if not links:
     return

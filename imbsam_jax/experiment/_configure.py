@@ -38,8 +38,9 @@ def config(
     The configuration, frozen. It is checked by `build`.
 
   Raises:
-    ConfigError: There is no such recipe, word or field; the nearest one is
-      named. Or the file has a mistake; its line is named.
+    ConfigError: If there is no such recipe, word or field, and the message
+      names the nearest one; or if the file has a mistake, and it names the
+      line.
   """
   if not isinstance(words, str):
     raise _errors.ConfigError(
@@ -68,6 +69,6 @@ def with_words(
       set. Of several that fit, the one of more words counts.
 
   Raises:
-    ConfigError: An unknown word, or two that set the same field.
+    ConfigError: If a word is unknown, or two words set the same field.
   """
   return fields_lib.replace(config, methods.field_values(words, presets or {}))

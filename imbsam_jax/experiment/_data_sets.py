@@ -44,8 +44,8 @@ def load(
     sources: Examples of one's own; None reads those that `config.name` names.
 
   Raises:
-    DataError: The data are missing or do not give what is asked for.
-    ValueError: Choices that do not fit one another.
+    DataError: If the data are missing or do not give what is asked for.
+    ValueError: If choices do not fit one another.
   """
   if sources is None:
     sources = _by_name(config)

@@ -27,7 +27,7 @@ def dry_run(experiment: _experiment.Experiment) -> str:
     A text with estimates of time and memory.
 
   Raises:
-    CheckpointError: The restored state is not the saved one.
+    CheckpointError: If the restored state is not the saved one.
   """
   seed = experiment.config.seed
   state = experiment.init(seed)

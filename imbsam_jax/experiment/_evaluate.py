@@ -47,8 +47,8 @@ def evaluate(
     split: 'test' or 'validation'.
 
   Raises:
-    ConfigError: An unknown split, or one that the run does not have.
-    DivergedError: The outputs of the network are not finite.
+    ConfigError: If the split is unknown, or the run does not have it.
+    DivergedError: If the outputs of the network are not finite.
   """
   if split not in ('test', 'validation'):
     raise _errors.ConfigError(

@@ -47,7 +47,8 @@ def check(config: _config.Config) -> None:
   """Refuses values that no program could run with.
 
   Raises:
-    ConfigError: Names the field, the value, and what it can be.
+    ConfigError: If a value does not fit; the message names the field, the
+      value, and what it can be.
   """
   fields_lib.check_types(config)
   fields = fields_lib.flatten(config)

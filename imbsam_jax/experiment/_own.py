@@ -26,7 +26,7 @@ def name_in(
   """The configuration with what is passed beside it named 'own'.
 
   Raises:
-    ConfigError: Something that is 'own' was not passed, or does not fit.
+    ConfigError: If something that is 'own' was not passed, or does not fit.
   """
   parts = {
     'model': (config.model.name, model, 'model=module'),
@@ -89,7 +89,8 @@ def check_table(model: _config.Model, row_shape: tuple[int, ...]) -> None:
     row_shape: Shape of an example.
 
   Raises:
-    ConfigError: Says which network takes a table.
+    ConfigError: If the examples are rows of a table and the network takes
+      images; the message names the network that takes a table.
   """
   if len(row_shape) == 1 and model.name != 'mlp':
     raise _errors.ConfigError(
@@ -103,7 +104,7 @@ def as_model(model: Any) -> Any:
   """A model with ``init`` and ``apply`` that take ``train=``.
 
   Raises:
-    ConfigError: It is none that can be called so.
+    ConfigError: If `model` is no module that can be called so.
   """
   if isinstance(model, models.NnxModel):
     return model
@@ -139,7 +140,8 @@ def check_model(
     is known again.
 
   Raises:
-    ConfigError: It cannot be applied to the images, or gives no logits.
+    ConfigError: If the model cannot be applied to the images, or gives no
+      logits.
   """
   key = jax.eval_shape(lambda: jax.random.key(0))
   called = as_model(model)

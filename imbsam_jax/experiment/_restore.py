@@ -40,9 +40,9 @@ def restore(
     data_dir: Folder of prepared data sets, if not that of the run.
 
   Raises:
-    ConfigError: The folder holds no run, or that of another network or loss;
+    ConfigError: If the folder holds no run, or that of another network or loss,
       or there is no such checkpoint.
-    CheckpointError: The checkpoint cannot be read.
+    CheckpointError: If the checkpoint cannot be read.
   """
   wanted = check_checkpoint(checkpoint)
   workdir = pathlib.Path(workdir).expanduser()

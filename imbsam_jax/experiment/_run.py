@@ -49,11 +49,13 @@ def run(
     The final state, its metrics, and how training went.
 
   Raises:
-    ConfigError: The folder belongs to another configuration, network or loss.
-    DivergedError: Training was given up.
-    PreemptedError: SIGTERM or SIGINT came; everything is saved in `workdir`.
+    ConfigError: If the folder belongs to another configuration, network or
+      loss.
+    DivergedError: If training was given up.
+    PreemptedError: If SIGTERM or SIGINT came; everything is saved in `workdir`.
       Without one, KeyboardInterrupt goes through.
-    CheckpointError: No checkpoint can be read, or another process is at it.
+    CheckpointError: If no checkpoint can be read, or another process uses the
+      folder.
   """
   seed = experiment.config.seed if seed is None else seed
   _checks.integer(

@@ -27,7 +27,7 @@ def make_method(
     num_steps: Steps of the run.
 
   Raises:
-    ConfigError: An unknown rule or schedule, or a value out of range.
+    ConfigError: If the rule or schedule is unknown, or a value is out of range.
   """
   chosen = methods.bind('update rule', config.method)
   _, own = _specs.parse(config.method)
@@ -82,7 +82,7 @@ def make_radius(rho: float, schedule: str, num_steps: int) -> methods.Radius:
     `rho` itself if it is constant, otherwise a function of the step.
 
   Raises:
-    ConfigError: An unknown schedule, or parameters that do not fit.
+    ConfigError: If the schedule is unknown, or its parameters do not fit.
   """
   bound = _specs.bind(
     'optimizer.rho_schedule',

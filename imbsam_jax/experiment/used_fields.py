@@ -25,7 +25,7 @@ def uses(method: str, field: str) -> bool:
     field: Name of a field of the optimizer.
 
   Raises:
-    ConfigError: An unknown rule.
+    ConfigError: If the rule is unknown.
   """
   function = inspect.unwrap(methods.bind(_RULE, method).function)
   if field == 'switch':  # It comes as `RuleSetup.switch_step`.
@@ -46,7 +46,8 @@ def check(given: Iterable[str], configs: Iterable[_config.Config]) -> None:
       one has to have a use for each of them.
 
   Raises:
-    ConfigError: Names the field, and the rules that it is for.
+    ConfigError: If a field has no effect; the message names it, and the rules
+      that it is for.
   """
   chosen = list(dict.fromkeys(one.optimizer.method for one in configs))
   for name in given:

@@ -54,7 +54,8 @@ class Checkpoints:
       is left alone.
 
   Raises:
-    CheckpointError: There is no such folder to read from, or it cannot be made.
+    CheckpointError: If there is no such folder to read from, or it cannot be
+      made.
   """
 
   def __init__(
@@ -98,8 +99,8 @@ class Checkpoints:
     """Step of the newest good checkpoint; None if nothing was saved.
 
     Raises:
-      CheckpointError: There are checkpoints, but none is good: starting again
-        must not be an accident.
+      CheckpointError: If there are checkpoints, but none is good: starting
+        again must not be an accident.
     """
     self._wait()
     return _processes.in_first_process(self._folder.latest_step)
@@ -130,8 +131,8 @@ class Checkpoints:
       seconds: Training time so far, to go on counting from.
 
     Raises:
-      CheckpointError: A parameter is not finite, nothing is written; or the
-        folder has a newer checkpoint; or the last save failed, or this one.
+      CheckpointError: If a parameter is not finite (nothing is written), the
+        folder has a newer checkpoint, or the last save failed, or this one.
     """
     self._wait()
     step = int(state.step)
@@ -176,8 +177,8 @@ class Checkpoints:
         damaged are named in a warning, and renamed unless `read_only`.
 
     Raises:
-      CheckpointError: There is none, or it is damaged, unreadable or of another
-        model.
+      CheckpointError: If there is no checkpoint, or it is damaged, unreadable
+        or of another model.
     """
     self._wait()
     chosen, seconds = _processes.in_first_process(
@@ -203,7 +204,7 @@ class Checkpoints:
     """Waits for what is being saved.
 
     Raises:
-      CheckpointError: It could not be saved.
+      CheckpointError: If the checkpoint could not be saved.
     """
     self._close(self._wait)
 

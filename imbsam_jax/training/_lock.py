@@ -44,7 +44,7 @@ class WorkdirLock:
     """Takes the lock.
 
     Raises:
-      CheckpointError: Another process holds it.
+      CheckpointError: If another process holds the lock.
     """
     _processes.in_first_process(self._take)
     return self

@@ -91,8 +91,9 @@ def fit(
     The final state, and the training time in all.
 
   Raises:
-    DivergedError: More non-finite updates in a row than the chain accepts.
-    PreemptedError: `stop` said so before the end. What was trained is being
+    DivergedError: If more updates in a row are not finite than the chain
+      accepts.
+    PreemptedError: If `stop` said so before the end. What was trained is being
       saved; close `checkpoints` to wait for it.
   """
   begin = time.perf_counter() - seconds

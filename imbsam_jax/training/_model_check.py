@@ -18,7 +18,8 @@ def check_model(model: Any) -> None:
   Not everything is a Linen module: `models.from_nnx` makes what is alike.
 
   Raises:
-    TypeError: Says what to write instead.
+    TypeError: If `model` has no such ``apply``; the message says what to write
+      instead.
   """
   if inspect.isclass(model):
     raise TypeError(

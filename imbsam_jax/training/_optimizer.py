@@ -34,7 +34,7 @@ def learning_rate_schedule(
     An `optax.Schedule`.
 
   Raises:
-    ValueError: An unknown name, or a warm-up as long as the run.
+    ValueError: If the name is unknown, or the warm-up is as long as the run.
   """
   if warmup_steps and warmup_steps >= num_steps:
     raise ValueError(
@@ -93,7 +93,7 @@ def make_optimizer(
     The transformation; pass it ``grad_fn``.
 
   Raises:
-    ValueError: An unknown `optimizer`, a negative `max_skipped`.
+    ValueError: If `optimizer` is unknown, or `max_skipped` is negative.
   """
   match optimizer:
     case 'sgd':

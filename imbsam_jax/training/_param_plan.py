@@ -40,7 +40,7 @@ def loaded(initial: Variables, plan: ParamPlan) -> Variables:
   """What the plan makes of the variables of ``model.init``, as arrays of JAX.
 
   Raises:
-    ValueError: It gives another tree, or arrays of other shapes.
+    ValueError: If the plan gives another tree, or arrays of other shapes.
   """
   if plan.load is None:
     return initial
@@ -69,7 +69,7 @@ def split(params: Any, plan: ParamPlan) -> tuple[Any, Any]:
   """Trained and frozen parameters.
 
   Raises:
-    ValueError: Nothing would be trained.
+    ValueError: If no parameter would be trained.
   """
   if plan.trains is None:
     return params, {}

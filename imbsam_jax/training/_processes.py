@@ -37,8 +37,8 @@ def in_first_process(function: Callable[[], Any]) -> Any:
     What it gave.
 
   Raises:
-    OtherProcessError: In all but the first process, where the function raised
-      an error; in the first, that error.
+    OtherProcessError: If the function raised an error, in all processes but the
+      first, which raises that error itself.
   """
   if jax.process_count() == 1:
     return function()

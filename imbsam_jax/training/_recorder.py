@@ -112,7 +112,7 @@ class Recorder:
       stopping: Whether the run ends here, so that it is to be saved.
 
     Raises:
-      DivergedError: The chain gave up.
+      DivergedError: If the chain gave up.
     """
     last = done == self._num_steps
     evaluating = last or done in self._evaluate_at

@@ -29,7 +29,7 @@ def host_share(mesh: jax.sharding.Mesh) -> HostShare:
   """The rows of a batch that this process puts on its devices of a mesh.
 
   Raises:
-    ValueError: Processes have different numbers of devices, or these are not
+    ValueError: If processes have different numbers of devices, or these are not
       neighbors, as those of `data_mesh` are.
   """
   owners = [device.process_index for device in mesh.devices.flat]

@@ -99,8 +99,8 @@ def fit_stacked(
     The final states, and the time that all took together.
 
   Raises:
-    DivergedError: More non-finite updates in a row, in one of the runs, than
-      the chain accepts.
+    DivergedError: If more updates in a row are not finite, in one of the runs,
+      than the chain accepts.
   """
   begin = time.perf_counter()
   num_runs = len(states)

@@ -68,9 +68,10 @@ def stages(
     as many groups as `Stage.perturbed` has entries.
 
   Raises:
-    TypeError: A radius that is neither number nor schedule or is left out, a
-      `switch_step` that is no integer, no key.
-    ValueError: An unknown name, a negative radius or `switch_step`.
+    TypeError: If a radius is neither number nor schedule or is left out,
+      `switch_step` is no integer, or the key is left out.
+    ValueError: If the name is unknown, or a radius or `switch_step` is
+      negative.
   """
   if name not in NAMES:
     raise ValueError(unknown(name))

@@ -76,8 +76,8 @@ def create_train_state(
     The state at step 0.
 
   Raises:
-    TypeError: A model that cannot be called so.
-    ValueError: No parameter would be trained, or others were loaded than the
+    TypeError: If the model cannot be called so.
+    ValueError: If no parameter would be trained, or others were loaded than the
       model has.
   """
   _model_check.check_model(model)

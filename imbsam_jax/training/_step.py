@@ -76,9 +76,9 @@ def make_train_step(
     trained parameters; those in ``state.frozen`` cost no backward pass.
 
   Raises:
-    TypeError: A model that cannot be called so.
-    ValueError: While it is traced: rows are split or cut that have to stay
-      together, or a batch lacks the stream of the outer step.
+    TypeError: If the model cannot be called so.
+    ValueError: If rows are split or cut that have to stay together, or a batch
+      lacks the stream of the outer step; raised while the step is traced.
   """
   _model_check.check_model(model)
   objective = _supervised.as_objective(objective)

@@ -116,7 +116,7 @@ def mixed_losses(
 
   Args:
     loss: ``labels [B] -> losses [B]``.
-    labels: int ``[B]``; or `losses.MixedLabels`.
+    labels: Int ``[B]``; or `losses.MixedLabels`.
 
   Returns:
     float32 ``[B]``; of mixed labels the pair of ``[B]``, each with the share of

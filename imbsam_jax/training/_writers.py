@@ -53,7 +53,7 @@ def read_history(path: pathlib.Path) -> list[dict[str, Any]]:
   """Lines of ``metrics.jsonl``; a last line cut short is left out.
 
   Raises:
-    CheckpointError: A whole line is not readable.
+    CheckpointError: If a whole line is not readable.
   """
   if not path.exists():
     return []

@@ -115,8 +115,9 @@ def sgd(class_counts: ClassCounts) -> Method:
     One group, one stage. A step costs 1: one forward and one backward pass.
 
   Raises:
-    TypeError: Counts that are not numbers.
-    ValueError: No counts, negative ones, or nothing but zeros.
+    TypeError: If the counts are not numbers.
+    ValueError: If there are no counts, or they are negative or nothing but
+      zeros.
   """
   return Method(group_weights_by_class('sgd', class_counts), stages('sgd'))
 
@@ -140,8 +141,9 @@ def sam(
     One group, one stage. A step costs 2: two passes over all rows.
 
   Raises:
-    TypeError: Counts or a radius that are not numbers.
-    ValueError: No counts, negative ones, nothing but zeros, a negative radius.
+    TypeError: If the counts or the radius are not numbers.
+    ValueError: If there are no counts, they are negative or nothing but zeros,
+      or the radius is negative.
 
   References:
     Foret et al., `Sharpness-Aware Minimization for Efficiently Improving
@@ -171,8 +173,9 @@ def rsam(class_counts: ClassCounts, rho: Radius, *, key: jax.Array) -> Method:
     One group, one stage. A step costs 1: the pass at w is left out.
 
   Raises:
-    TypeError: Counts or a radius that are not numbers, no key.
-    ValueError: No counts, negative ones, nothing but zeros, a negative radius.
+    TypeError: If the counts or the radius are not numbers, or `key` is no key.
+    ValueError: If there are no counts, they are negative or nothing but zeros,
+      or the radius is negative.
 
   References:
     `Improving Visual Prompt Tuning by Gaussian Neighborhood Minimization for
@@ -213,9 +216,9 @@ def imbsam(
     with split rows, 2.67 with joint ones.
 
   Raises:
-    TypeError: Arguments that are not numbers.
-    ValueError: No counts, counts that are not positive, a negative radius or
-      `tail_weight`.
+    TypeError: If an argument is not a number.
+    ValueError: If there are no counts, a count is not positive, or the radius
+      or `tail_weight` is negative.
 
   References:
     Zhou et al., `ImbSAM: A Closer Look at Sharpness-Aware Minimization in
@@ -264,10 +267,9 @@ def sse_sam(
     ones, then (N_head + 2 N_tail) / N and 2.67.
 
   Raises:
-    TypeError: Arguments that are not numbers, a `switch_step` that is no
-      integer.
-    ValueError: No counts, counts that are not positive, a negative radius,
-      `tail_weight` or `switch_step`.
+    TypeError: If an argument is not a number, or `switch_step` is no integer.
+    ValueError: If there are no counts, a count is not positive, or a radius,
+      `tail_weight` or `switch_step` is negative.
 
   References:
     `SSE-SAM: Balancing Head and Tail Classes Gradually through Stage-Wise SAM
@@ -319,9 +321,9 @@ def focal_sam(
     cannot be split.
 
   Raises:
-    TypeError: Arguments that are not numbers.
-    ValueError: No counts, counts that are not positive, a negative radius,
-      `gamma` or `lam`.
+    TypeError: If an argument is not a number.
+    ValueError: If there are no counts, a count is not positive, or the radius,
+      `gamma` or `lam` is negative.
 
   References:
     `Focal-SAM: Focal Sharpness-Aware Minimization for Long-Tailed
@@ -363,10 +365,10 @@ def group_weights_by_class(
     float32 ``[num_groups, C]``, as `Method.group_weights_by_class`.
 
   Raises:
-    TypeError: Arguments that are not numbers or are left out.
-    ValueError: An unknown name, no counts, counts that are not positive (for
-      one group: negative ones, or nothing but zeros), a negative `tail_weight`,
-      `gamma` or `lam`.
+    TypeError: If an argument is not a number or is left out.
+    ValueError: If the name is unknown, there are no counts, a count is not
+      positive (for one group: one is negative, or all are zero), or
+      `tail_weight`, `gamma` or `lam` is negative.
   """
   match name:
     case 'sgd' | 'sam' | 'rsam':

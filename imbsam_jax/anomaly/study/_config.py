@@ -127,7 +127,7 @@ def with_word(config: Config, word: str) -> Config:
     word: One of `WORDS`.
 
   Raises:
-    ValueError: An unknown word; the nearest is named.
+    ValueError: If the word is unknown; the message names the nearest one.
   """
   if word not in WORDS:
     near = difflib.get_close_matches(word, WORDS, n=1)
@@ -147,7 +147,8 @@ def check(config: Config) -> None:
   """Refuses what has to be known before a table is read.
 
   Raises:
-    ValueError: Names the field, the value, and what it can be.
+    ValueError: If a value does not fit; the message names the field, the value,
+      and what it can be.
   """
   for name, value, choices in (
     ('data.protocol', config.data.protocol, ('deep_sad', 'adbench')),

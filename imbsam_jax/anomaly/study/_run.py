@@ -44,7 +44,7 @@ class Run(NamedTuple):
   Attributes:
     detector: The fitted detector.
     split: Rows that it was fitted to and tested on.
-    scores: float ``[M]``, scores of the test rows.
+    scores: Float ``[M]``, scores of the test rows.
     summary: Content of ``summary.json``.
   """
 
@@ -58,8 +58,9 @@ def read(config: _config.Data) -> data.Table:
   """The table of a configuration.
 
   Raises:
-    ConfigError: Neither a path nor a name, or both.
-    DataError: The table cannot be read.
+    ConfigError: If the configuration has neither a path nor a name, or both, or
+      the name is unknown.
+    DataError: If the table cannot be read.
   """
   if config.name is not None and config.path is None:
     try:
@@ -86,7 +87,7 @@ def split(config: _config.Config, table: data.Table, seed: int) -> Split:
   """Training and test rows; with 'validation' both of the training rows.
 
   Raises:
-    DataError: The table has too few anomalies for the ratios.
+    DataError: If the table has too few anomalies for the ratios.
   """
   rows = _split(config.data, table, seed)
   if config.final_split == 'validation':
@@ -140,8 +141,8 @@ def fit(
     pretrained: Encoders to start from, for these rows and seeds.
 
   Raises:
-    ConfigError: A hyper-parameter out of range.
-    DivergedError: Training was given up.
+    ConfigError: If a hyper-parameter is out of range.
+    DivergedError: If training was given up.
   """
   detectors = [make_detector(config.detector, seed) for seed in seeds]
   start = time.perf_counter()
