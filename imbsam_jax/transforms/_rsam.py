@@ -143,6 +143,6 @@ def _add_noise(
     # Drawn flat, the same numbers compile several times faster on CPU.
     noise = jax.random.normal(k, (w.size,), dtype).reshape(w.shape)
     noise = jnp.clip(noise / 3, -1, 1)
-    return w.astype(dtype) + rho.astype(dtype) * noise
+    return _perturbation.once(w.astype(dtype) + rho.astype(dtype) * noise)
 
-  return _perturbation.once(jax.tree.map(leaf, params, keys, mask))
+  return jax.tree.map(leaf, params, keys, mask)
