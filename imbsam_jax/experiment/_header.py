@@ -105,7 +105,7 @@ def _length(experiment: Any) -> str:
       experiment.mesh.size,
       f'{experiment.mesh.devices.flat[0].platform} device',
     )
-    + (' in kept memory' if _memory.is_kept() else '')
+    + (' (memory kept)' if _memory.is_kept() else '')
   )
 
 
