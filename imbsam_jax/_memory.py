@@ -36,8 +36,11 @@ def keep_memory() -> bool:
   times as fast. The process does not shrink again before it ends, and its
   largest size grows a little (by 4 % to a fourth, where we looked).
 
-  >>> import imbsam_jax
-  >>> kept = imbsam_jax.keep_memory()
+  In the first lines of a program::
+
+    import imbsam_jax
+
+    imbsam_jax.keep_memory()
 
   Returns:
     Whether the process will keep it: on Linux with glibc; elsewhere this does
