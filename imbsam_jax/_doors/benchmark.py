@@ -17,6 +17,7 @@ import difflib
 import json
 import pathlib
 import resource
+import sys
 from typing import Any
 
 from absl import flags
@@ -91,8 +92,10 @@ def main(call: calls.Call) -> None:
       # At once: the rest may take minutes.
       print(f'{row.name}: {_number(row.time) or row.note}', flush=True)
   throughputs = _throughputs(pytorch, **much) if 'images' in given.rows else []
-  # The kernel counts in KiB.
-  peak_memory = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss * 1024e-9
+  # Linux counts in KiB, macOS in bytes.
+  unit = 1.0 if sys.platform == 'darwin' else 1024.0
+  held = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
+  peak_memory = 1e-9 * unit * held
   if rows:
     print()
     print(_table_of_costs(rows))

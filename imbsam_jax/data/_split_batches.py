@@ -29,6 +29,7 @@ from typing import Any
 import grain
 import jax
 import numpy as np
+from scipy import special
 
 from imbsam_jax.data import _batches
 from imbsam_jax.data import _host_share
@@ -305,35 +306,54 @@ def choose_tail_sizes(
 
 
 def one_tail_size(
-  num_tail: Sequence[int] | np.ndarray, *, batch_size: int
+  num_tail: Sequence[int] | np.ndarray,
+  *,
+  batch_size: int,
+  stratified: bool = False,
 ) -> tuple[int, ...]:
   """One size that practically every batch of a run fits.
 
   For accelerators, where one more program takes longer to compile than all rows
   of weight 0 take to compute: on an H100 two batches out of the ordinary cost a
-  run of 80 seconds 50 seconds each. The size leaves room for five standard
-  deviations on both sides, which one batch of a million exceeds.
+  run of 80 seconds 50 seconds each. The size is the largest of three: what was
+  seen, five standard deviations from the mean, and what one batch of ten
+  million exceeds if each row is of the tail by chance.
 
-  >>> one_tail_size([15, 16, 16, 15], batch_size=128)
+  >>> one_tail_size([15, 16, 16, 15], batch_size=128, stratified=True)
   (14, 16)
   >>> one_tail_size([12, 16, 20], batch_size=128)
-  (33,)
+  (49,)
 
   Args:
     num_tail: Int ``[steps]``: tail rows of batches of the run, all or a sample.
-    batch_size: All rows of a batch.
+    batch_size: Number of rows of a batch.
+    stratified: Whether no other batch has more or fewer than these.
 
   Returns:
     What `split_batches` takes for `tail_sizes`.
   """
   counts = np.asarray(num_tail)
   low, high = int(counts.min()), int(counts.max())
-  # Stratified batches differ by one row, and by no more.
-  if high - low > 1:
-    margin = 5.0 * counts.std()
-    low = max(min(low, math.floor(counts.mean() - margin)), 0)
-    high = min(max(high, math.ceil(counts.mean() + margin)), batch_size)
+  if not stratified:
+    mean, margin = counts.mean(), 5.0 * counts.std()
+    # A sample does not tell exactly how rare the tail is.
+    error = 3.0 * math.sqrt(mean / len(counts)) + 3.0 / len(counts)
+    least, most = _by_chance(mean - error, mean + error, batch_size)
+    low = max(min(low, math.floor(mean - margin), least), 0)
+    high = min(max(high, math.ceil(mean + margin), most), batch_size)
   return (low - 1, high) if low else (high,)
+
+
+def _by_chance(
+  low_mean: float, high_mean: float, batch_size: int
+) -> tuple[int, int]:
+  """Numbers beyond which one binomial draw of ten million lies."""
+  numbers = np.arange(batch_size + 1)
+  low, high = (
+    special.bdtr(numbers, batch_size, min(max(mean / batch_size, 0.0), 1.0))
+    for mean in (low_mean, high_mean)
+  )
+  return int((low < 1e-7).sum()), int((high < 1 - 1e-7).sum())
 
 
 def _exclusive(group_weights_by_class: np.ndarray) -> np.ndarray:

@@ -132,7 +132,9 @@ class Batches:
       # Sizes are chosen by seed 0 for all seeds, which share compiled programs.
       observed, num_tail = self._count_tail_rows(self._order(0), num_steps)
       self._tail_sizes = (
-        data_lib.one_tail_size(num_tail, batch_size=batch_size)
+        data_lib.one_tail_size(
+          num_tail, batch_size=batch_size, stratified=is_tail is not None
+        )
         if scanned
         else data_lib.choose_tail_sizes(
           num_tail,

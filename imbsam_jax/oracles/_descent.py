@@ -41,12 +41,16 @@ def is_given(tree: Any, given: Any) -> bool | None:
     as the branches of `jax.lax.cond` are.
   """
   leaves, given_leaves = jax.tree.leaves(tree), jax.tree.leaves(given)
-  known = {id(_inner(leaf)) for leaf in given_leaves}
-  if all(id(_inner(leaf)) in known for leaf in leaves):
+  known = [{id(_inner(leaf))} for leaf in given_leaves]
+  if jax.tree.structure(tree) != jax.tree.structure(given):
+    known = [set().union(*known)] * len(leaves)
+  pairs = list(zip(leaves, known, strict=True))
+  if all(id(_inner(leaf)) in ids for leaf, ids in pairs):
     return True
-  if not any(isinstance(x, jax.core.Tracer) for x in leaves + given_leaves):
-    return _equal(leaves, given_leaves)
-  answers = [_is_known(leaf, known) for leaf in leaves]
+  inner = [_inner(leaf) for leaf in leaves + given_leaves]
+  if not any(isinstance(x, jax.core.Tracer) for x in inner):
+    return _equal(inner[: len(leaves)], inner[len(leaves) :])
+  answers = [_is_known(leaf, ids) for leaf, ids in pairs]
   if False in answers:
     return False
   return None if None in answers else True
@@ -78,7 +82,27 @@ def _ancestors(leaf: Any) -> Iterator[Any]:
     if name is None:
       yield None
     elif name in _KEEPS:
-      waiting.extend(getattr(equation, 'in_tracers', ()))
+      origin = _origin(tracer, equation)
+      if origin is None:
+        yield None
+      elif _is_float(tracer) and _is_float(origin):
+        waiting.append(origin)
+
+
+def _origin(tracer: Any, equation: Any) -> Any:
+  """What a tracer is a copy of; a barrier has several, each its own copy."""
+  origins = getattr(equation, 'in_tracers', ())
+  results = getattr(equation, 'outvars', ())
+  variable = getattr(tracer, 'val', None)
+  for origin, result in zip(origins, results, strict=False):
+    if len(results) == 1 or result is variable:
+      return origin
+  return None
+
+
+def _is_float(leaf: Any) -> bool:
+  # Integers would have lost what stands behind the point.
+  return jnp.issubdtype(leaf.dtype, jnp.floating)
 
 
 def _inner(leaf: Any) -> Any:
@@ -99,6 +123,10 @@ def _equal(leaves: list[Any], given: list[Any]) -> bool | None:
     return None
   return all(
     np.shape(x) == np.shape(y)
-    and bool(jnp.array_equal(jnp.asarray(x, y.dtype), y, equal_nan=True))
+    # A cast leaves what it is; to integers it does not.
+    and jnp.issubdtype(jnp.result_type(x), jnp.floating)
+    and bool(
+      jnp.array_equal(x, jnp.asarray(y, jnp.result_type(x)), equal_nan=True)
+    )
     for x, y in zip(leaves, given, strict=True)
   )

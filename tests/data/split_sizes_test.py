@@ -52,7 +52,9 @@ class SplitSizesTest(parameterized.TestCase):
     sizes = data.split_sizes(10, batch_size=64, tail_sizes=(2, 9))
     self.assertEqual(sizes, (54, 64))
 
-  @parameterized.parameters((128, 0.124), (64, 0.02), (64, 0.9))
+  @parameterized.product(
+    batch_size=[64, 128], share=[0.0003, 0.003, 0.028, 0.124, 0.5, 0.9]
+  )
   def test_one_size_holds_for_a_whole_run(self, batch_size, share):
     rng = np.random.RandomState(0)
     sample = rng.binomial(batch_size, share, 500)
@@ -63,7 +65,7 @@ class SplitSizesTest(parameterized.TestCase):
     }
     self.assertLen(shapes, 1)
     head, tail = shapes.pop()
-    self.assertLessEqual(head + tail, 1.5 * batch_size)
+    self.assertLessEqual(head + tail, 1.7 * batch_size)
 
   @parameterized.product(
     num_sizes=[1, 2, 3, 4], row_multiple=[1, 2], seed=[0, 1, 2]

@@ -13,6 +13,7 @@ import pytest
 
 import imbsam_jax
 from imbsam_jax import calibration
+from imbsam_jax.oracles import _descent
 from tests import trees
 from tests.transforms import links
 
@@ -87,6 +88,34 @@ def test_the_order_that_the_message_asks_for():
 )
 def test_casts_and_copies_are_the_gradient(change):
   _traced(_IMBSAM, 2, change=change)
+
+
+@pytest.mark.parametrize('traced', [False, True])
+@pytest.mark.parametrize(
+  ('change', 'given'),
+  [
+    (lambda g: jax.tree.map(lambda x: x.astype(jnp.bfloat16), g), True),
+    (lambda g: {'a': g['a']}, True),
+    (lambda g: {'a': g['b'], 'b': g['a']}, False),
+    (lambda g: jax.tree.map(lambda x: x.astype(int).astype(float), g), False),
+    (lambda g: jax.lax.optimization_barrier({**g, 'a': 2 * g['a']}), False),
+    (lambda g: jax.lax.optimization_barrier((g, 2 * g['a']))[0], True),
+  ],
+)
+def test_what_is_the_gradient(change, given, traced):
+  answers = []
+
+  def look(gradient):
+    # Traced, the leaves are results; otherwise they are arrays.
+    gradient = jax.tree.map(lambda x: x / 3, gradient)
+    answers.append(_descent.is_given(change(gradient), gradient))
+
+  example = {'a': jnp.array([0.1, 1.7]), 'b': jnp.array([0.3, 2.2])}
+  if traced:
+    jax.eval_shape(look, example)
+  else:
+    look(example)
+  assert answers == [given]
 
 
 @pytest.mark.parametrize(

@@ -123,7 +123,6 @@ def _measure(
   modes = () if pytorch is None else pytorch.modes
   images = num_calls * per_call * _BATCH_SIZE
   compiled.seconds(1)
-  before = resource.getrusage(resource.RUSAGE_SELF)
   ours: list[float] = []
   theirs: dict[str, list[float]] = {mode: [] for mode in modes}
   faults, kernel, busy = 0, 0.0, 0.0

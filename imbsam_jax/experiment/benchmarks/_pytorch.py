@@ -3,11 +3,13 @@
 """The PyTorch process that takes its turns beside our own programs."""
 
 from collections.abc import Iterable
+import contextlib
 import json
 import pathlib
 import subprocess
 import tempfile
 from typing import Any
+from typing import NoReturn
 
 from imbsam_jax import _errors
 
@@ -81,18 +83,29 @@ class PyTorch:
   def _ask(self, method: str, norm: str, mode: str, num_steps: int) -> None:
     asked = {'method': method, 'norm': norm, 'mode': mode, 'steps': num_steps}
     assert self._process.stdin is not None
-    print(json.dumps(asked), file=self._process.stdin, flush=True)
+    try:
+      print(json.dumps(asked), file=self._process.stdin, flush=True)
+    except BrokenPipeError:
+      self._refuse()
 
   def _answer(self) -> Any:
     assert self._process.stdout is not None
     line = self._process.stdout.readline()
-    if not line:
-      self._process.wait()
-      self._printed.seek(0)
-      last = (self._printed.read().strip() or 'nothing').splitlines()[-1]
+    try:
+      return json.loads(line)
+    except ValueError:
+      self._refuse(line)
+
+  def _refuse(self, said: str = '') -> NoReturn:
+    """Ends the process that ended, or says what nobody expects."""
+    self._process.kill()
+    self._process.wait()
+    self._printed.seek(0)
+    lines = [*self._printed.read().split('\n'), said]
+    last = [line.strip() for line in lines if line.strip()]
+    with contextlib.suppress(BrokenPipeError):
       self.close()
-      raise _errors.ConfigError(
-        f'the Python of `torch_python={self._python}` ended; its last line '
-        f'was: {last}'
-      )
-    return json.loads(line)
+    raise _errors.ConfigError(
+      f'the Python of `torch_python={self._python}` ended, or is not one with '
+      f'PyTorch; its last line was: {last[-1] if last else "nothing"}'
+    )
