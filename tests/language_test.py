@@ -7,6 +7,7 @@ The sources are read as text: nothing of the library is imported.
 
 import ast
 from collections.abc import Iterator
+import functools
 import io
 import pathlib
 import re
@@ -61,6 +62,7 @@ _BRITISH = re.compile(
 _CODE = re.compile(r'``.*?``|`[^`\s<>]*`|https?://\S+|\]\([^)]*\)', re.DOTALL)
 
 
+@functools.cache
 def _tree(path: pathlib.Path) -> ast.Module:
   return ast.parse(path.read_text(encoding='utf-8'))
 
@@ -83,6 +85,15 @@ def _fields(text: str) -> Iterator[tuple[str, str, str]]:
     entry = re.match(r'  ([*\w]+):\s*(.*)', line)
     if section in ('Args:', 'Attributes:', 'Raises:') and entry:
       yield section[:-1], entry[1], entry[2]
+
+
+def _all_fields() -> Iterator[tuple[str, str, str]]:
+  """Sections and first lines of all fields, and how a message shows each."""
+  for path in _SOURCES:
+    for name, docstring in _docstrings(_tree(path)):
+      for section, field, text in _fields(docstring):
+        shown = f'{path.relative_to(_ROOT)}: {name}: `{field}: {text}`'
+        yield section, text, shown
 
 
 def _variables(tree: ast.Module) -> Iterator[tuple[str, int]]:
@@ -130,22 +141,14 @@ def _british(path: pathlib.Path) -> list[str]:
 
 
 def test_no_field_begins_with_of():
-  wrong = [
-    f'{path.relative_to(_ROOT)}: {name}: `{field}: {text}`'
-    for path in _SOURCES
-    for name, docstring in _docstrings(_tree(path))
-    for _, field, text in _fields(docstring)
-    if text.startswith('Of ')
-  ]
+  wrong = [shown for _, text, shown in _all_fields() if text.startswith('Of ')]
   assert not wrong, 'say what the field is, not of what:\n' + '\n'.join(wrong)
 
 
 def test_fields_and_errors_are_sentences():
   wrong = [
-    f'{path.relative_to(_ROOT)}: {name}: `{field}: {text}`'
-    for path in _SOURCES
-    for name, docstring in _docstrings(_tree(path))
-    for section, field, text in _fields(docstring)
+    shown
+    for section, text, shown in _all_fields()
     if (section == 'Raises' and not text.startswith('If '))
     or re.match(r'[a-z]+ ', text)
   ]
