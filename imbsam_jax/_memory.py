@@ -13,6 +13,7 @@ import importlib.metadata
 import importlib.util
 import os
 import platform
+import sys
 
 # Parameters of mallopt(3), from <malloc.h>, and their values: one arena, whose
 # memory all threads share; nothing of it by mmap, which returns what is freed;
@@ -56,6 +57,16 @@ def keep_memory() -> bool:
 def is_kept() -> bool:
   """Whether `keep_memory` has been called with success."""
   return _kept
+
+
+def peak() -> int:
+  """Bytes that this process has held at most, so far."""
+  # Not on Windows, where only this function misses it.
+  import resource
+
+  # Linux counts in KiB, macOS in bytes.
+  unit = 1 if sys.platform == 'darwin' else 1024
+  return resource.getrusage(resource.RUSAGE_SELF).ru_maxrss * unit
 
 
 def pays() -> bool:

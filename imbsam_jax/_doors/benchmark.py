@@ -16,8 +16,6 @@ import datetime
 import difflib
 import json
 import pathlib
-import resource
-import sys
 from typing import Any
 
 from absl import flags
@@ -92,10 +90,7 @@ def main(call: calls.Call) -> None:
       # At once: the rest may take minutes.
       print(f'{row.name}: {_number(row.time) or row.note}', flush=True)
   throughputs = _throughputs(pytorch, **much) if 'images' in given.rows else []
-  # Linux counts in KiB, macOS in bytes.
-  unit = 1.0 if sys.platform == 'darwin' else 1024.0
-  held = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
-  peak_memory = 1e-9 * unit * held
+  peak_memory = 1e-9 * _memory.peak()
   if rows:
     print()
     print(_table_of_costs(rows))

@@ -114,13 +114,7 @@ def main(
     'Python file of yours that registers method words; may be repeated.',
     flag_values=values,
   )
-  flags.DEFINE_bool(
-    'keep_memory',
-    True,
-    'On CPUs: keeps memory from step to step, which is faster; false gives it '
-    'back to the machine.',
-    flag_values=values,
-  )
+  _define_keep_memory(values)
   program.define(values)
   if any(argument in _HELP for argument in arguments):
     _print(_help(program, values))
@@ -207,11 +201,21 @@ def _main(
   return 0
 
 
+def _define_keep_memory(values: flags.FlagValues) -> None:
+  flags.DEFINE_bool(
+    'keep_memory',
+    True,
+    'On CPUs: keeps memory from step to step, which is faster; false gives it '
+    'back to the machine.',
+    flag_values=values,
+  )
+
+
 def _keeps_memory(arguments: Sequence[str]) -> bool:
   """The flag, which is read before the others: JAX is not imported yet."""
   values = flags.FlagValues()
   values.set_gnu_getopt(True)
-  flags.DEFINE_bool('keep_memory', True, '', flag_values=values)
+  _define_keep_memory(values)
   try:
     values(['', *arguments], known_only=True)
   except flags.Error:  # Said when all are read.

@@ -3,14 +3,13 @@
 """A rehearsal: every part of a run once, on two steps."""
 
 import pathlib
-import resource
-import sys
 import tempfile
 import time
 
 import jax
 import numpy as np
 
+from imbsam_jax import _memory
 from imbsam_jax import training
 from imbsam_jax._runs import console
 from imbsam_jax.experiment import _evaluate
@@ -81,5 +80,4 @@ def _peak_memory() -> int:
   stats = jax.devices()[0].memory_stats()
   if stats and 'peak_bytes_in_use' in stats:
     return stats['peak_bytes_in_use']
-  unit = 1 if sys.platform == 'darwin' else 1024
-  return resource.getrusage(resource.RUSAGE_SELF).ru_maxrss * unit
+  return _memory.peak()

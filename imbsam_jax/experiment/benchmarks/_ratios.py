@@ -246,12 +246,7 @@ def stacked_row(*, pairs: int, num_steps: int, runs: int = 8) -> Row:
   workload = _workload.Workload('strided_conv_net', 'group')
   sgd = training.update_rules.sgd(workload.class_counts)
   batch = workload.batches(sgd, layout='joint')[0]
-  stacked = training.shard_batch(
-    workload.mesh,
-    data_lib.stack_batches([batch] * runs),
-    resident_images=workload.resident_images,
-    stacked=True,
-  )
+  stacked = workload.put(data_lib.stack_batches([batch] * runs), stacked=True)
   states = jax.tree.map(
     lambda *leaves: jnp.stack(leaves),
     *(workload.state(sgd, seed=seed) for seed in range(runs)),

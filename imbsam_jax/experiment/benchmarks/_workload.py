@@ -86,10 +86,10 @@ class Workload:
       tail_sizes=(self.num_tail - 1, self.num_tail),
     )
 
-  def put(self, batch: Any) -> Any:
-    """A batch on the devices."""
+  def put(self, batch: Any, *, stacked: bool = False) -> Any:
+    """A batch, or several that are stacked, on the devices."""
     return training.shard_batch(
-      self.mesh, batch, resident_images=self.resident_images
+      self.mesh, batch, resident_images=self.resident_images, stacked=stacked
     )
 
   def step(self, method: training.Method, *, stage: int = 0) -> Any:
@@ -123,11 +123,11 @@ class Workload:
     self, method: training.Method, batches: Any
   ) -> _compiled_step.CompiledStep:
     """Steps one after the other in one call, on stacked batches."""
-    put = training.shard_batch(
-      self.mesh, batches, resident_images=self.resident_images, stacked=True
+    return _compiled_step.CompiledStep(
+      training.scan_steps(self.step(method)),
+      self.state(method),
+      self.put(batches, stacked=True),
     )
-    steps = training.scan_steps(self.step(method))
-    return _compiled_step.CompiledStep(steps, self.state(method), put)
 
   def _optimizer(self, method: training.Method, stage: int) -> Any:
     return training.make_optimizer(method.stages[stage].link, 0.01)
