@@ -35,9 +35,10 @@ class TrainBatch:
   A tree of arrays for JAX; its layout is known while tracing.
 
   Attributes:
-    rows: ``{'image': [B, ...], 'label': int32 [B], 'place': int32 [B]}``, or a
-      pair of such dictionaries, see `layout`. The place of a row in its batch
-      is the same in every layout; its augmentation is drawn by it.
+    rows: ``{'image': [B, ...], 'label': int32 [B], 'place': int32 [B],
+      'example': int32 [B]}``, or a pair of such dictionaries, see `layout`. The
+      place of a row in its batch is the same in every layout; its augmentation
+      is drawn by it. The example says which of the training examples it is.
     weights: float32 ``[num_groups, B]``, or a pair, see `layout`.
     resident_images: All images ``[N, ...]``, where they stay on the devices and
       the rows have int32 ``[B]`` places among them for images; else None.
@@ -196,6 +197,7 @@ def take_rows(
     'image': _host_share.take_own(take, len(indices), own, stored),
     'label': examples.labels[indices],
     'place': places.astype(np.int32),
+    'example': np.asarray(indices, np.int32),
   }
 
 

@@ -80,7 +80,9 @@ def combine(
     else _registry.make_part(axis, text, setup)
     for axis, text in chosen.items()
   }
-  whole = _joined(list(parts.values()))
+  whole = _joined(
+    {_registry.typed(axis, chosen[axis]): part for axis, part in parts.items()}
+  )
   supervised = training.Supervised(
     _whole_loss(whole.loss, whole.term),
     mix=whole.mix,
@@ -108,15 +110,27 @@ def combine(
   )
 
 
-def _joined(parts: list[_part.Part]) -> _part.Part:
-  """What parts bring together; of two that bring the same, the later one."""
+def _joined(parts: Mapping[str, _part.Part]) -> _part.Part:
+  """What the parts of words bring together.
+
+  Raises:
+    ConfigError: If two of them bring the same; the message names both.
+  """
   whole = _part.Part()
-  for part in parts:
+  bringers: dict[str, str] = {}
+  for word, part in parts.items():
     brought = {k: v for k, v in part._asdict().items() if v is not None}
-    brought['streams'] = {**whole.streams, **part.streams}
-    if part.probabilities is not None:
-      brought['order'] = None
-    whole = whole._replace(**brought)
+    names = [*brought.pop('streams'), *brought]
+    # Draws are an order.
+    names = ['order' if name == 'probabilities' else name for name in names]
+    for name in names:
+      if name in bringers:
+        raise _errors.ConfigError(
+          f'`{bringers[name]}` and `{word}` cannot be combined: both bring '
+          f'`{name}`, of which a run has one. Leave one of them out.'
+        )
+      bringers[name] = word
+    whole = whole._replace(**brought, streams={**whole.streams, **part.streams})
   return whole
 
 

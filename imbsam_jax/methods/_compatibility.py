@@ -40,6 +40,7 @@ def check(choices: Mapping[str, str]) -> None:
   _check_head(choices, chosen)
   _check_prior(list(chosen.values()))
   _check_streams(chosen)
+  _check_pairs(list(chosen.values()))
 
 
 def needs_batch(choices: Mapping[str, str]) -> str | None:
@@ -144,3 +145,12 @@ def _check_streams(chosen: Mapping[str, _Chosen]) -> None:
           f'`{own.word}` mixes the natural stream with a re-balanced one, and '
           f'`{other.word}` would re-balance both. Leave the sampler out.'
         )
+
+
+def _check_pairs(chosen: list[_Chosen]) -> None:
+  pairing = [one.word for one in chosen if one.traits.pairs]
+  if len(pairing) > 1:
+    raise _errors.ConfigError(
+      f'`{pairing[0]}` and `{pairing[1]}` both give every row a partner, and '
+      'there is one. Leave one of them out.'
+    )

@@ -125,6 +125,7 @@ class Traits(NamedTuple):
       then cannot be stratified.
     own_stream: Whether it takes rows from a re-balanced stream of its own, and
       needs the natural one beside it.
+    pairs: Whether it gives every row a partner; every mixing does.
   """
 
   head: Literal['any', 'linear', 'cosine', 'class_vectors'] = 'any'
@@ -134,3 +135,4 @@ class Traits(NamedTuple):
   needs_batch: bool = False
   fixes_counts: bool = False
   own_stream: bool = False
+  pairs: bool = False

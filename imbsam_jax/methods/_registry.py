@@ -123,7 +123,9 @@ def choice(
       f'{own.head!r}.'
     )
   if axis == 'mixing' and name != AXES[axis].plain:
-    own = own._replace(needs_batch=True)  # It needs partners in the batch.
+    own = own._replace(pairs=True)
+  if own.pairs:
+    own = own._replace(needs_batch=True)  # Partners stay in the batch.
 
   def register(function):
     make = function

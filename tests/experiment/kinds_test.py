@@ -324,6 +324,22 @@ def test_mistakes_are_told_when_it_is_built(axis, function, message):
       build('wrong', 1)
 
 
+def test_one_partner_for_a_row():
+  with own_words.registered():
+    _register('scheme', 'in_twos', lambda setup: methods.Part(), pairs=True)
+    with pytest.raises(ValueError, match='`halves` and `in_twos` both give'):
+      build('halves,in_twos', 1)
+
+
+def test_two_that_bring_the_same_are_refused():
+  with own_words.registered():
+    _register(
+      'scheme', 'orders', lambda setup: methods.Part(order=lambda *unused: None)
+    )
+    with pytest.raises(ValueError, match='`drs` and `orders` .* both bring'):
+      build('orders,drs', 1)
+
+
 def test_traits_are_checked():
   with pytest.raises(ValueError, match="Did you mean 'corrects_prior'"):
     _register('loss', 'wrong', lambda z, y: z, correct_prior=True)

@@ -154,7 +154,7 @@ class DevicesTest(parameterized.TestCase):
     )
     batch = training.shard_batch(mesh, kinds.batches(out=kinds.stream())[0])
     jax.eval_shape(training.per_device(step, mesh), state, batch)
-    own = {'image': (1, 6), 'label': (1,), 'place': (1,)}
+    own = {'image': (1, 6)} | dict.fromkeys(('example', 'label', 'place'), (1,))
     self.assertEqual(seen[0], own)
     for leaf in jax.tree.leaves(batch.streams):
       self.assertEqual(leaf.sharding.spec, jax.P('data'))
