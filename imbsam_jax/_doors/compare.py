@@ -20,6 +20,7 @@ from typing import Any
 from absl import flags
 
 from imbsam_jax._doors import calls
+from imbsam_jax._doors import init_from
 
 RECIPES = 'imbsam_jax.experiment.recipes'
 EXAMPLE = 'digits_lt'
@@ -64,6 +65,11 @@ def define(values: flags.FlagValues) -> None:
   )
   flags.DEFINE_string(
     'workdir', None, 'Folder of all runs.', flag_values=values
+  )
+  init_from.define(
+    values,
+    of=', {word} for the words but those that need such a run (sgd where none '
+    'is left)',
   )
 
 

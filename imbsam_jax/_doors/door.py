@@ -187,6 +187,8 @@ def _main(
     raise _errors.ConfigError(str(error)) from error
   if config is not None:
     overrides = configs.overrides(values) | nones
+    if 'init_from' in values and values.init_from is not None:
+      overrides['init_from'] = values.init_from
     config = fields.replace(config, overrides)
   logging.set_verbosity(values.verbosity)
   if others and not getattr(program, 'POSITIONAL', False):

@@ -51,6 +51,7 @@ from imbsam_jax.data._split_batches import tail_only_batches
 from imbsam_jax.data._splits import check_same_rows
 from imbsam_jax.data._splits import long_tailed
 from imbsam_jax.data._splits import LongTailedData
+from imbsam_jax.data._standardize import Standardization
 from imbsam_jax.data._standardize import standardization
 from imbsam_jax.data._streams import Stream
 from imbsam_jax.data._streams import with_streams
@@ -75,6 +76,7 @@ __all__ = [
   'RowChoice',
   'Source',
   'Stream',
+  'Standardization',
   'SubsetSource',
   'Table',
   'TfdsSource',

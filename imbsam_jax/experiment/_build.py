@@ -21,6 +21,7 @@ from imbsam_jax import schedules
 from imbsam_jax import training
 from imbsam_jax._runs import compilation
 from imbsam_jax._runs import fields
+from imbsam_jax.experiment import _base_run
 from imbsam_jax.experiment import _batches
 from imbsam_jax.experiment import _choices
 from imbsam_jax.experiment import _config
@@ -208,6 +209,9 @@ def _build(
     num_microbatches=config.optimizer.num_microbatches,
     ascent=config.optimizer.ascent,
   )
+  bases = None
+  if config.init_from is not None:
+    bases = _base_run.BaseRuns(config, data)
   if combined.params.load is not None:
     frozen = steps.init(jax.random.key(0)).frozen
     own['loaded parameters'] = {
@@ -242,7 +246,13 @@ def _build(
   )
   # Makes a batch now, so that batches that cannot be made are refused at once.
   batches(config.seed, decode=False)[0]
-  abstract_state = jax.eval_shape(steps.init, jax.random.key(0))
+
+  def begun_with(seed):
+    return None if bases is None else bases.of_seed(seed).variables
+
+  abstract_state = jax.eval_shape(
+    steps.init, jax.random.key(0), begun_with(config.seed)
+  )
   sharding = jax.sharding.NamedSharding(mesh, jax.P())
   abstract_state = jax.tree.map(
     lambda x: x.update(sharding=sharding), abstract_state
@@ -281,10 +291,11 @@ def _build(
     else None,
     logit_step=_logit_step(model, inputs, objective),
     init=lambda seed: training.replicate(
-      mesh, steps.init(jax.random.key(seed))
+      mesh, steps.init(jax.random.key(seed), begun_with(seed))
     ),
     abstract_state=abstract_state,
     own=own or None,
+    bases=bases,
     batches=batches,
     resident_images=training.replicate(mesh, images) if resident else None,
   )

@@ -204,6 +204,12 @@ class Config:
       every time (XLA_FLAGS=--xla_gpu_deterministic_ops=true), which are slower.
       XLA looks once, when JAX begins: `build` sets the flag, or refuses where
       that is too late. CPUs and TPUs always give the same bits.
+    init_from: Folder of a finished run whose parameters this one begins with,
+      'FOLDER', or 'FOLDER:best' for its best checkpoint. ``{seed}`` stands for
+      the seed, and in a comparison ``{word}`` for the method. None begins with
+      random ones.
+    init_from_sha256: Checksum of what was read there. A run writes it down, and
+      is refused if it goes on and finds another.
   """
 
   data: Data = dataclasses.field(default_factory=Data)
@@ -219,3 +225,5 @@ class Config:
   many_above: int = 100
   few_below: int = 20
   deterministic: bool = False
+  init_from: str | None = None
+  init_from_sha256: str | None = None

@@ -14,6 +14,7 @@ import numpy as np
 
 from imbsam_jax import data as data_lib
 from imbsam_jax import training
+from imbsam_jax.experiment import _base_run
 from imbsam_jax.experiment import _config
 from imbsam_jax.experiment import _header
 
@@ -72,6 +73,7 @@ class Experiment:
     batches: ``batches(seed)[step]`` is a batch, see `_batches.Batches`.
     resident_images: Training images on the devices, if they stay there.
     own: By what a network and a loss of one's own are known again, or None.
+    bases: The runs that runs begin with, or None.
   """
 
   config: _config.Config
@@ -94,11 +96,18 @@ class Experiment:
   batches: Any
   resident_images: Any
   own: Mapping[str, Mapping[str, Any]] | None = None
+  bases: _base_run.BaseRuns | None = None
 
   def __str__(self) -> str:
     return _header.header(self)
 
   __repr__ = __str__
+
+  def config_of(self, seed: int) -> _config.Config:
+    """The configuration of the run of a seed, for its ``config.json``."""
+    if self.bases is None:
+      return dataclasses.replace(self.config, seed=seed)
+    return self.bases.config_of(seed)
 
   @functools.cached_property
   def fingerprint(self) -> dict[str, str]:

@@ -31,6 +31,7 @@ def header(experiment: Any) -> str:
     | {
       'model': f'{_model(config.model, experiment.head)}, '
       f'{_parameters(experiment)}',
+      **_begin(experiment),
       'method': f'{_choices.describe(config)}, '
       f'{training.LAYOUTS[experiment.layout].about}, expected cost '
       f'{experiment.expected_cost():.2f} SGD steps',
@@ -83,6 +84,17 @@ def _examples(experiment: Any) -> dict[str, str]:
     f'{groups["few"].sum()} few (< {config.few_below}); '
     f'tail (< {config.optimizer.threshold}): {_classes(tail.sum())}, '
     f'{counts[tail].sum() / counts.sum():.1%} of the images',
+  }
+
+
+def _begin(experiment: Any) -> dict[str, str]:
+  """The run that this one begins with, if it does."""
+  if experiment.bases is None:
+    return {}
+  base = experiment.bases.of_seed(experiment.config.seed)
+  return {
+    'begin': f'{base.folder} ({_choices.describe(base.config)}), step '
+    f'{base.step}'
   }
 
 

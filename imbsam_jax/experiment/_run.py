@@ -4,7 +4,6 @@
 
 from collections.abc import Callable
 import contextlib
-import dataclasses
 import os
 import pathlib
 import tempfile
@@ -87,8 +86,9 @@ def _run(
   report: console.Report | None,
   interruption: contextlib.AbstractContextManager[Callable[[], bool]],
 ) -> _summary.Result:
-  config = dataclasses.replace(experiment.config, seed=seed)
-  folder.claim(workdir, config, experiment.fingerprint, experiment.own)
+  folder.claim(
+    workdir, experiment.config_of(seed), experiment.fingerprint, experiment.own
+  )
   state = experiment.init(seed)
   seconds = 0.0
   chooser = _evaluate.choose_by(experiment)

@@ -77,9 +77,11 @@ def _run_stacked(
   chooser = _evaluate.choose_by(first)
   marks = _run.evaluation_marks(first)
   for member in members:
-    config = dataclasses.replace(member.experiment.config, seed=member.seed)
     folder.claim(
-      member.workdir, config, first.fingerprint, member.experiment.own
+      member.workdir,
+      member.experiment.config_of(member.seed),
+      first.fingerprint,
+      member.experiment.own,
     )
   histories = [
     training.History(member.workdir / 'metrics.jsonl') for member in members

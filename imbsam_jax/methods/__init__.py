@@ -34,6 +34,7 @@ from imbsam_jax.methods import _focal
 from imbsam_jax.methods import _focal_sam
 from imbsam_jax.methods import _frequency_sampling
 from imbsam_jax.methods import _gcl
+from imbsam_jax.methods import _head_only
 from imbsam_jax.methods import _heads
 from imbsam_jax.methods import _imbsam
 from imbsam_jax.methods import _largest_margins
@@ -72,8 +73,10 @@ from imbsam_jax.methods._registry import AXES
 from imbsam_jax.methods._registry import bind
 from imbsam_jax.methods._registry import choice
 from imbsam_jax.methods._registry import combination
+from imbsam_jax.methods._registry import fine_tunes
 from imbsam_jax.methods._registry import is_of_library
 from imbsam_jax.methods._registry import make_part
+from imbsam_jax.methods._registry import typed
 from imbsam_jax.methods._registry import Word
 from imbsam_jax.methods._registry import word
 from imbsam_jax.methods._registry import words
@@ -109,6 +112,7 @@ __all__ = [
   'combine',
   'describe',
   'field_values',
+  'fine_tunes',
   'fixes_counts',
   'head_for',
   'help_text',
@@ -119,6 +123,7 @@ __all__ = [
   'sampled_partners',
   'scaled',
   'split',
+  'typed',
   'word',
   'words',
   'words_table',

@@ -126,6 +126,7 @@ class Traits(NamedTuple):
     own_stream: Whether it takes rows from a re-balanced stream of its own, and
       needs the natural one beside it.
     pairs: Whether it gives every row a partner; every mixing does.
+    fine_tunes: Whether it begins with a finished run.
   """
 
   head: Literal['any', 'linear', 'cosine', 'class_vectors'] = 'any'
@@ -136,3 +137,4 @@ class Traits(NamedTuple):
   fixes_counts: bool = False
   own_stream: bool = False
   pairs: bool = False
+  fine_tunes: bool = False

@@ -165,6 +165,19 @@ class Classifier(nn.Module):
     features = self.features(x, train=train)
     return features, self.classifier(features)
 
+  def logits_of(self, features: ArrayLike, *, train: bool) -> jax.Array:
+    """Logits of features: ``apply(..., method='logits_of')``.
+
+    Args:
+      features: Float array, shape ``[batch, dim]``, from `features`.
+      train: Not read: heads are the same in training.
+
+    Returns:
+      Float32 array, shape ``[batch, num_classes]``.
+    """
+    del train
+    return self.classifier(features)
+
   def __call__(self, x: ArrayLike, *, train: bool) -> jax.Array:
     """Logits of a batch.
 
