@@ -31,6 +31,7 @@ from imbsam_jax.experiment import _field_checks
 from imbsam_jax.experiment import _identity
 from imbsam_jax.experiment import _own
 from imbsam_jax.experiment import _programs
+from imbsam_jax.experiment import _search
 from imbsam_jax.experiment import _update_rule
 
 # On accelerators, of images that stay there.
@@ -156,6 +157,18 @@ def _build(
     ),
     loss=own_loss,
   )
+  search = None
+  if combined.search is not None:
+    search = _experiment.SearchRun(
+      _build(
+        _search.config_of(config, combined.search),
+        _search.data_of(data, combined.search),
+        own_model,
+        own_loss,
+        steps_per_call,
+      ),
+      combined.search.begin,
+    )
   objective = combined.objective
   head = methods.head_for(_choices.choices_of(config))
   num_classes = len(data.class_names)
@@ -296,6 +309,7 @@ def _build(
     abstract_state=abstract_state,
     own=own or None,
     bases=bases,
+    search=search,
     batches=batches,
     resident_images=training.replicate(mesh, images) if resident else None,
   )

@@ -315,8 +315,7 @@ class _Compared:
     stacked: bool,
   ) -> dict[str, list[pathlib.Path]]:
     for word, experiment in experiments.items():
-      work = experiment.num_steps * experiment.expected_cost()
-      self._pace.know(word, work)
+      self._pace.know(word, experiment.expected_work())
     if stacked:
       for group in self._groups(experiments):
         self._run_stacked(group)

@@ -2,6 +2,7 @@
 # SPDX-License-Identifier: Apache-2.0
 """An experiment: all of a run but its seed."""
 
+from collections.abc import Callable
 from collections.abc import Mapping
 import dataclasses
 import functools
@@ -46,6 +47,18 @@ class Program(NamedTuple):
   shapes: tuple[tuple[int, ...], ...]
 
 
+class SearchRun(NamedTuple):
+  """A run that comes before a run, and finds what that begins with.
+
+  Attributes:
+    experiment: Its experiment.
+    begin: ``begin(found) -> state``, see `methods.Search`.
+  """
+
+  experiment: Any
+  begin: Callable[[Any], Any]
+
+
 # At a prompt it shows itself as `print` does, not all its arrays.
 @dataclasses.dataclass(frozen=True, kw_only=True, repr=False)
 class Experiment:
@@ -74,6 +87,7 @@ class Experiment:
     resident_images: Training images on the devices, if they stay there.
     own: By what a network and a loss of one's own are known again, or None.
     bases: The runs that runs begin with, or None.
+    search: The run that comes before each run, or None.
   """
 
   config: _config.Config
@@ -97,6 +111,7 @@ class Experiment:
   resident_images: Any
   own: Mapping[str, Mapping[str, Any]] | None = None
   bases: _base_run.BaseRuns | None = None
+  search: SearchRun | None = None
 
   def __str__(self) -> str:
     return _header.header(self)
@@ -203,6 +218,11 @@ class Experiment:
     # Outer steps are counted, not sampled: samples would miss some of them.
     number = len(range(outer.start, self.num_steps, outer.every))
     return cost + outer.cost * number / self.num_steps
+
+  def expected_work(self) -> float:
+    """SGD steps that a run takes the time of, with the run before it."""
+    before = self.search.experiment.expected_work() if self.search else 0.0
+    return before + self.num_steps * self.expected_cost()
 
   def _cost_of_passes(self, step: int, batch: data_lib.TrainBatch) -> float:
     objective = self.objective

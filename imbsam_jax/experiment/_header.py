@@ -88,14 +88,22 @@ def _examples(experiment: Any) -> dict[str, str]:
 
 
 def _begin(experiment: Any) -> dict[str, str]:
-  """The run that this one begins with, if it does."""
-  if experiment.bases is None:
-    return {}
-  base = experiment.bases.of_seed(experiment.config.seed)
-  return {
-    'begin': f'{base.folder} ({_choices.describe(base.config)}), step '
-    f'{base.step}'
-  }
+  """The runs that come before this one, if any do."""
+  lines = {}
+  if experiment.bases is not None:
+    base = experiment.bases.of_seed(experiment.config.seed)
+    lines['begin'] = (
+      f'{base.folder} ({_choices.describe(base.config)}), step {base.step}'
+    )
+  if experiment.search is not None:
+    first = experiment.search.experiment
+    lines['search'] = (
+      f'{first.config.epochs:g} epochs, {first.num_steps} steps, before the '
+      f'run: {first.num_train} training and '
+      f'{len(first.data.validation.labels)} validation images, expected cost '
+      f'{first.expected_cost():.2f} SGD steps'
+    )
+  return lines
 
 
 def _parameters(experiment: Any) -> str:

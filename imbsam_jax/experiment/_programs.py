@@ -104,7 +104,9 @@ class Steps:
     )
     return training.per_device(step, self._mesh) if self._by_device else step
 
-  def _init(self, key: jax.Array, begun_with: Any) -> training.TrainState:
+  def _init(
+    self, key: jax.Array, begun_with: Any = None
+  ) -> training.TrainState:
     plan = self._plan
     if begun_with is not None:
       plan = training.begun_with(plan, begun_with)

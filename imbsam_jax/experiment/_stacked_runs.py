@@ -37,6 +37,8 @@ class Member(NamedTuple):
 def fits(one: _experiment.Experiment, other: _experiment.Experiment) -> bool:
   """Whether runs of two experiments can go side by side."""
   first, second = one.config, other.config
+  if one.search is not None:
+    return False  # Each begins with what its own search finds.
   if one is other:
     return True
   if _own.OWN in (first.data.name, first.model.name, first.objective.loss):

@@ -16,6 +16,7 @@ _extras.check('methods')
 
 from imbsam_jax.methods import _absgd
 from imbsam_jax.methods import _arb
+from imbsam_jax.methods import _autobalance
 from imbsam_jax.methods import _balanced_softmax
 from imbsam_jax.methods import _cdt
 from imbsam_jax.methods import _class_aware_sampling
@@ -33,6 +34,7 @@ from imbsam_jax.methods import _effective_number_sampling
 from imbsam_jax.methods import _focal
 from imbsam_jax.methods import _focal_sam
 from imbsam_jax.methods import _frequency_sampling
+from imbsam_jax.methods import _gae
 from imbsam_jax.methods import _gcl
 from imbsam_jax.methods import _head_only
 from imbsam_jax.methods import _heads
@@ -43,6 +45,7 @@ from imbsam_jax.methods import _logit_adjustment
 from imbsam_jax.methods import _mixup
 from imbsam_jax.methods import _mm
 from imbsam_jax.methods import _none
+from imbsam_jax.methods import _ot
 from imbsam_jax.methods import _penalties
 from imbsam_jax.methods import _power_weights
 from imbsam_jax.methods import _ppl
@@ -64,6 +67,7 @@ from imbsam_jax.methods._compatibility import fixes_counts
 from imbsam_jax.methods._compatibility import head_for
 from imbsam_jax.methods._compatibility import needs_batch
 from imbsam_jax.methods._part import Part
+from imbsam_jax.methods._part import Search
 from imbsam_jax.methods._part import Setup
 from imbsam_jax.methods._part import Traits
 from imbsam_jax.methods._partners import batch_partners
@@ -99,6 +103,7 @@ __all__ = [
   'Part',
   'Radius',
   'RuleSetup',
+  'Search',
   'Setup',
   'Traits',
   'Word',

@@ -36,23 +36,12 @@ class HeadOnly(training.WrappedObjective):
 
   def __call__(self, ctx, apply, rows):
     """A pass of the base through the head."""
-    return self.base(ctx, HeadApply(apply), rows)
+    return self.base(ctx, head_of(apply), rows)
 
 
-class HeadApply:
-  """The head at the point of a pass: an `Apply` of features.
-
-  Attributes:
-    params: All parameters at that point.
-  """
-
-  def __init__(self, apply: training.Apply):
-    self.params = apply.params
-    self._apply = apply
-
-  def __call__(self, rows: jax.Array, **options: Any) -> Any:
-    """Logits ``[B, C]`` of features ``[B, dim]``."""
-    return self._apply(rows, method='logits_of', **options)
+def head_of(apply: Any) -> Any:
+  """The head at the point of a pass: an `Apply` of features."""
+  return apply.with_options(method='logits_of')
 
 
 def features(ctx: training.Context, images: jax.Array) -> jax.Array:

@@ -52,7 +52,8 @@ class WordsTest(parameterized.TestCase):
   @parameterized.parameters(*methods.words())
   def test_every_word_is_known_to_the_builders(self, word):
     """Names, parameters and combinations of each word are accepted."""
-    config = _config(word)
+    run = 'runs/base' if methods.fine_tunes(word) else None
+    config = _config(word, init_from=run)
     experiment_lib.check(config)
     time = schedules.Timeline(_COUNTS, config.epochs, 16)
     combined = methods.combine(
