@@ -7,7 +7,7 @@ r"""Trains methods on several seeds and compares them.
 
 Methods combine words with plus signs: --methods=sgd,imbsam+ldam_drw. With
 --links=sgd,imbsam every method runs under each of these update rules, and
---methods=all is every word there is.
+--methods=all is every word but those that begin with a finished run.
 
 Runs that are complete are not repeated. Fields for all methods:
 --config.epochs=100. To choose a radius, use the validation split:
