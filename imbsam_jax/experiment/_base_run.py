@@ -72,6 +72,11 @@ class BaseRuns:
     """
     return self._checked(filled(self.text, seed=seed))
 
+  def are_gone(self) -> bool:
+    """Whether the folder of this configuration is not there any more."""
+    folder, _ = _parts(filled(self.text, seed=self._config.seed))
+    return not folder.exists()
+
   def config_of(self, seed: int) -> _config.Config:
     """The configuration of a run, for its ``config.json``."""
     return dataclasses.replace(

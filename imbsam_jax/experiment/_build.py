@@ -89,6 +89,34 @@ def build(
       the field `deterministic` is set and JAX has begun without it.
     DataError: If the data are missing or do not give what is asked for.
   """
+  return _build_from(config, model, data, loss, steps_per_call)
+
+
+def build_again(
+  config: _config.Config, *, model: Any, data: Any, loss: Any
+) -> _experiment.Experiment:
+  """Builds the experiment of a run that was trained, as `build` does.
+
+  The run that it began with may be gone, if it trained all parameters.
+
+  Args:
+    config: Its configuration.
+    model: See `build`.
+    data: See `build`.
+    loss: See `build`.
+  """
+  return _build_from(config, model, data, loss, None, again=True)
+
+
+def _build_from(
+  config: _config.Config,
+  model: Any,
+  data: Any,
+  loss: Any,
+  steps_per_call: int | None,
+  *,
+  again: bool = False,
+) -> _experiment.Experiment:
   if not isinstance(config, _config.Config):
     raise _errors.ConfigError(
       '`config` must be a configuration, such as '
@@ -103,7 +131,7 @@ def build(
       data = _data_sets.load(config.data, data)
     else:
       data_lib.check_same_rows(data)
-    return _build(config, data, model, loss, steps_per_call)
+    return _build(config, data, model, loss, steps_per_call, again=again)
   except data_lib.DataError:
     raise
   except (ValueError, TypeError) as error:
@@ -138,6 +166,8 @@ def _build(
   own_model: Any,
   own_loss: Callable[[jax.Array, jax.Array], jax.Array] | None,
   steps_per_call: int | None,
+  *,
+  again: bool = False,
 ) -> _experiment.Experiment:
   mesh = training.data_mesh()
   images = data.train.images
@@ -225,6 +255,8 @@ def _build(
   bases = None
   if config.init_from is not None:
     bases = _base_run.BaseRuns(config, data)
+    if again and combined.params.trains is None and bases.are_gone():
+      bases = None
   if combined.params.load is not None:
     frozen = steps.init(jax.random.key(0)).frozen
     own['loaded parameters'] = {

@@ -50,7 +50,7 @@ def restore(
   _chosen_checkpoint.check_step(workdir / 'checkpoints', wanted)
   if data_dir:
     config = fields.replace(config, {'data.data_dir': data_dir})
-  experiment = _build.build(config, model=model, data=data, loss=loss)
+  experiment = _build.build_again(config, model=model, data=data, loss=loss)
   folder.check_data(workdir, experiment.fingerprint)
   own.check(workdir, experiment.own, 'pass what that run was trained with')
   if jax.process_count() > 1:

@@ -60,6 +60,12 @@ def run(
     CheckpointError: If no checkpoint can be read, or another process uses the
       folder.
   """
+  if not isinstance(experiment, _experiment.Experiment):
+    raise _errors.ConfigError(
+      '`run` takes an experiment, got '
+      f'{type(experiment).__name__}. Write '
+      'experiment.run(experiment.build(config)).'
+    )
   seed = experiment.config.seed if seed is None else seed
   _checks.integer(
     'seed', seed, low=0, high=2**32 - 1, error=_errors.ConfigError

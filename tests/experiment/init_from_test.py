@@ -120,6 +120,20 @@ def test_another_run_in_its_place_is_refused(base, tmp_path):
     )
 
 
+def test_without_the_run_that_it_began_with(base, tmp_path):
+  """A run that trained everything has all that it needs."""
+  folder = tmp_path / 'base'
+  shutil.copytree(base[0], folder)
+  for words in ('sgd', 'head_only'):
+    exp = build(words, init_from=str(folder), epochs=1)
+    experiment.run(exp, workdir=tmp_path / words)
+  shutil.rmtree(folder)
+  _, state = experiment.restore(tmp_path / 'sgd', data=_SOURCES)
+  assert int(state.step) == 3
+  with pytest.raises(experiment.ConfigError, match='no run in .*base'):
+    experiment.restore(tmp_path / 'head_only', data=_SOURCES)
+
+
 def test_a_head_goes_on_bit_for_bit(base, tmp_path):
   folder, state = base
   exp = build('imbsam,crt', init_from=str(folder))
