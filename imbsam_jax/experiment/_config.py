@@ -22,8 +22,10 @@ class Data:
       them; None keeps all in memory at their own size.
     augment: Random changes of the training images in memory, joined by '+':
       'pad_crop(padding=4)', 'flip', 'cutout(size=16)',
-      'rand_augment(num_ops=2, magnitude=10)'; or 'none'. Images that are
-      decoded when a batch needs them get random crops and flips.
+      'rand_augment(num_ops=2, magnitude=10)', "auto_augment(policy='cifar10')"
+      or 'imagenet'; or 'none'. The literature's strong augmentation of CIFAR is
+      'pad_crop+flip+auto_augment+cutout'. Images that are decoded when a batch
+      needs them get random crops and flips.
     workers: Number of threads that decode images.
     imbalance_factor: Largest class count divided by the smallest.
     profile: How class counts fall from the largest to the smallest: 'exp' or
