@@ -69,8 +69,8 @@ class Model:
 
   Attributes:
     name: Name of the network: 'mlp', 'small_conv_net', 'strided_conv_net',
-      'resnet20', 'resnet32' or 'resnet34'; for images of about 224x224
-      'resnet50' or 'resnext50'.
+      'resnet20', 'resnet32', 'resnet34' or 'wide_resnet28_10'; for images of
+      about 224x224 'resnet50' or 'resnext50'.
     norm: Normalization layers: 'group', 'batch', or 'none' (not for the
       ResNets).
     head: Last layer: 'auto' is the one that the loss needs, 'linear' or
