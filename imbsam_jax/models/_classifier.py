@@ -184,7 +184,8 @@ class Classifier(nn.Module):
     Args:
       x: Float array, normalized, shape ``[batch, height, width, channels]``.
       train: Whether batch normalization uses and updates batch statistics; then
-        call ``apply`` with ``mutable=['batch_stats']``. Nothing else reads it.
+        call ``apply`` with ``mutable=['batch_stats']``. Of the rest only
+        dropout reads it.
 
     Returns:
       Float32 array, shape ``[batch, num_classes]``.
