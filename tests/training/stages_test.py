@@ -60,21 +60,6 @@ def _stages(name, **changes):
   return rules.stages(name, **{**_RHOS, **_OWN.get(name, {}), **changes})
 
 
-def _second_gradient(link, num_groups):
-  """What a link makes of its second update, which is at another point."""
-  params = jnp.array([0.5, -2.0, 1.5])
-
-  def grad_fn(point, group):
-    parts = (point**3, 4.0 * (point - 1.0) ** 3)
-    return parts[group] if num_groups == 2 else sum(parts)
-
-  state = link.init(params)
-  for point in (jnp.array([-1.0, 2.5, 0.25]), params):
-    total = sum(grad_fn(point, group) for group in range(num_groups))
-    found, state = link.update(total, state, point, grad_fn=grad_fn)
-  return found
-
-
 class StagesTest(parameterized.TestCase):
   @parameterized.parameters(*rules.NAMES)
   def test_links_of_a_name(self, name):
@@ -85,20 +70,19 @@ class StagesTest(parameterized.TestCase):
     for stage, (link, perturbed) in zip(found, _LINKS[name], strict=True):
       self.assertEqual(stage.perturbed, perturbed)
       np.testing.assert_array_equal(
-        _second_gradient(stage.link, len(perturbed)),
-        _second_gradient(link, len(perturbed)),
+        problems.second_quartic_gradient(stage.link, len(perturbed)),
+        problems.second_quartic_gradient(link, len(perturbed)),
       )
 
   def test_links_differ_here(self):
     # Else the test above would prove little.
+    names = ('sgd', 'sam', 'rsam', 'imbsam', 'momentum_imbsam', 'friendly_sam')
+    chosen = [one for name in (*names, 'gsam') for one in _LINKS[name]]
+    chosen.append((_LINKS['sse_sam'][0][0], (True, True)))
     found = [
-      _second_gradient(link, len(perturbed))
-      for name in (
-        'sgd', 'sam', 'rsam', 'imbsam', 'momentum_imbsam', 'friendly_sam',
-        'gsam',
-      )
-      for link, perturbed in _LINKS[name]
-    ] + [_second_gradient(_LINKS['sse_sam'][0][0], 2)]  # fmt: skip
+      problems.second_quartic_gradient(link, len(perturbed))
+      for link, perturbed in chosen
+    ]
     for k, one in enumerate(found):
       for other in found[:k]:
         self.assertGreater(np.abs(one - other).max(), 1e-2)
@@ -107,11 +91,11 @@ class StagesTest(parameterized.TestCase):
   def test_adaptive(self, name):
     (stage, *_) = _stages(name, adaptive=True)
     groups = len(stage.perturbed)
-    found = _second_gradient(stage.link, groups)
+    found = problems.second_quartic_gradient(stage.link, groups)
     np.testing.assert_array_equal(
-      found, _second_gradient(_ADAPTIVE[name], groups)
+      found, problems.second_quartic_gradient(_ADAPTIVE[name], groups)
     )
-    plain = _second_gradient(_LINKS[name][0][0], groups)
+    plain = problems.second_quartic_gradient(_LINKS[name][0][0], groups)
     self.assertGreater(np.abs(found - plain).max(), 1e-2)
 
   def test_both_stages_are_adaptive(self):
@@ -283,7 +267,8 @@ class MethodsTest(parameterized.TestCase):
         self.assertEqual(one._replace(link=None), two._replace(link=None))
         count = len(one.perturbed)
         np.testing.assert_array_equal(
-          _second_gradient(one.link, count), _second_gradient(two.link, count)
+          problems.second_quartic_gradient(one.link, count),
+          problems.second_quartic_gradient(two.link, count),
         )
 
 
