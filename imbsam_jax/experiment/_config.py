@@ -171,7 +171,7 @@ class Optimizer:
   head_rho: float = 0.05
   threshold: int = 20
   tail_weight: float = 1.0
-  ascent_decay: float = 0.9
+  ascent_decay: float = 0.99
   switch: float = 1.0
   focal_gamma: float = 1.0
   focal_lam: float = 0.8

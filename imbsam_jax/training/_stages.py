@@ -63,7 +63,7 @@ def stages(
   switch_step: int = 0,
   adaptive: bool = False,
   key: Any = None,
-  decay: Any = 0.9,
+  decay: Any = 0.99,
   every: Any = None,
   alpha: Any = None,
   sigma: Any = None,

@@ -135,7 +135,7 @@ def momentum_imbsam(
   *,
   threshold: int,
   tail_weight: float = 1.0,
-  decay: float = 0.9,
+  decay: float = 0.99,
   adaptive: bool = False,
 ) -> Method:
   r"""ImbSAM whose ascent direction is remembered: tail rows pay once.

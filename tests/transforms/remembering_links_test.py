@@ -256,6 +256,22 @@ class MomentumImbsamTest(_Problem):
     link.update(grads, state, params, grad_fn=grad_fn)
     trees.assert_equal(grad_fn.value, value)
 
+  def test_joint_rows_share_the_clean_forward_pass(self):
+    count = 0
+
+    def loss_fn(params, batch, weights):
+      nonlocal count
+      count += 1
+      return problems.loss_fn(params, batch, weights)
+
+    params, batch = problems.to_jax((self.params, self.batch))
+    link = imbsam_jax.momentum_imbsam(0.3)
+    _, grads, grad_fn = imbsam_jax.gradient_oracle(
+      loss_fn, params, batch, group_weights=_head_tail(self.batch)
+    )
+    link.update(grads, link.init(params), params, grad_fn=grad_fn)
+    self.assertEqual(count, 2)
+
   def test_oracles_give_the_same(self):
     link = imbsam_jax.momentum_imbsam(0.3)
     _, state = self._update(link, _head_tail)
