@@ -503,7 +503,7 @@ class RadiusTest(parameterized.TestCase):
         )
 
   @parameterized.parameters(
-    ('momentum_imbsam', 'decay', 0.5),
+    ('momentum_imbsam', 'average_decay', 0.5),
     ('look_sam', 'alpha', 0.4),
     ('friendly_sam', 'sigma', 0.5),
     ('friendly_sam', 'lam', 0.5),
@@ -516,6 +516,8 @@ class RadiusTest(parameterized.TestCase):
          'optimizer.threshold': 20, 'optimizer.rho': 0.3}
     ).optimizer  # fmt: skip
     stages = _make_method(config, jax.random.key(0)).stages
+    # The optimizer has a field `decay`, for what weight decay is applied to.
+    argument = argument.removeprefix('average_')
     options = {argument: value}
     if name == 'look_sam':
       self.assertEqual([stage.every for stage in stages], [1, 10])
