@@ -16,6 +16,7 @@ _extras.check('methods')
 
 from imbsam_jax.methods import _absgd
 from imbsam_jax.methods import _arb
+from imbsam_jax.methods import _autobalance
 from imbsam_jax.methods import _balanced_softmax
 from imbsam_jax.methods import _cdt
 from imbsam_jax.methods import _class_aware_sampling
@@ -33,7 +34,9 @@ from imbsam_jax.methods import _effective_number_sampling
 from imbsam_jax.methods import _focal
 from imbsam_jax.methods import _focal_sam
 from imbsam_jax.methods import _frequency_sampling
+from imbsam_jax.methods import _gae
 from imbsam_jax.methods import _gcl
+from imbsam_jax.methods import _head_only
 from imbsam_jax.methods import _heads
 from imbsam_jax.methods import _imbsam
 from imbsam_jax.methods import _largest_margins
@@ -42,6 +45,7 @@ from imbsam_jax.methods import _logit_adjustment
 from imbsam_jax.methods import _mixup
 from imbsam_jax.methods import _mm
 from imbsam_jax.methods import _none
+from imbsam_jax.methods import _ot
 from imbsam_jax.methods import _penalties
 from imbsam_jax.methods import _power_weights
 from imbsam_jax.methods import _ppl
@@ -63,6 +67,7 @@ from imbsam_jax.methods._compatibility import fixes_counts
 from imbsam_jax.methods._compatibility import head_for
 from imbsam_jax.methods._compatibility import needs_batch
 from imbsam_jax.methods._part import Part
+from imbsam_jax.methods._part import Search
 from imbsam_jax.methods._part import Setup
 from imbsam_jax.methods._part import Traits
 from imbsam_jax.methods._partners import batch_partners
@@ -72,8 +77,10 @@ from imbsam_jax.methods._registry import AXES
 from imbsam_jax.methods._registry import bind
 from imbsam_jax.methods._registry import choice
 from imbsam_jax.methods._registry import combination
+from imbsam_jax.methods._registry import fine_tunes
 from imbsam_jax.methods._registry import is_of_library
 from imbsam_jax.methods._registry import make_part
+from imbsam_jax.methods._registry import typed
 from imbsam_jax.methods._registry import Word
 from imbsam_jax.methods._registry import word
 from imbsam_jax.methods._registry import words
@@ -96,6 +103,7 @@ __all__ = [
   'Part',
   'Radius',
   'RuleSetup',
+  'Search',
   'Setup',
   'Traits',
   'Word',
@@ -109,6 +117,7 @@ __all__ = [
   'combine',
   'describe',
   'field_values',
+  'fine_tunes',
   'fixes_counts',
   'head_for',
   'help_text',
@@ -119,6 +128,7 @@ __all__ = [
   'sampled_partners',
   'scaled',
   'split',
+  'typed',
   'word',
   'words',
   'words_table',

@@ -36,6 +36,17 @@ class Setup(NamedTuple):
   data: data_lib.LongTailedData | None = None
 
   @property
+  def training(self) -> data_lib.Examples:
+    """Training examples.
+
+    Raises:
+      ConfigError: If there are no data.
+    """
+    if self.data is None:
+      raise _errors.ConfigError('this method needs the data of a run.')
+    return self.data.train
+
+  @property
   def validation(self) -> data_lib.Examples:
     """Validation images.
 
@@ -54,6 +65,22 @@ class Setup(NamedTuple):
   def class_counts(self) -> np.ndarray:
     """Training images of each class, int ``[C]``."""
     return self.time.class_counts
+
+
+class Search(NamedTuple):
+  """A run that comes before a run, and finds what that begins with.
+
+  Attributes:
+    fields: Fields in which its configuration differs, by dotted name.
+    hold_out: Share of the training images of each class that are set aside as
+      its validation images, where the run has none.
+    begin: ``begin(found) -> state``, of what its objective remembers in the end
+      that which the objective of the run remembers in the beginning.
+  """
+
+  fields: Mapping[str, Any]
+  hold_out: float
+  begin: Callable[[Any], Any]
 
 
 class Part(NamedTuple):
@@ -83,6 +110,7 @@ class Part(NamedTuple):
       `data.Stream`, by name.
     model: ``model(network)`` wraps or replaces the network.
     params: Which parameters are loaded, and which are trained.
+    search: A run that comes before.
   """
 
   loss: ExampleLoss | None = None
@@ -102,6 +130,7 @@ class Part(NamedTuple):
   )
   model: Callable[[nn.Module], nn.Module] | None = None
   params: training.ParamPlan | None = None
+  search: Search | None = None
 
 
 HEADS = ('any', 'linear', 'cosine', 'class_vectors')
@@ -126,6 +155,7 @@ class Traits(NamedTuple):
     own_stream: Whether it takes rows from a re-balanced stream of its own, and
       needs the natural one beside it.
     pairs: Whether it gives every row a partner; every mixing does.
+    fine_tunes: Whether it begins with a finished run.
   """
 
   head: Literal['any', 'linear', 'cosine', 'class_vectors'] = 'any'
@@ -136,3 +166,4 @@ class Traits(NamedTuple):
   fixes_counts: bool = False
   own_stream: bool = False
   pairs: bool = False
+  fine_tunes: bool = False

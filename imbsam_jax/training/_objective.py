@@ -52,6 +52,16 @@ class Apply:
     self._key = key
     self._calls = 0
 
+  def with_options(self, **options: Any) -> 'Apply':
+    """The model at the same point, called with these options where none are.
+
+    Its calls count as calls of this one.
+
+    Args:
+      **options: As those of a call, such as ``method=``.
+    """
+    return _WithOptions(self, options)
+
   def __call__(self, *inputs: Any, train: bool = True, **options: Any) -> Any:
     """Outputs of the model.
 
@@ -78,6 +88,19 @@ class Apply:
     )
     self.changed |= changed
     return outputs
+
+
+class _WithOptions(Apply):
+  """See `Apply.with_options`."""
+
+  def __init__(self, apply: Apply, options: Mapping[str, Any]):
+    self.params = apply.params
+    self.changed = apply.changed
+    self._apply = apply
+    self._options = options
+
+  def __call__(self, *inputs, **options):
+    return self._apply(*inputs, **{**self._options, **options})
 
 
 class Context(NamedTuple):
