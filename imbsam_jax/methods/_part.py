@@ -111,6 +111,9 @@ class Part(NamedTuple):
     model: ``model(network)`` wraps or replaces the network.
     params: Which parameters are loaded, and which are trained.
     search: A run that comes before.
+    pass_cost: ``pass_cost(network, images)`` is `Objective.pass_cost` in passes
+      of the network before `model`, where it depends on the network and on the
+      shape of images ``[1, ...]``.
   """
 
   loss: ExampleLoss | None = None
@@ -131,6 +134,7 @@ class Part(NamedTuple):
   model: Callable[[nn.Module], nn.Module] | None = None
   params: training.ParamPlan | None = None
   search: Search | None = None
+  pass_cost: Callable[[nn.Module, jax.ShapeDtypeStruct], float] | None = None
 
 
 HEADS = ('any', 'linear', 'cosine', 'class_vectors')
@@ -156,6 +160,7 @@ class Traits(NamedTuple):
       needs the natural one beside it.
     pairs: Whether it gives every row a partner; every mixing does.
     fine_tunes: Whether it begins with a finished run.
+    unmixed: Whether it needs images of one example each, which no word mixes.
   """
 
   head: Literal['any', 'linear', 'cosine', 'class_vectors'] = 'any'
@@ -167,3 +172,4 @@ class Traits(NamedTuple):
   own_stream: bool = False
   pairs: bool = False
   fine_tunes: bool = False
+  unmixed: bool = False

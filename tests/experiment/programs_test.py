@@ -520,7 +520,8 @@ _COMBINATIONS = (
   'sgd,normface,absgd,zero_centroid', 'sgd,cosface,effective_number_sampling',
   'imbsam,lm_softmax,progressive_sampling', 'gsam,gm_softmax,reversed_sampling',
   'friendly_sam,sample_margin,class_aware_sampling', 'sgd,etf,drs',
-  'sgd,cdt,dbn_mix', 'sgd,pal,margin_penalty', 'imbsam,autobalance',
+  'sgd,cdt,bilateral_mix', 'sgd,pal,margin_penalty', 'imbsam,autobalance',
+  'imbsam,bbn', 'sgd,dbn_mix', 'sgd,rescom',
 )  # fmt: skip
 
 
@@ -547,7 +548,7 @@ def test_every_method_can_be_traced(words, tfds_dir):
 
 # One of each kind: mixing, sampling, class weights, a state of the loss.
 _TRAINED = (
-  'sgd,cdt,dbn_mix',
+  'sgd,cdt,bilateral_mix',
   'sse_sam,logit_adjustment,instance_sampling',
   'sgd,mm_ldam,ppw',
   'sgd,normface,absgd,zero_centroid',
