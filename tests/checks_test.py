@@ -253,10 +253,12 @@ _LARGE = ([2**31, 5], [3_000_000_000, 5], [2**32 + 7, 5], [2**63, 5])
     ),
     lambda n, z, y: sampling.class_probabilities(n),
     lambda n, z, y: sampling.effective_number_probabilities(n),
+    lambda n, z, y: sampling.complementary_probabilities(n),
     lambda n, z, y: schedules.deferred_reweighting(200, n),
     lambda n, z, y: schedules.progressive_weights(130, n),
     lambda n, z, y: weights.power_weights(n),
     lambda n, z, y: weights.effective_number(n),
+    lambda n, z, y: weights.rescom_weights(n),
   ],
 )
 def test_counts_beyond_int32(function, counts):

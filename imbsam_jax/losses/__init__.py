@@ -6,6 +6,8 @@
 Class weights and means come afterwards: `class_weighted_loss`, `reduce_loss`.
 """
 
+from imbsam_jax.losses._autobalance import autobalance_loss
+from imbsam_jax.losses._autobalance import interpolate_groups
 from imbsam_jax.losses._cri import cri_loss
 from imbsam_jax.losses._cross_entropy import cross_entropy
 from imbsam_jax.losses._cross_entropy import focal_loss
@@ -25,6 +27,10 @@ from imbsam_jax.losses._maximum_margin import mm_loss
 from imbsam_jax.losses._mixed import MixedLabels
 from imbsam_jax.losses._reduction import class_weighted_loss
 from imbsam_jax.losses._reduction import reduce_loss
+from imbsam_jax.losses._rescom import ClassQueue
+from imbsam_jax.losses._rescom import enqueue
+from imbsam_jax.losses._rescom import init_class_queue
+from imbsam_jax.losses._rescom import rescom_loss
 from imbsam_jax.losses._vector_scaling import arb_loss
 from imbsam_jax.losses._vector_scaling import balanced_softmax
 from imbsam_jax.losses._vector_scaling import cdt_loss
@@ -32,8 +38,10 @@ from imbsam_jax.losses._vector_scaling import logit_adjusted_cross_entropy
 from imbsam_jax.losses._vector_scaling import vs_loss
 
 __all__ = [
+  'ClassQueue',
   'MixedLabels',
   'arb_loss',
+  'autobalance_loss',
   'balanced_softmax',
   'cdt_loss',
   'class_weighted_loss',
@@ -41,9 +49,12 @@ __all__ = [
   'cri_loss',
   'cross_entropy',
   'distribution_balanced_loss',
+  'enqueue',
   'focal_loss',
   'gcl_loss',
   'gm_softmax',
+  'init_class_queue',
+  'interpolate_groups',
   'ldam_loss',
   'ldam_margins',
   'lm_softmax',
@@ -52,6 +63,7 @@ __all__ = [
   'mm_ldam_loss',
   'mm_loss',
   'reduce_loss',
+  'rescom_loss',
   'sample_margin_loss',
   'sigmoid_focal_loss',
   'vs_loss',

@@ -12,9 +12,7 @@ import numpy as np
 
 from imbsam_jax import _checks
 from imbsam_jax.sampling import _class_table
-
-# No data set has this row: NumPy refuses it.
-_NOTHING = np.iinfo(np.int32).max
+from imbsam_jax.sampling import _draws
 
 
 def sample_indices(
@@ -78,21 +76,12 @@ def _draw(
 ) -> jax.Array:
   class_key, slot_key = jax.random.split(key)
   probabilities = jnp.where(counts > 0, probabilities, 0.0)
-  # Inverse of the cumulative distribution. Rare classes come first, near 0,
-  # where float32 still tells 1 in 2**32 apart: near 1 it could not resolve
-  # classes of a few images in half a million. Classes with probability 0 end
-  # at exactly 0, and nothing is drawn below that.
-  order = jnp.argsort(probabilities)
-  ends = jnp.cumsum(probabilities[order])
-  bits = jax.random.bits(class_key, (num_samples,), jnp.uint32)
-  points = bits.astype(jnp.float32) * (2.0**-32) * ends[-1]
-  ranks = jnp.searchsorted(ends, points, side='right')
-  # A point that rounds up to the total belongs to the last.
-  classes = order[jnp.minimum(ranks, len(order) - 1)]
+  classes = _draws.draw_classes(class_key, probabilities, num_samples)
   slots = jax.random.randint(
     slot_key, (num_samples,), 0, jnp.maximum(counts, 1)[classes], jnp.int32
   )
-  return jnp.where(ends[-1] > 0, indices[classes, slots], _NOTHING)
+  is_nothing = classes == _draws.NOTHING
+  return jnp.where(is_nothing, _draws.NOTHING, indices[classes, slots])
 
 
 def _check_probabilities(

@@ -75,3 +75,33 @@ def class_balanced_weights(
   counts = _checks.host_counts(class_counts)
   weights = 1.0 / _effective_number.host_effective_number(counts, beta)
   return jnp.asarray(_normalize.host_normalized(weights), jnp.float32)
+
+
+def rescom_weights(
+  class_counts: ArrayLike, *, beta: float = 0.999
+) -> jax.Array:
+  r"""Class weights :math:`w_c = \frac{1}{C} \sum_k E_k / E_c`.
+
+  The weights of `losses.rescom_loss` (Zhong et al., `Rebalanced Siamese
+  Contrastive Mining for Long-Tailed Recognition
+  <https://arxiv.org/abs/2203.11506>`_, arXiv 2022). In proportion to
+  `class_balanced_weights`, but larger: a class with the mean effective number
+  has weight 1, and the mean of the weights is above 1. ``beta=0`` gives ones.
+
+  >>> print(rescom_weights([1, 1, 2], beta=0.0), rescom_weights([1, 3], beta=1))
+  [1. 1. 1.] [2.        0.6666667]
+
+  Args:
+    class_counts: Positive numbers, shape ``[C]``, concrete.
+    beta: Parameter of `effective_number`, from 0 to 1.
+
+  Returns:
+    Float32 array, shape ``[C]``, computed in float64 on the host.
+
+  Raises:
+    TypeError: If an argument is traced or not a number.
+    ValueError: If `beta` is outside of [0, 1], or a count is not positive.
+  """
+  counts = _checks.host_counts(class_counts)
+  effective = _effective_number.host_effective_number(counts, beta)
+  return jnp.asarray(effective.mean() / effective, jnp.float32)

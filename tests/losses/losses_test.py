@@ -75,6 +75,25 @@ def _noiseless(scale=30.0, **keywords):
   )
 
 
+def _autobalance(**keywords):
+  """AutoBalance, with terms for as many classes as there are logits."""
+
+  def of(module):
+    def loss(logits, labels, *, group_size=1):
+      num_groups = (1, *np.shape(logits))[-1] // group_size
+      return module.autobalance_loss(
+        logits,
+        labels,
+        np.linspace(1.5, -2.0, NUM_CLASSES)[:num_groups],
+        np.linspace(-0.5, 3.0, NUM_CLASSES)[:num_groups],
+        group_size=group_size,
+      )
+
+    return loss
+
+  return Case(of(losses), of(witness), keywords)
+
+
 CASES = {
   'margin_softmax': _plain('margin_softmax'),
   'margin_softmax_all': _plain(
@@ -101,6 +120,8 @@ CASES = {
   'vs': _counted('vs_loss'),
   'vs_readme': _counted('vs_loss', gamma=0.2, tau=1.2),
   'vs_without_offsets': _counted('vs_loss', tau=0.0),
+  'autobalance': _autobalance(),
+  'autobalance_one_group': _autobalance(group_size=NUM_CLASSES),
   'arb': _plain('arb_loss'),
   'arb_without_clip': _plain('arb_loss', clip=None),
   'arb_counts': _counted('arb_loss'),
@@ -141,6 +162,7 @@ DEFAULTS = (
   'logit_adjusted',
   'cdt',
   'vs',
+  'autobalance',
   'arb',
   'arb_counts',
   'ldam',
@@ -769,7 +791,10 @@ class InvariantTest(parameterized.TestCase):
         -(soft * log_p).sum(1),
       )
 
-  @every_loss
+  # The terms of AutoBalance belong to places, not to counts.
+  @parameterized.named_parameters(
+    *((name, name) for name in DEFAULTS if name != 'autobalance')
+  )
   def test_permutation_of_the_classes(self, name):
     order = np.array([3, 0, 4, 6, 1, 2, 5])
     permuted = CASES[name](

@@ -235,6 +235,22 @@ def vs_loss(logits, labels, counts, *, gamma=0.3, tau=1.0):
   return _of_rows(row_loss, logits, labels)
 
 
+def autobalance_loss(
+  logits, labels, multiplier_logits, offsets, *, group_size=1
+):
+  """Cross entropy of sigmoid(d) z + l, d and l of the group of each class."""
+
+  def row_loss(z, y):
+    terms = []
+    for j, value in enumerate(z):
+      group = j // group_size
+      multiplier = sigmoid(float(multiplier_logits[group]))
+      terms.append(multiplier * value + float(offsets[group]))
+    return log_sum_exp(terms) - terms[y]
+
+  return _of_rows(row_loss, logits, labels)
+
+
 def arb_loss(logits, labels, counts=None, *, clip=30.0):
   """-log e^{z_y} / sum_j (n_j / n_y) e^{z_j}, z clipped."""
   if counts is None:
