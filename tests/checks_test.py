@@ -12,6 +12,7 @@ import numpy as np
 import pytest
 
 from imbsam_jax import _checks
+from imbsam_jax import augment
 from imbsam_jax import calibration
 from imbsam_jax import data
 from imbsam_jax import focal_weights
@@ -256,6 +257,7 @@ _LARGE = ([2**31, 5], [3_000_000_000, 5], [2**32 + 7, 5], [2**63, 5])
     lambda n, z, y: sampling.complementary_probabilities(n),
     lambda n, z, y: schedules.deferred_reweighting(200, n),
     lambda n, z, y: schedules.progressive_weights(130, n),
+    lambda n, z, y: augment.pure_noise(jax.random.key(0), (z, y), n)[0],
     lambda n, z, y: weights.power_weights(n),
     lambda n, z, y: weights.effective_number(n),
     lambda n, z, y: weights.rescom_weights(n),
@@ -269,6 +271,18 @@ def test_counts_beyond_int32(function, counts):
   assert np.isfinite(found).all()
   as_array = function(np.array(counts), logits, labels)
   np.testing.assert_array_equal(as_array, expected)
+
+
+def test_row_masks():
+  mask = np.array([True, False])
+  for value in (mask, mask.tolist(), jnp.asarray(mask)):
+    assert _checks.row_mask('mask', value, 2).tolist() == [True, False]
+  for value in ([1, 0], [1.0, 0.0]):
+    with pytest.raises(TypeError, match='`mask` must be bool, got dtype'):
+      _checks.row_mask('mask', value, 2)
+  for value in (True, mask[None], mask[:1]):
+    with pytest.raises(ValueError, match=r'`mask` must have shape \[2\]'):
+      _checks.row_mask('mask', value, 2)
 
 
 def test_counts_beyond_int32_in_metrics():

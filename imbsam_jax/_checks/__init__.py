@@ -10,6 +10,7 @@ there is one the remedy. Wrong types raise `TypeError`, wrong values
 from imbsam_jax._checks.arrays import float_logits
 from imbsam_jax._checks.arrays import per_class
 from imbsam_jax._checks.arrays import real_dtype
+from imbsam_jax._checks.arrays import row_mask
 from imbsam_jax._checks.arrays import shares_of_classes
 from imbsam_jax._checks.counts import count_array
 from imbsam_jax._checks.counts import float32_counts
@@ -42,6 +43,7 @@ __all__ = [
   'per_class',
   'radius',
   'real_dtype',
+  'row_mask',
   'seed',
   'share',
   'shares_of_classes',

@@ -48,6 +48,27 @@ def per_class(name: str, values: ArrayLike, num_classes: int) -> jax.Array:
   return array.astype(jnp.float32)
 
 
+def row_mask(name: str, mask: ArrayLike, num_rows: int) -> jax.Array:
+  """A bool for each row, ``[num_rows]``.
+
+  Raises:
+    TypeError: If the values are not bools.
+    ValueError: If there is not one for each row.
+  """
+  array = jnp.asarray(mask)
+  if array.dtype != jnp.bool_:
+    raise TypeError(
+      f'`{name}` must be bool, got dtype {array.dtype}. Pass {name} != 0, or '
+      'for a mask of classes class_mask[labels].'
+    )
+  if array.shape != (num_rows,):
+    raise ValueError(
+      f'`{name}` must have shape [{num_rows}], one bool for each row, got '
+      f'{array.shape}. For a mask of classes pass class_mask[labels].'
+    )
+  return array
+
+
 def real_dtype(name: str, array: Any) -> None:
   """Refuses an array of booleans, complex numbers, text or objects.
 

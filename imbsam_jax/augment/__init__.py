@@ -11,6 +11,9 @@ Functions of two batches, `mixup`, `remix`, `cmo`, `dbn_mix`, take ``(key,
 batch, partner)``, pairs (images, labels), and return the labels of both. They
 never sample: the sampler decides who the partner is, the same rows in another
 order or a stream of its own.
+
+`pure_noise` and `guiding_adversaries` take one batch. They replace images and
+say in which rows: labels stay.
 """
 
 from imbsam_jax.augment._cmo import cmo
@@ -18,7 +21,9 @@ from imbsam_jax.augment._crop import pad_crop
 from imbsam_jax.augment._cutout import cutout
 from imbsam_jax.augment._dbn_mix import dbn_mix
 from imbsam_jax.augment._flip import random_flip
+from imbsam_jax.augment._guiding_adversaries import guiding_adversaries
 from imbsam_jax.augment._mixup import mixup
+from imbsam_jax.augment._pure_noise import pure_noise
 from imbsam_jax.augment._rand_augment import rand_augment
 from imbsam_jax.augment._remix import remix
 from imbsam_jax.augment._remix import remix_label_weight
@@ -27,8 +32,10 @@ __all__ = [
   'cmo',
   'cutout',
   'dbn_mix',
+  'guiding_adversaries',
   'mixup',
   'pad_crop',
+  'pure_noise',
   'rand_augment',
   'random_flip',
   'remix',

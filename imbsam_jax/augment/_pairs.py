@@ -38,8 +38,8 @@ def check_pair(batch: Batch, partner: Batch) -> Pair:
       floating point nor uint8 or have two dtypes, or labels are not integers.
     ValueError: If shapes differ, or there is not one label per image.
   """
-  images, labels = _images_and_labels('batch', batch)
-  partner_images, partner_labels = _images_and_labels('partner', partner)
+  images, labels = images_and_labels('batch', batch)
+  partner_images, partner_labels = images_and_labels('partner', partner)
   if images.shape != partner_images.shape:
     raise ValueError(
       '`batch` and `partner` must have images of one shape, got '
@@ -84,7 +84,14 @@ def share_per_row(share: jax.Array, pair: Pair) -> jax.Array:
   return jnp.broadcast_to(share.astype(jnp.float32), pair.labels.shape)
 
 
-def _images_and_labels(name: str, batch: Any) -> tuple[jax.Array, jax.Array]:
+def images_and_labels(name: str, batch: Any) -> tuple[jax.Array, jax.Array]:
+  """Arrays of one batch, labels as int32 ``[B]``, or an error.
+
+  Raises:
+    TypeError: If `batch` is not a pair (images, labels), images are neither
+      floating point nor uint8, or labels are not integers.
+    ValueError: If there is not one label per image.
+  """
   if not isinstance(batch, (tuple, list)) or len(batch) != 2:
     raise TypeError(
       f'`{name}` must be the pair (images, labels), got '

@@ -186,7 +186,7 @@ def _build(
     config.optimizer.rows,
     method,
     rule=config.optimizer.method,
-    batch_norm=config.model.norm == 'batch',
+    batch_norm=config.model.norm in models.BATCH_NORMS,
     num_microbatches=config.optimizer.num_microbatches,
     coupled=objective.coupled,
   )

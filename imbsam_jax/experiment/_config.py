@@ -69,8 +69,8 @@ class Model:
     name: Name of the network: 'mlp', 'small_conv_net', 'strided_conv_net',
       'resnet20', 'resnet32' or 'resnet34'; for images of about 224x224
       'resnet50' or 'resnext50'.
-    norm: Normalization layers: 'group', 'batch', or 'none' (not for the
-      ResNets).
+    norm: Normalization layers: 'group', 'batch', 'dar_batch' (BatchNorm that
+      keeps rows of pure noise apart), or 'none' (not for the ResNets).
     head: Last layer: 'auto' is the one that the loss needs, 'linear' or
       'cosine'; 'etf' and 'prototypes' have fixed class vectors.
     dtype: Type in which the network computes up to the features: 'float32' or

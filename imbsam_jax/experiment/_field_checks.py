@@ -10,7 +10,7 @@ _CHOICES = {
   'data.profile': ('exp', 'step', 'natural'),
   'data.subset': ('shuffled', 'first'),
   'model.dtype': ('float32', 'bfloat16'),
-  'model.norm': ('group', 'batch', 'none'),
+  'model.norm': ('group', 'batch', 'dar_batch', 'none'),
   'optimizer.rows': ('auto', 'split', 'joint', 'tail_only'),
   'optimizer.ascent': ('global', 'per_device'),
   'optimizer.schedule': ('cosine', 'step', 'ldam', 'constant'),

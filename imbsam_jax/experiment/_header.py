@@ -10,6 +10,7 @@ import jax
 from imbsam_jax import _memory
 from imbsam_jax import methods
 from imbsam_jax import metrics
+from imbsam_jax import models
 from imbsam_jax import training
 from imbsam_jax._runs import console
 from imbsam_jax.experiment import _choices
@@ -118,7 +119,7 @@ def _model(model: _config.Model, head: str = '') -> str:
   if model.name == methods.OWN:
     # What is said of it is what was declared, or found.
     parts = ['your own network']
-    parts += ['BatchNorm'] if model.norm == 'batch' else []
+    parts += ['BatchNorm'] if model.norm in models.BATCH_NORMS else []
     parts += [f'{head} head'] if head not in ('', 'linear') else []
     return ', '.join(parts)
   norm = 'no' if model.norm == 'none' else model.norm

@@ -14,6 +14,7 @@ from imbsam_jax import _extras
 _extras.check('models')
 
 from imbsam_jax._cosine import cosine_logits
+from imbsam_jax.models._bbn import bbn_logits
 from imbsam_jax.models._cifar_resnet import CifarResNet
 from imbsam_jax.models._cifar_resnet import CifarResNet34
 from imbsam_jax.models._cifar_resnet import ResNet20
@@ -22,12 +23,14 @@ from imbsam_jax.models._classifier import Classifier
 from imbsam_jax.models._conv_net import SmallConvNet
 from imbsam_jax.models._conv_net import StridedConvNet
 from imbsam_jax.models._convolution import convolution
+from imbsam_jax.models._dar_batch_norm import dar_batch_norm
 from imbsam_jax.models._heads import CosineHead
 from imbsam_jax.models._heads import HEADS
 from imbsam_jax.models._heads import LinearHead
 from imbsam_jax.models._mlp import MLP
 from imbsam_jax.models._nnx import from_nnx
 from imbsam_jax.models._nnx import NnxModel
+from imbsam_jax.models._normalization import BATCH_NORMS
 from imbsam_jax.models._normalization import Normalization
 from imbsam_jax.models._normalization import NORMS
 from imbsam_jax.models._normalization import num_groups
@@ -42,6 +45,7 @@ from imbsam_jax.models._resnet50 import ResNet50
 from imbsam_jax.models._resnet50 import ResNeXt50
 
 __all__ = (
+  'BATCH_NORMS',
   'BottleneckResNet',
   'CifarResNet',
   'CifarResNet34',
@@ -62,9 +66,11 @@ __all__ = (
   'ResNeXt50',
   'SmallConvNet',
   'StridedConvNet',
+  'bbn_logits',
   'convolution',
   'cosine_logits',
   'create_model',
+  'dar_batch_norm',
   'from_nnx',
   'num_groups',
   'optimal_prototypes',

@@ -114,8 +114,8 @@ class CifarResNet(_classifier.Classifier):
 
   Attributes:
     num_classes: Number of classes.
-    norm: `'batch'`, as in the sources, or `'group'`; without a normalization
-      the activations would double from block to block.
+    norm: `'batch'`, as in the sources, `'dar_batch'` or `'group'`; without a
+      normalization the activations would double from block to block.
     head: `'linear'` or `'cosine'`.
     dtype: Dtype of the computation up to the features.
     stage_sizes: Number of blocks per stage.
@@ -124,7 +124,7 @@ class CifarResNet(_classifier.Classifier):
     fan: `'fan_in'` or `'fan_out'`.
   """
 
-  allowed_norms: ClassVar[tuple[str, ...]] = ('batch', 'group')
+  allowed_norms: ClassVar[tuple[str, ...]] = ('batch', 'dar_batch', 'group')
 
   norm: _normalization.NormName = 'batch'
   stage_sizes: Sequence[int] = (3, 3, 3)

@@ -109,7 +109,7 @@ class Classifier(nn.Module):
 
   Attributes:
     num_classes: Number of classes.
-    norm: `'batch'`, `'group'` or `'none'`, see `Normalization`.
+    norm: `'batch'`, `'dar_batch'`, `'group'` or `'none'`, see `Normalization`.
     head: `'linear'`, `'cosine'`, `'etf'` or `'prototypes'`, see `create_model`.
       All but the first return raw cosines; the loss holds the scale, see
       `cosine_logits`.
@@ -165,19 +165,36 @@ class Classifier(nn.Module):
     features = self.features(x, train=train)
     return features, self.classifier(features)
 
-  def __call__(self, x: ArrayLike, *, train: bool) -> jax.Array:
+  def __call__(
+    self,
+    x: ArrayLike,
+    *,
+    train: bool,
+    noise_mask: jax.Array | None = None,
+  ) -> jax.Array:
     """Logits of a batch.
 
     Args:
       x: Float array, normalized, shape ``[batch, height, width, channels]``.
       train: Whether batch normalization uses and updates batch statistics; then
         call ``apply`` with ``mutable=['batch_stats']``. Nothing else reads it.
+      noise_mask: Bool array, shape ``[batch]``: rows that are noise, from
+        `augment.pure_noise`. With ``norm='dar_batch'`` they have statistics of
+        their own in training. With ``norm='batch'`` they count as all rows do,
+        the ablation of the paper. `'group'` and `'none'` have no statistics
+        across rows, so that nothing is to be kept apart.
 
     Returns:
       Float32 array, shape ``[batch, num_classes]``.
 
     Raises:
-      TypeError: If `x` is not a float array.
-      ValueError: If `x` has a wrong number of axes.
+      TypeError: If `x` is not a float array, or `noise_mask` not bool.
+      ValueError: If `x` has a wrong number of axes, or `noise_mask` not a bool
+        for each row.
     """
-    return self.classifier(self.features(x, train=train))
+    if noise_mask is not None:
+      num_rows = jnp.atleast_1d(x).shape[0]
+      noise_mask = _checks.row_mask('noise_mask', noise_mask, num_rows)
+    with _normalization.noise_rows(noise_mask):
+      features = self.features(x, train=train)
+    return self.classifier(features)

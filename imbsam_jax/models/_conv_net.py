@@ -29,7 +29,7 @@ class SmallConvNet(_classifier.Classifier):
 
   Attributes:
     num_classes: Number of classes.
-    norm: `'group'`, `'batch'` or `'none'`, see `Normalization`.
+    norm: `'group'`, `'batch'`, `'dar_batch'` or `'none'`, see `Normalization`.
     head: `'linear'` or `'cosine'`.
     dtype: Dtype of the computation up to the features.
     width: Number of channels of the first convolution.

@@ -23,7 +23,7 @@ class MLP(_classifier.Classifier):
 
   Attributes:
     num_classes: Number of classes.
-    norm: `'none'`, `'batch'` or `'group'`, see `Normalization`.
+    norm: `'none'`, `'batch'`, `'dar_batch'` or `'group'`, see `Normalization`.
     head: `'linear'` or `'cosine'`.
     dtype: Dtype of the computation up to the features.
     widths: Numbers of hidden units, a layer each; the last is the width of the

@@ -3,6 +3,8 @@
 """Choice of normalization layer, and what it means for a row of a batch."""
 
 from collections.abc import Sequence
+import contextlib
+from typing import Any
 from typing import Literal
 
 from flax import linen as nn
@@ -10,12 +12,20 @@ import jax
 import jax.numpy as jnp
 from jax.typing import DTypeLike
 
-NormName = Literal['batch', 'group', 'none']
+from imbsam_jax.models import _dar_batch_norm
 
-NORMS: tuple[NormName, ...] = ('batch', 'group', 'none')
+NormName = Literal['batch', 'dar_batch', 'group', 'none']
+
+NORMS: tuple[NormName, ...] = ('batch', 'dar_batch', 'group', 'none')
+
+# Those under which the rows of a batch depend on each other.
+BATCH_NORMS: tuple[NormName, ...] = ('batch', 'dar_batch')
 
 _MAX_GROUPS = 8
 _EPSILON = 1e-5
+_MOMENTUM = 0.9
+# The name that Flax gives it, for both layers: their variables are the same.
+_BATCH_NORM = 'BatchNorm_0'
 
 
 def check_norm(norm: str, allowed: Sequence[str] = NORMS) -> None:
@@ -117,6 +127,10 @@ class Normalization(nn.Module):
     operation of these models that mixes the rows of a batch. Adds the
     collection `'batch_stats'`, which a call with `train=True` updates
     (`mutable=['batch_stats']`).
+  - `'dar_batch'` (Zada et al., 2022): `'batch'` that keeps rows of noise apart
+    in training, see `dar_batch_norm`; running averages are those of natural
+    rows. Without a `noise_mask`, and in evaluation, it is `'batch'`, of which
+    it has the variables: a run goes over from one to the other as it is.
   - `'group'` (Wu and He, 2018): `num_groups(channels)` groups, epsilon 1e-5.
     Each row by itself, the same in training and evaluation.
   - `'none'`: the identity; no parameters.
@@ -126,7 +140,7 @@ class Normalization(nn.Module):
     one; the normalization of a training batch is the same.
 
   Attributes:
-    norm: `'batch'`, `'group'` or `'none'`.
+    norm: `'batch'`, `'dar_batch'`, `'group'` or `'none'`.
     dtype: Dtype of the result.
   """
 
@@ -134,13 +148,19 @@ class Normalization(nn.Module):
   dtype: DTypeLike = jnp.float32
 
   @nn.compact
-  def __call__(self, x: jax.Array, *, train: bool) -> jax.Array:
+  def __call__(
+    self, x: jax.Array, *, train: bool, noise_mask: jax.Array | None = None
+  ) -> jax.Array:
     """Normalizes `x`.
 
     Args:
       x: Float array, shape ``[batch, ..., channels]``.
-      train: Whether `'batch'` uses the statistics of this batch (and updates
-        the running ones) or the running ones.
+      train: Whether `'batch'` and `'dar_batch'` use the statistics of this
+        batch (and update the running ones) or the running ones.
+      noise_mask: Bool array, shape ``[batch]``: rows that are noise, for
+        `'dar_batch'`. `'batch'` takes them as it takes all rows, and the others
+        have no statistics across rows that they could disturb. Within a
+        `Classifier` it comes from there.
 
     Returns:
       Array of `x`'s shape and of dtype `self.dtype`.
@@ -154,10 +174,42 @@ class Normalization(nn.Module):
     # Cast here and not by the layers' own dtype: they would subtract a float32
     # mean from a bfloat16 input, which strict dtype promotion refuses.
     x = x.astype(jnp.float32)
-    if self.norm == 'batch':
-      layer = nn.BatchNorm(
-        use_running_average=not train, momentum=0.9, epsilon=_EPSILON
+    if self.norm == 'group':
+      y = GroupNorm(num_groups(x.shape[-1]))(x)
+    elif self.norm == 'dar_batch' and train and noise_mask is not None:
+      layer = _dar_batch_norm.DarBatchNorm(
+        momentum=_MOMENTUM, epsilon=_EPSILON, name=_BATCH_NORM
       )
+      y = layer(x, noise_mask)
     else:
-      layer = GroupNorm(num_groups(x.shape[-1]))
-    return layer(x).astype(self.dtype)
+      y = nn.BatchNorm(
+        use_running_average=not train,
+        momentum=_MOMENTUM,
+        epsilon=_EPSILON,
+        name=_BATCH_NORM,
+      )(x)
+    return y.astype(self.dtype)
+
+
+def noise_rows(
+  noise_mask: jax.Array | None,
+) -> contextlib.AbstractContextManager[Any]:
+  """Within it every `Normalization` that is called has the mask.
+
+  Blocks between a model and its norms need not know of it.
+
+  Args:
+    noise_mask: Bool array, shape ``[batch]``, or None for no noise.
+  """
+  if noise_mask is None:
+    return contextlib.nullcontext()
+
+  def hand_over(function, args, kwargs, context):
+    if (
+      isinstance(context.module, Normalization)
+      and context.method_name == '__call__'
+    ):
+      kwargs = {'noise_mask': noise_mask, **kwargs}
+    return function(*args, **kwargs)
+
+  return nn.intercept_methods(hand_over)

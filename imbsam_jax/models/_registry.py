@@ -55,9 +55,9 @@ def create_model(
       `'resnet32'` or `'resnet34'`; for images of about 224x224 `'resnet50'` or
       `'resnext50'`.
     num_classes: Number of classes.
-    norm: `'batch'`, `'group'` or `'none'` (not for the ResNets), see
-      `Normalization`. None is the model's own: `'none'` for the MLP, `'group'`
-      for the small network, `'batch'` for the ResNets.
+    norm: `'batch'`, `'dar_batch'`, `'group'` or `'none'` (not for the ResNets),
+      see `Normalization`. None is the model's own: `'none'` for the MLP,
+      `'group'` for the small network, `'batch'` for the ResNets.
     head: `'linear'` or `'cosine'`; `'etf'` or `'prototypes'` for directions
       that are not learned (`EtfHead`, `PrototypeHead`), after a learned affine
       map that ReLU features need to reach them. All but `'linear'` need a loss

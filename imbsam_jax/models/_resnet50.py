@@ -116,8 +116,8 @@ class BottleneckResNet(_classifier.Classifier):
 
   Attributes:
     num_classes: Number of classes.
-    norm: `'batch'`, as in the sources, or `'group'`; without a normalization
-      the activations would double from block to block.
+    norm: `'batch'`, as in the sources, `'dar_batch'` or `'group'`; without a
+      normalization the activations would double from block to block.
     head: `'linear'` or `'cosine'`.
     dtype: Dtype of the computation up to the features.
     stage_sizes: Number of blocks per stage.
@@ -127,7 +127,7 @@ class BottleneckResNet(_classifier.Classifier):
     stem_width: Number of channels of the stem.
   """
 
-  allowed_norms: ClassVar[tuple[str, ...]] = ('batch', 'group')
+  allowed_norms: ClassVar[tuple[str, ...]] = ('batch', 'dar_batch', 'group')
 
   norm: _normalization.NormName = 'batch'
   stage_sizes: Sequence[int] = (3, 4, 6, 3)

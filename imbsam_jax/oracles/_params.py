@@ -15,8 +15,12 @@ _ADVICE = (
 )
 
 
-def check_params(params: Any) -> None:
+def check_params(params: Any, *, name: str = 'params') -> None:
   """Refuses whole modules, and leaves that have no gradient.
+
+  Args:
+    params: Tree of arrays.
+    name: Name of the argument.
 
   Raises:
     TypeError: If `params` is a module, or a leaf has no gradient; the message
@@ -28,7 +32,7 @@ def check_params(params: Any) -> None:
     if kind is not None:
       place = jax.tree_util.keystr(path)
       raise TypeError(
-        '`params` must be a tree of floating-point arrays, got '
+        f'`{name}` must be a tree of floating-point arrays, got '
         f'{kind}{f" at {place}" if place else ""}'
         f'{_in_module(params) if path else ""}. {_ADVICE}'
       )

@@ -5,6 +5,7 @@
 Epochs count from 0 and may be traced: a compiled step serves all of them.
 """
 
+from imbsam_jax.schedules._bbn_alpha import bbn_alpha
 from imbsam_jax.schedules._deferred import deferred
 from imbsam_jax.schedules._deferred import deferred_resampling
 from imbsam_jax.schedules._deferred import deferred_reweighting
@@ -16,6 +17,7 @@ from imbsam_jax.schedules._timeline import Timeline
 
 __all__ = [
   'Timeline',
+  'bbn_alpha',
   'deferred',
   'deferred_resampling',
   'deferred_reweighting',

@@ -15,10 +15,12 @@ import pytest
 
 from imbsam_jax import experiment as experiment_lib
 from imbsam_jax import methods
+from imbsam_jax import models
 from imbsam_jax import training
 from imbsam_jax._runs import fields
 from imbsam_jax._runs import folder as folder_lib
 from imbsam_jax._runs import statistics
+from imbsam_jax.experiment import _field_checks
 from imbsam_jax.experiment.recipes import digits_lt
 from tests import programs
 
@@ -393,6 +395,10 @@ def test_calibrate_needs_validation_images(tfds_dir):
 # --------------------------------------------------------- user's mistakes
 
 
+def test_norms_of_the_field_are_those_of_models():
+  assert set(_field_checks._CHOICES['model.norm']) == set(models.NORMS)
+
+
 @pytest.mark.parametrize(
   ('arguments', 'expected'),
   [
@@ -426,6 +432,10 @@ def test_calibrate_needs_validation_images(tfds_dir):
     ),
     (['--config.model.name=resnet'], 'must be one of(.|\n)*resnet20'),
     (['--config.model.norm=batch', '--config.optimizer.rows=split'], 'BatchNo'),
+    (
+      ['--config.model.norm=dar_batch', '--config.optimizer.rows=split'],
+      'not exact with BatchNorm',
+    ),
     (['--workdir='], 'pass --workdir'),
     (['--workdri=x'], 'Did you mean(.|\n)*workdir'),
     (['runs/x'], "unexpected argument 'runs/x'"),

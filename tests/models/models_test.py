@@ -299,7 +299,7 @@ class NormalizationTest(parameterized.TestCase):
 
   def test_unknown_word(self):
     with self.assertRaisesRegex(
-      ValueError, "one of 'batch', 'group', 'none', got 'layer'"
+      ValueError, "'batch', 'dar_batch', 'group', 'none', got 'layer'"
     ):
       models.Normalization('layer').init(
         jax.random.key(0), jnp.ones((2, 3)), train=True
@@ -651,12 +651,12 @@ class CreateModelTest(parameterized.TestCase):
     (
       dict(norm='layer'),
       ValueError,
-      "`norm` must be one of 'batch', 'group', 'none', got 'layer'.*Use norm=",
+      "`norm` must be one of 'batch', .*, 'none', got 'layer'.*Use norm=",
     ),
     (
       dict(name='resnet32', norm='none'),
       ValueError,
-      "`norm` must be one of 'batch', 'group', got 'none'.*Use norm='batch'",
+      "'batch', 'dar_batch', 'group', got 'none'.*Use norm='batch'",
     ),
     (
       dict(head='arc'),

@@ -436,7 +436,7 @@ class AttributesTest(parameterized.TestCase):
     (dict(groups=0), ValueError, '`groups` must be.*groups=32'),
     (dict(expansion=2.0), TypeError, '`expansion` must.*expansion=4'),
     (dict(stem_width=0), ValueError, '`stem_width` must.*stem_width=64'),
-    (dict(norm='none'), ValueError, "`norm` must be one of 'batch', 'group'"),
+    (dict(norm='none'), ValueError, "`norm` must be one of 'batch', 'dar_"),
   )
   def test_errors(self, attributes, error, message):
     with self.assertRaisesRegex(error, message):
