@@ -98,10 +98,12 @@ def build(
   compilation.ask_for_same_bits(config.deterministic)
   try:
     if not isinstance(data, data_lib.LongTailedData):
+      own_auxiliary = None if data is None else data.auxiliary
       data = _data_sets.load(config.data, data)
     else:
+      own_auxiliary = None
       data_lib.check_same_rows(data)
-    return _build(config, data, model, loss, steps_per_call)
+    return _build(config, data, model, loss, steps_per_call, own_auxiliary)
   except data_lib.DataError:
     raise
   except (ValueError, TypeError) as error:
@@ -136,6 +138,7 @@ def _build(
   own_model: Any,
   own_loss: Callable[[jax.Array, jax.Array], jax.Array] | None,
   steps_per_call: int | None,
+  own_auxiliary: np.ndarray | None = None,
 ) -> _experiment.Experiment:
   mesh = training.data_mesh()
   images = data.train.images
@@ -144,21 +147,26 @@ def _build(
   sample = jax.ShapeDtypeStruct((1, *images.shape[1:]), images.dtype)
   row_multiple = _row_multiple(config, mesh)
   lengths = _Lengths(config, len(data.train.labels))
+  choices = _choices.choices_of(config)
+  auxiliary = None
+  if methods.takes_auxiliary(choices):
+    auxiliary = _data_sets.load_auxiliary(config.data, data, own_auxiliary)
   combined = methods.combine(
-    _choices.choices_of(config),
+    choices,
     methods.Setup(
       schedules.Timeline(
         data.class_counts, config.epochs, config.data.batch_size
       ),
       images.shape[1:],
       data,
+      auxiliary,
     ),
     loss=own_loss,
   )
   objective = combined.objective
-  head = methods.head_for(_choices.choices_of(config))
+  head = methods.head_for(choices)
   num_classes = len(data.class_names)
-  own = _own_words(_choices.choices_of(config))
+  own = _own_words(choices)
   if own_loss is not None:
     own['loss'] = _identity.of_loss(own_loss, num_classes)
   if own_model is None:
@@ -287,6 +295,7 @@ def _build(
     own=own or None,
     batches=batches,
     resident_images=training.replicate(mesh, images) if resident else None,
+    auxiliary=auxiliary,
   )
 
 

@@ -42,6 +42,7 @@ from imbsam_jax.methods import _logit_adjustment
 from imbsam_jax.methods import _mixup
 from imbsam_jax.methods import _mm
 from imbsam_jax.methods import _none
+from imbsam_jax.methods import _open_sampling
 from imbsam_jax.methods import _penalties
 from imbsam_jax.methods import _power_weights
 from imbsam_jax.methods import _ppl
@@ -62,6 +63,7 @@ from imbsam_jax.methods._compatibility import check
 from imbsam_jax.methods._compatibility import fixes_counts
 from imbsam_jax.methods._compatibility import head_for
 from imbsam_jax.methods._compatibility import needs_batch
+from imbsam_jax.methods._compatibility import takes_auxiliary
 from imbsam_jax.methods._part import Part
 from imbsam_jax.methods._part import Setup
 from imbsam_jax.methods._part import Traits
@@ -74,6 +76,7 @@ from imbsam_jax.methods._registry import choice
 from imbsam_jax.methods._registry import combination
 from imbsam_jax.methods._registry import is_of_library
 from imbsam_jax.methods._registry import make_part
+from imbsam_jax.methods._registry import typed
 from imbsam_jax.methods._registry import Word
 from imbsam_jax.methods._registry import word
 from imbsam_jax.methods._registry import words
@@ -119,6 +122,8 @@ __all__ = [
   'sampled_partners',
   'scaled',
   'split',
+  'takes_auxiliary',
+  'typed',
   'word',
   'words',
   'words_table',

@@ -23,6 +23,8 @@ from typing import NamedTuple
 from flax import linen as nn
 import jax
 
+from imbsam_jax import _modes
+
 Rows = Mapping[str, Any]
 
 # Collections that no pass changes: class vectors of a fixed head.
@@ -52,6 +54,10 @@ class Apply:
     self._key = key
     self._calls = 0
 
+  def takes(self, name: str) -> bool:
+    """Whether the model has an argument of this name."""
+    return name in _modes.call_parameters(self._model)
+
   def __call__(self, *inputs: Any, train: bool = True, **options: Any) -> Any:
     """Outputs of the model.
 
@@ -78,6 +84,29 @@ class Apply:
     )
     self.changed |= changed
     return outputs
+
+
+class WrappedApply(Apply):
+  """An `Apply` whose calls a wrapped objective changes, for its base.
+
+  Args:
+    apply: The model at the point of the pass.
+    call: ``call(*inputs, **options)`` in the place of `apply`, which it calls.
+  """
+
+  def __init__(self, apply: Apply, call: Callable[..., Any]):
+    self.params = apply.params
+    self.changed = apply.changed  # One dictionary, which calls go on to fill.
+    self._apply = apply
+    self._call = call
+
+  def takes(self, name: str) -> bool:
+    """Whether the model has an argument of this name."""
+    return self._apply.takes(name)
+
+  def __call__(self, *inputs: Any, **options: Any) -> Any:
+    """Outputs of the model, as `call` has them."""
+    return self._call(*inputs, **options)
 
 
 class Context(NamedTuple):
