@@ -47,6 +47,7 @@ from imbsam_jax.methods import _penalties
 from imbsam_jax.methods import _power_weights
 from imbsam_jax.methods import _ppl
 from imbsam_jax.methods import _progressive_sampling
+from imbsam_jax.methods import _pure_noise
 from imbsam_jax.methods import _remix
 from imbsam_jax.methods import _rsam
 from imbsam_jax.methods import _sam
