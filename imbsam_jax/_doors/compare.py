@@ -7,7 +7,7 @@ r"""Trains methods on several seeds and compares them.
 
 Methods combine words with plus signs: --methods=sgd,imbsam+ldam_drw. With
 --links=sgd,imbsam every method runs under each of these update rules, and
---methods=all is every word there is.
+--methods=all is every word but those that begin with a finished run.
 
 Runs that are complete are not repeated. Fields for all methods:
 --config.epochs=100. To choose a radius, use the validation split:
@@ -20,6 +20,7 @@ from typing import Any
 from absl import flags
 
 from imbsam_jax._doors import calls
+from imbsam_jax._doors import init_from
 
 RECIPES = 'imbsam_jax.experiment.recipes'
 EXAMPLE = 'digits_lt'
@@ -64,6 +65,11 @@ def define(values: flags.FlagValues) -> None:
   )
   flags.DEFINE_string(
     'workdir', None, 'Folder of all runs.', flag_values=values
+  )
+  init_from.define(
+    values,
+    of=', {word} for the words but those that need such a run (sgd where none '
+    'is left)',
   )
 
 

@@ -184,9 +184,17 @@ def _main(
   try:
     _, *others = values([called, *rest])
   except flags.Error as error:
-    raise _errors.ConfigError(str(error)) from error
+    text = str(error)
+    field = getattr(error, 'flagname', '')
+    if config is not None and field in fields.flatten(config):
+      text = (
+        f'Unknown command line flag {field!r}. Did you mean --config.{field}?'
+      )
+    raise _errors.ConfigError(text) from error
   if config is not None:
     overrides = configs.overrides(values) | nones
+    if 'init_from' in values and values.init_from is not None:
+      overrides['init_from'] = values.init_from
     config = fields.replace(config, overrides)
   logging.set_verbosity(values.verbosity)
   if others and not getattr(program, 'POSITIONAL', False):

@@ -17,6 +17,7 @@ from absl import flags
 
 from imbsam_jax._doors import calls
 from imbsam_jax._doors import door
+from imbsam_jax._doors import init_from
 from imbsam_jax._doors import processes
 
 RECIPES = 'imbsam_jax.experiment.recipes'
@@ -37,6 +38,7 @@ def define(values: flags.FlagValues) -> None:
     'Two steps, evaluation, save and restore; estimates time and memory.',
     flag_values=values,
   )
+  init_from.define(values)
   processes.define(values)
 
 

@@ -43,6 +43,12 @@ def compile_ahead(
       experiment.put_stacked(data.stack_batches(batches)),
     ).compile()
 
+  # Those that come before are trained by the same calls.
+  experiments = [
+    part
+    for one in experiments
+    for part in ((one.search.experiment, one) if one.search else (one,))
+  ]
   jobs: list[tuple[Any, ...]] = [(one.init, 0) for one in experiments]
   for experiment in experiments:
     for program, step in experiment.programs().items():

@@ -195,6 +195,12 @@ def read_config(workdir: pathlib.Path, kind: type[Kind]) -> Kind:
   return fields.from_json(path, kind)
 
 
+def read_fingerprint(workdir: pathlib.Path) -> dict[str, str]:
+  """Checksums of the data of the run of a folder; of earlier versions none."""
+  path = workdir / 'data.json'
+  return json.loads(path.read_text()) if path.exists() else {}
+
+
 def check_data(workdir: pathlib.Path, fingerprint: Mapping[str, str]) -> None:
   """Refuses other data than those that a run was made from.
 
@@ -205,10 +211,10 @@ def check_data(workdir: pathlib.Path, fingerprint: Mapping[str, str]) -> None:
   Raises:
     DataError: If the data differ; the message names the parts.
   """
-  path = workdir / 'data.json'
-  if path.exists():
+  there = read_fingerprint(workdir)
+  if there:
     _compare(
-      _texts(None, json.loads(path.read_text())),
+      _texts(None, there),
       _texts(None, fingerprint),
       ('there', 'now'),
       f'{workdir} holds a run of another {{}}',

@@ -2,10 +2,10 @@
 # SPDX-License-Identifier: Apache-2.0
 """Augmentations: of one image, and of two batches that are mixed.
 
-Functions of one image, `pad_crop`, `random_flip`, `cutout`, `rand_augment`,
-take ``(key, image)`` and keep shape and dtype. Map them over a batch:
-``jax.vmap(pad_crop)(jax.random.split(key, batch_size), images)``. What becomes
-of an image depends on itself and its key, not on its neighbors.
+Functions of one image, `pad_crop`, `random_flip`, `cutout`, `auto_augment`,
+`rand_augment`, take ``(key, image)`` and keep shape and dtype. Map them over a
+batch: ``jax.vmap(pad_crop)(jax.random.split(key, batch_size), images)``. What
+becomes of an image depends on itself and its key, not on its neighbors.
 
 Functions of two batches, `mixup`, `remix`, `cmo`, `dbn_mix`, take ``(key,
 batch, partner)``, pairs (images, labels), and return the labels of both. They
@@ -16,6 +16,7 @@ order or a stream of its own.
 say in which rows: labels stay.
 """
 
+from imbsam_jax.augment._auto_augment import auto_augment
 from imbsam_jax.augment._cmo import cmo
 from imbsam_jax.augment._crop import pad_crop
 from imbsam_jax.augment._cutout import cutout
@@ -29,6 +30,7 @@ from imbsam_jax.augment._remix import remix
 from imbsam_jax.augment._remix import remix_label_weight
 
 __all__ = [
+  'auto_augment',
   'cmo',
   'cutout',
   'dbn_mix',

@@ -2,50 +2,15 @@
 # SPDX-License-Identifier: Apache-2.0
 """RandAugment: a few random operations of one strength."""
 
-from typing import Any
-from typing import NamedTuple
-
 import jax
-from jax import lax
 import jax.numpy as jnp
 from jax.typing import ArrayLike
 import numpy as np
 
 from imbsam_jax import _checks
-from imbsam_jax.augment import _image_ops
-from imbsam_jax.augment import _images
+from imbsam_jax.augment import _operations
 
-# Three stages, and the operations of each.
-_STAGES = (
-  (
-    'identity',
-    'rotate',
-    'shear_x',
-    'shear_y',
-    'translate_x',
-    'translate_y',
-  ),
-  ('autocontrast', 'equalize', 'solarize', 'posterize'),
-  ('brightness', 'contrast', 'color', 'sharpness'),
-)
-_OPS = sum(_STAGES, ())
-_MAX_MAGNITUDE = 30
-
-
-class _Rows(NamedTuple):
-  """Parameters of all operations, one row for each operation and sign.
-
-  Attributes:
-    matrix: Int32 array, shape ``[28, 6]``, see `_image_ops.warp`.
-    threshold: Int32 array, shape ``[28]``, the threshold of solarize.
-    mask: Int32 array, shape ``[28]``, the bits that posterize keeps.
-    factor: Int32 array, shape ``[28]``, see `_image_ops.blend`.
-  """
-
-  matrix: Any
-  threshold: Any
-  mask: Any
-  factor: Any
+_OPS = tuple(name for name in _operations.NAMES if name != 'invert')
 
 
 def rand_augment(
@@ -111,138 +76,15 @@ def rand_augment(
     at most, where Pillow's product falls short of a whole number.
   """
   _checks.integer('num_ops', num_ops, low=0)
-  _checks.number('magnitude', magnitude, low=0, high=_MAX_MAGNITUDE)
+  _checks.number('magnitude', magnitude, low=0, high=_operations.MAX_MAGNITUDE)
   if np.ndim(magnitude):
     raise ValueError(
       f'`magnitude` must be a scalar, got shape {np.shape(magnitude)}.'
     )
-  image = _images.check_image(image, 'rand_augment')
-  if image.dtype != jnp.uint8:
-    raise TypeError(
-      f'`image` must be uint8, got {image.dtype}. Augment first, normalize '
-      'then.'
-    )
-  if image.shape[-1] not in (1, 3):
-    raise ValueError(
-      f'`image` must have 1 or 3 channels, got {image.shape}. Pass '
-      'image[..., :3] for an image with transparency.'
-    )
-  pixel = jnp.transpose(_images.fill_pixel(fill, image), (2, 0, 1))
-  rows = _rows(magnitude, *image.shape[:2])
+  image = _operations.check_image(image, 'rand_augment')
+  rows = _operations.make_rows(
+    [(name, magnitude, sign) for name in _OPS for sign in (1, -1)],
+    *image.shape[:2],
+  )
   choices = jax.random.randint(key, (num_ops,), 0, 2 * len(_OPS), jnp.int32)
-  image = jnp.transpose(image, (2, 0, 1))
-  # Not a `lax.scan`, which takes twice the time on a CPU.
-  for i in range(num_ops):
-    image = _apply(image, choices[i], rows, pixel)
-  return jnp.transpose(image, (1, 2, 0))
-
-
-def _apply(
-  image: jax.Array, choice: jax.Array, rows: _Rows, pixel: jax.Array
-) -> jax.Array:
-  """One operation.
-
-  Under vmap, a switch over the operations computes all 14 for every image:
-  here it is three stages, each for its share of them.
-
-  Args:
-    image: Uint8 array, shape ``[C, H, W]``.
-    choice: Int32 scalar, twice the operation's place in `_OPS`, plus 1 for the
-      negative sign.
-    rows: Parameters of the operations.
-    pixel: Uint8 array, shape ``[C, 1, 1]``, color of the outside.
-
-  Returns:
-    Uint8 array, shape ``[C, H, W]``.
-  """
-  row = jax.tree.map(lambda x: x[choice], rows)
-  op = choice // 2
-  results = (
-    _image_ops.warp(image, row.matrix, pixel),
-    _image_ops.remap(
-      image,
-      is_autocontrast=op == _OPS.index('autocontrast'),
-      is_equalize=op == _OPS.index('equalize'),
-      threshold=row.threshold,
-      mask=row.mask,
-    ),
-    _image_ops.blend(
-      image,
-      row.factor,
-      is_contrast=op == _OPS.index('contrast'),
-      is_color=op == _OPS.index('color'),
-      is_sharpness=op == _OPS.index('sharpness'),
-    ),
-  )
-  stages = np.repeat(np.arange(3, dtype=np.int32), [len(s) for s in _STAGES])
-  # Not `where`, nor one stage after the other: XLA would fuse them into one
-  # loop that a CPU cannot vectorize, at three times the cost.
-  return lax.dynamic_index_in_dim(
-    jnp.stack(results), jnp.asarray(stages)[op], keepdims=False
-  )
-
-
-def _rows(magnitude: ArrayLike, height: int, width: int) -> _Rows:
-  """Parameters of all operations at one magnitude."""
-  # A number is turned into integers here, in float64: these are then the same
-  # for all devices, and those of Pillow.
-  traced = isinstance(magnitude, jax.core.Tracer)
-  xp: Any = jnp if traced else np
-  m = xp.asarray(magnitude).astype(np.float32 if traced else np.float64)
-  # Values are whole numbers: those from 127.5 are those from 128.
-  threshold = xp.ceil(255.0 - 8.5 * m).astype(np.int32)
-  mask = 256 - 2 ** xp.round(m / 7.5).astype(np.int32)
-  rows = []
-  for name in _OPS:
-    for signed in (m, -m):
-      matrix = _affine(name, signed, height, width, xp)
-      changes = name in _STAGES[2]
-      factor = 1.0 + 0.03 * signed if changes else xp.ones_like(m)
-      rows.append(
-        _Rows(
-          matrix=_fixed_point(xp.stack(matrix), xp),
-          threshold=threshold if name == 'solarize' else np.int32(256),
-          mask=mask if name == 'posterize' else np.int32(255),
-          factor=_fixed_point(factor, xp),
-        )
-      )
-  return jax.tree.map(lambda *xs: jnp.asarray(xp.stack(xs)), *rows)
-
-
-def _affine(name: str, m: Any, height: int, width: int, xp: Any) -> list[Any]:
-  """Where the pixel in row y and column x comes from, see `_image_ops.warp`.
-
-  Args:
-    name: Name of an operation.
-    m: Signed magnitude of the operation.
-    height: Height of the image.
-    width: Width of the image.
-    xp: Module that computes, NumPy or `jax.numpy`.
-
-  Returns:
-    Six numbers.
-  """
-  zero, one = xp.zeros_like(m), xp.ones_like(m)
-  linear, origin, shift = (one, zero, zero, one), (0.0, 0.0), (zero, zero)
-  if name == 'rotate':
-    cos, sin = xp.cos(xp.deg2rad(m)), xp.sin(xp.deg2rad(m))
-    linear, origin = (cos, -sin, sin, cos), (width / 2, height / 2)
-  elif name == 'shear_x':
-    linear = (one, 0.01 * m, zero, one)
-  elif name == 'shear_y':
-    linear = (one, zero, 0.01 * m, one)
-  elif name == 'translate_x':
-    shift = (xp.trunc(5.0 * width * m / 331.0), zero)
-  elif name == 'translate_y':
-    shift = (zero, xp.trunc(5.0 * height * m / 331.0))
-  matrix = []
-  for i in range(2):
-    a, b = linear[2 * i : 2 * i + 2]
-    # The center of the pixel (0, 0).
-    start = a * (0.5 - origin[0]) + b * (0.5 - origin[1])
-    matrix += [a, b, start + origin[i] + shift[i]]
-  return matrix
-
-
-def _fixed_point(value: Any, xp: Any) -> Any:
-  return xp.floor(value * _image_ops.ONE + 0.5).astype(np.int32)
+  return _operations.apply(image, rows, choices, fill=fill)

@@ -40,6 +40,7 @@ from imbsam_jax.data._order import RowChoice
 from imbsam_jax.data._order import sampled_order
 from imbsam_jax.data._order import shuffled_order
 from imbsam_jax.data._order import stratified_order
+from imbsam_jax.data._order import whole_order
 from imbsam_jax.data._prefetch import prefetch
 from imbsam_jax.data._random_crops import RandomCrops
 from imbsam_jax.data._sources import ArraySource
@@ -53,8 +54,10 @@ from imbsam_jax.data._split_batches import split_sizes
 from imbsam_jax.data._split_batches import stack_batches
 from imbsam_jax.data._split_batches import tail_only_batches
 from imbsam_jax.data._splits import check_same_rows
+from imbsam_jax.data._splits import hold_out
 from imbsam_jax.data._splits import long_tailed
 from imbsam_jax.data._splits import LongTailedData
+from imbsam_jax.data._standardize import Standardization
 from imbsam_jax.data._standardize import standardization
 from imbsam_jax.data._streams import Stream
 from imbsam_jax.data._streams import with_streams
@@ -80,6 +83,7 @@ __all__ = [
   'RowChoice',
   'Source',
   'Stream',
+  'Standardization',
   'SubsetSource',
   'TEXTURES',
   'Table',
@@ -95,6 +99,7 @@ __all__ = [
   'deep_sad_split',
   'fingerprint',
   'fitted_examples',
+  'hold_out',
   'joint_batches',
   'long_tail_class_counts',
   'long_tail_indices',
@@ -118,5 +123,6 @@ __all__ = [
   'take_own',
   'textures',
   'validation_table',
+  'whole_order',
   'with_streams',
 ]

@@ -53,6 +53,21 @@ def shuffled_order(
   )
 
 
+def whole_order(num_examples: int) -> grain.MapDataset:
+  """All examples, in every step, in their own order.
+
+  Args:
+    num_examples: Number of examples.
+
+  Returns:
+    A Grain dataset of `RowChoice`.
+  """
+  everything = RowChoice(
+    np.arange(num_examples), np.ones(num_examples, np.float32)
+  )
+  return grain.MapDataset.range(_MAX_STEPS).map(lambda step: everything)
+
+
 def stratified_order(
   is_tail: np.ndarray,
   *,

@@ -8,6 +8,7 @@ from typing import NamedTuple
 
 import numpy as np
 
+from imbsam_jax import _checks
 from imbsam_jax.data import _errors
 from imbsam_jax.data import _long_tail
 from imbsam_jax.data import _sources
@@ -129,6 +130,51 @@ def long_tailed(
   )
   check_same_rows(long_tailed_data)
   return long_tailed_data
+
+
+def hold_out(
+  data: LongTailedData, share: float, *, seed: int = 0
+) -> LongTailedData:
+  """Sets training examples aside for validation, a share of each class.
+
+  Args:
+    data: The examples of an experiment.
+    share: Share of each class, in (0, 1), rounded, but at least one example. A
+      class with a single example has it in both parts.
+    seed: Seed of the choice.
+
+  Returns:
+    The data with fewer training examples, and validation examples that keep the
+    long tail.
+
+  Raises:
+    ValueError: If the share is not in (0, 1).
+  """
+  _checks.number('share', share, above=0, below=1)
+  rng = np.random.RandomState(seed)
+  kept, chosen = [], []
+  for label, count in enumerate(data.class_counts):
+    own = rng.permutation(np.flatnonzero(data.train.labels == label))
+    number = max(round(share * int(count)), 1)
+    chosen.append(own[:number])
+    kept.append(own[number:] if count > 1 else own)
+  train, validation = (
+    _taken(data.train, np.sort(np.concatenate(part))) for part in (kept, chosen)
+  )
+  counts = np.bincount(train.labels, minlength=len(data.class_counts))
+  return data._replace(train=train, validation=validation, class_counts=counts)
+
+
+def _taken(
+  examples: _sources.Examples, indices: np.ndarray
+) -> _sources.Examples:
+  images = examples.images
+  return _sources.Examples(
+    images[indices]
+    if isinstance(images, np.ndarray)
+    else images.subset(indices),
+    examples.labels[indices],
+  )
 
 
 def check_same_rows(data: LongTailedData) -> None:

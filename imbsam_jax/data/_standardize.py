@@ -2,8 +2,8 @@
 # SPDX-License-Identifier: Apache-2.0
 """Standardization of stored images, as the input of a model."""
 
-from collections.abc import Callable
 from typing import Any
+from typing import NamedTuple
 
 import jax
 import jax.numpy as jnp
@@ -13,7 +13,33 @@ import numpy as np
 _IMAGENET = ((0.485, 0.456, 0.406), (0.229, 0.224, 0.225))
 
 
-def standardization(images: Any) -> Callable[[jax.Array], jax.Array]:
+class Standardization(NamedTuple):
+  """Zero mean and unit variance per channel; a function of stored images.
+
+  Attributes:
+    scale: Stored value of a pixel that is 1: 255 for bytes.
+    mean: Mean of each channel in [0, 1], float32 with the axes of images.
+    std: Standard deviation of each channel, likewise.
+  """
+
+  scale: float
+  mean: jax.Array
+  std: jax.Array
+
+  def __call__(self, images: jax.Array) -> jax.Array:
+    """The input of a model, of stored images ``[B, ...]``."""
+    return self.of_pixels(images.astype(jnp.float32) / self.scale)
+
+  def of_pixels(self, pixels: jax.Array) -> jax.Array:
+    """The input of a model, of pixels; of bytes these are in [0, 1]."""
+    return (pixels - self.mean) / self.std
+
+  def pixels(self, inputs: jax.Array) -> jax.Array:
+    """What `of_pixels` made the input of a model from."""
+    return inputs * self.std + self.mean
+
+
+def standardization(images: Any) -> Standardization:
   """Zero mean and unit variance per channel of the training images.
 
   Args:
@@ -32,13 +58,11 @@ def standardization(images: Any) -> Callable[[jax.Array], jax.Array]:
     axes = tuple(range(images.ndim - 1))
     mean = images.mean(axis=axes, dtype=np.float64, keepdims=True) / scale
     std = images.std(axis=axes, dtype=np.float64, keepdims=True) / scale
-  mean = jnp.asarray(mean, jnp.float32)
-  std = jnp.asarray(np.where(std > 0, std, 1.0), jnp.float32)
-
-  def preprocess(batch):
-    return (batch.astype(jnp.float32) / scale - mean) / std
-
-  return preprocess
+  return Standardization(
+    scale,
+    jnp.asarray(mean, jnp.float32),
+    jnp.asarray(np.where(std > 0, std, 1.0), jnp.float32),
+  )
 
 
 def _statistics_of_bytes(

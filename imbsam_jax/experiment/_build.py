@@ -21,6 +21,7 @@ from imbsam_jax import schedules
 from imbsam_jax import training
 from imbsam_jax._runs import compilation
 from imbsam_jax._runs import fields
+from imbsam_jax.experiment import _base_run
 from imbsam_jax.experiment import _batches
 from imbsam_jax.experiment import _choices
 from imbsam_jax.experiment import _config
@@ -30,6 +31,7 @@ from imbsam_jax.experiment import _field_checks
 from imbsam_jax.experiment import _identity
 from imbsam_jax.experiment import _own
 from imbsam_jax.experiment import _programs
+from imbsam_jax.experiment import _search
 from imbsam_jax.experiment import _update_rule
 
 # On accelerators, of images that stay there.
@@ -87,6 +89,34 @@ def build(
       the field `deterministic` is set and JAX has begun without it.
     DataError: If the data are missing or do not give what is asked for.
   """
+  return _build_from(config, model, data, loss, steps_per_call)
+
+
+def build_again(
+  config: _config.Config, *, model: Any, data: Any, loss: Any
+) -> _experiment.Experiment:
+  """Builds the experiment of a run that was trained, as `build` does.
+
+  The run that it began with may be gone, if it trained all parameters.
+
+  Args:
+    config: Its configuration.
+    model: See `build`.
+    data: See `build`.
+    loss: See `build`.
+  """
+  return _build_from(config, model, data, loss, None, again=True)
+
+
+def _build_from(
+  config: _config.Config,
+  model: Any,
+  data: Any,
+  loss: Any,
+  steps_per_call: int | None,
+  *,
+  again: bool = False,
+) -> _experiment.Experiment:
   if not isinstance(config, _config.Config):
     raise _errors.ConfigError(
       '`config` must be a configuration, such as '
@@ -103,7 +133,15 @@ def build(
     else:
       own_auxiliary = None
       data_lib.check_same_rows(data)
-    return _build(config, data, model, loss, steps_per_call, own_auxiliary)
+    return _build(
+      config,
+      data,
+      model,
+      loss,
+      steps_per_call,
+      own_auxiliary=own_auxiliary,
+      again=again,
+    )
   except data_lib.DataError:
     raise
   except (ValueError, TypeError) as error:
@@ -138,7 +176,9 @@ def _build(
   own_model: Any,
   own_loss: Callable[[jax.Array, jax.Array], jax.Array] | None,
   steps_per_call: int | None,
+  *,
   own_auxiliary: np.ndarray | None = None,
+  again: bool = False,
 ) -> _experiment.Experiment:
   mesh = training.data_mesh()
   images = data.train.images
@@ -163,6 +203,18 @@ def _build(
     ),
     loss=own_loss,
   )
+  search = None
+  if combined.search is not None:
+    search = _experiment.SearchRun(
+      _build(
+        _search.config_of(config, combined.search),
+        _search.data_of(data, combined.search),
+        own_model,
+        own_loss,
+        steps_per_call,
+      ),
+      combined.search.begin,
+    )
   objective = combined.objective
   head = methods.head_for(choices)
   num_classes = len(data.class_names)
@@ -216,6 +268,11 @@ def _build(
     num_microbatches=config.optimizer.num_microbatches,
     ascent=config.optimizer.ascent,
   )
+  bases = None
+  if config.init_from is not None:
+    bases = _base_run.BaseRuns(config, data)
+    if again and combined.params.trains is None and bases.are_gone():
+      bases = None
   if combined.params.load is not None:
     frozen = steps.init(jax.random.key(0)).frozen
     own['loaded parameters'] = {
@@ -250,7 +307,13 @@ def _build(
   )
   # Makes a batch now, so that batches that cannot be made are refused at once.
   batches(config.seed, decode=False)[0]
-  abstract_state = jax.eval_shape(steps.init, jax.random.key(0))
+
+  def begun_with(seed):
+    return None if bases is None else bases.of_seed(seed).variables
+
+  abstract_state = jax.eval_shape(
+    steps.init, jax.random.key(0), begun_with(config.seed)
+  )
   sharding = jax.sharding.NamedSharding(mesh, jax.P())
   abstract_state = jax.tree.map(
     lambda x: x.update(sharding=sharding), abstract_state
@@ -289,10 +352,12 @@ def _build(
     else None,
     logit_step=_logit_step(model, inputs, objective),
     init=lambda seed: training.replicate(
-      mesh, steps.init(jax.random.key(seed))
+      mesh, steps.init(jax.random.key(seed), begun_with(seed))
     ),
     abstract_state=abstract_state,
     own=own or None,
+    bases=bases,
+    search=search,
     batches=batches,
     resident_images=training.replicate(mesh, images) if resident else None,
     auxiliary=auxiliary,

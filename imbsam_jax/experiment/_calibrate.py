@@ -22,6 +22,7 @@ from imbsam_jax import training
 from imbsam_jax._runs import console
 from imbsam_jax._runs import statistics
 from imbsam_jax.experiment import _calibration_methods
+from imbsam_jax.experiment import _chosen_checkpoint
 from imbsam_jax.experiment import _experiment
 from imbsam_jax.experiment import _own
 from imbsam_jax.experiment import _restore
@@ -189,7 +190,7 @@ def calibrate_runs(
     CheckpointError: If a checkpoint cannot be read.
   """
   _check_arguments(names, seed)
-  _restore.check_checkpoint(checkpoint)
+  _chosen_checkpoint.check_checkpoint(checkpoint)
   workdir = pathlib.Path(workdir).expanduser()
   # By number: 2 before 10.
   seeds = sorted(workdir.glob('seed_*'), key=lambda p: (len(p.name), p.name))

@@ -53,6 +53,14 @@ def check(config: _config.Config) -> None:
   if config.model.name == methods.OWN:
     _check_own_head(choices)
   methods.check(choices)
+  if config.init_from is None:
+    for axis, text in choices.items():
+      own = (axis, text) == ('loss', methods.OWN)
+      if not own and methods.bind(axis, text).traits.fine_tunes:
+        raise _errors.ConfigError(
+          f'`{methods.typed(axis, text)}` begins with a finished run: pass its '
+          'folder, `init_from=FOLDER`.'
+        )
   fixes_counts = methods.fixes_counts(choices)
   if fixes_counts is not None and config.data.stratify:
     raise _errors.ConfigError(

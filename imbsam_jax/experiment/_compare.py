@@ -21,10 +21,10 @@ from imbsam_jax import metrics
 from imbsam_jax import training
 from imbsam_jax._runs import compilation
 from imbsam_jax._runs import console
-from imbsam_jax._runs import fields
 from imbsam_jax._runs import folder as folder_lib
 from imbsam_jax._runs import origin
 from imbsam_jax._runs import statistics
+from imbsam_jax.experiment import _base_run
 from imbsam_jax.experiment import _build
 from imbsam_jax.experiment import _comparison_tables
 from imbsam_jax.experiment import _config
@@ -163,7 +163,9 @@ def compare(
 
   Args:
     configs: By method word, or any other name, a configuration; or an
-      `Experiment`, for what is one's own beside the words.
+      `Experiment`, for what is one's own beside the words. In `init_from` of a
+      configuration ``{word}`` stands for the words but those that fine-tune a
+      finished run: for 'imbsam' of 'imbsam+crt', for 'sgd' of 'crt'.
     seeds: Number of seeds, 0 to seeds - 1.
     workdir: ``<word>/seed_<n>/`` are the runs, ``comparison.json``,
       ``comparison.md`` and ``accuracy_by_frequency.png`` what came out. Runs
@@ -216,6 +218,12 @@ def compare(
       )
   folder = pathlib.Path(workdir).expanduser()
   folder_lib.check_writable(folder)
+  configs = {
+    name: method
+    if isinstance(method, _experiment.Experiment)
+    else _base_run.of_method(method, name)
+    for name, method in configs.items()
+  }
   compared = _Compared(folder, seeds, say or _silent, progress)
   folders_of = compared.run(configs, stacked)
   first = next(iter(configs.values()))
@@ -273,6 +281,9 @@ class _Compared:
     self._pace = _pace.Pace(
       {word: len(self._missing_seeds(word)) for word in words}
     )
+    for method in methods.values():
+      config = method if isinstance(method, _config.Config) else method.config
+      _base_run.check_seeds(config, self._num_seeds)
     first = _as_experiment(methods[words[0]], like=None)
     self._say(f'{_header.of_comparison(first, words, self._num_seeds)}\n')
     # What cannot work is said before hours are spent on what can.
@@ -304,8 +315,7 @@ class _Compared:
     stacked: bool,
   ) -> dict[str, list[pathlib.Path]]:
     for word, experiment in experiments.items():
-      work = experiment.num_steps * experiment.expected_cost()
-      self._pace.know(word, work)
+      self._pace.know(word, experiment.expected_work())
     if stacked:
       for group in self._groups(experiments):
         self._run_stacked(group)
@@ -385,9 +395,11 @@ class _Compared:
     seed: int,
   ) -> pathlib.Path:
     workdir = self._folder(word, seed)
-    config = fields.replace(experiment.config, {'seed': seed})
     summary = folder_lib.read_summary(
-      workdir, config, experiment.fingerprint, experiment.own
+      workdir,
+      experiment.config_of(seed),
+      experiment.fingerprint,
+      experiment.own,
     )
     how = ' (complete before)' if workdir not in self._stacked else ''
     self._number += 1

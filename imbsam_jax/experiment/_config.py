@@ -22,8 +22,10 @@ class Data:
       them; None keeps all in memory at their own size.
     augment: Random changes of the training images in memory, joined by '+':
       'pad_crop(padding=4)', 'flip', 'cutout(size=16)',
-      'rand_augment(num_ops=2, magnitude=10)'; or 'none'. Images that are
-      decoded when a batch needs them get random crops and flips.
+      'rand_augment(num_ops=2, magnitude=10)', "auto_augment(policy='cifar10')"
+      or 'imagenet'; or 'none'. The literature's strong augmentation of CIFAR is
+      'pad_crop+flip+auto_augment+cutout'. Images that are decoded when a batch
+      needs them get random crops and flips.
     workers: Number of threads that decode images.
     imbalance_factor: Largest class count divided by the smallest.
     profile: How class counts fall from the largest to the smallest: 'exp' or
@@ -72,8 +74,8 @@ class Model:
 
   Attributes:
     name: Name of the network: 'mlp', 'small_conv_net', 'strided_conv_net',
-      'resnet20', 'resnet32' or 'resnet34'; for images of about 224x224
-      'resnet50' or 'resnext50'.
+      'resnet20', 'resnet32', 'resnet34' or 'wide_resnet28_10'; for images of
+      about 224x224 'resnet50' or 'resnext50'.
     norm: Normalization layers: 'group', 'batch', 'dar_batch' (BatchNorm that
       keeps rows of pure noise apart), or 'none' (not for the ResNets).
     head: Last layer: 'auto' is the one that the loss needs, 'linear' or
@@ -209,6 +211,12 @@ class Config:
       every time (XLA_FLAGS=--xla_gpu_deterministic_ops=true), which are slower.
       XLA looks once, when JAX begins: `build` sets the flag, or refuses where
       that is too late. CPUs and TPUs always give the same bits.
+    init_from: Folder of a finished run whose parameters this one begins with,
+      'FOLDER', or 'FOLDER:best' for its best checkpoint. ``{seed}`` stands for
+      the seed, and in a comparison ``{word}`` for the method. None begins with
+      random ones.
+    init_from_sha256: Checksum of what was read there. A run writes it down, and
+      is refused if it goes on and finds another.
   """
 
   data: Data = dataclasses.field(default_factory=Data)
@@ -224,3 +232,5 @@ class Config:
   many_above: int = 100
   few_below: int = 20
   deterministic: bool = False
+  init_from: str | None = None
+  init_from_sha256: str | None = None

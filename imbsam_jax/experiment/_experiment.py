@@ -2,6 +2,7 @@
 # SPDX-License-Identifier: Apache-2.0
 """An experiment: all of a run but its seed."""
 
+from collections.abc import Callable
 from collections.abc import Mapping
 import dataclasses
 import functools
@@ -14,6 +15,7 @@ import numpy as np
 
 from imbsam_jax import data as data_lib
 from imbsam_jax import training
+from imbsam_jax.experiment import _base_run
 from imbsam_jax.experiment import _config
 from imbsam_jax.experiment import _header
 
@@ -45,6 +47,18 @@ class Program(NamedTuple):
   shapes: tuple[tuple[int, ...], ...]
 
 
+class SearchRun(NamedTuple):
+  """A run that comes before a run, and finds what that begins with.
+
+  Attributes:
+    experiment: Its experiment.
+    begin: ``begin(found) -> state``, see `methods.Search`.
+  """
+
+  experiment: Any
+  begin: Callable[[Any], Any]
+
+
 # At a prompt it shows itself as `print` does, not all its arrays.
 @dataclasses.dataclass(frozen=True, kw_only=True, repr=False)
 class Experiment:
@@ -73,6 +87,8 @@ class Experiment:
     resident_images: Training images on the devices, if they stay there.
     auxiliary: Images of other things than the classes, if a method takes some.
     own: By what a network and a loss of one's own are known again, or None.
+    bases: The runs that runs begin with, or None.
+    search: The run that comes before each run, or None.
   """
 
   config: _config.Config
@@ -96,11 +112,19 @@ class Experiment:
   resident_images: Any
   auxiliary: data_lib.Examples | None = None
   own: Mapping[str, Mapping[str, Any]] | None = None
+  bases: _base_run.BaseRuns | None = None
+  search: SearchRun | None = None
 
   def __str__(self) -> str:
     return _header.header(self)
 
   __repr__ = __str__
+
+  def config_of(self, seed: int) -> _config.Config:
+    """The configuration of the run of a seed, for its ``config.json``."""
+    if self.bases is None:
+      return dataclasses.replace(self.config, seed=seed)
+    return self.bases.config_of(seed)
 
   @functools.cached_property
   def fingerprint(self) -> dict[str, str]:
@@ -196,6 +220,11 @@ class Experiment:
     # Outer steps are counted, not sampled: samples would miss some of them.
     number = len(range(outer.start, self.num_steps, outer.every))
     return cost + outer.cost * number / self.num_steps
+
+  def expected_work(self) -> float:
+    """SGD steps that a run takes the time of, with the run before it."""
+    before = self.search.experiment.expected_work() if self.search else 0.0
+    return before + self.num_steps * self.expected_cost()
 
   def _cost_of_passes(self, step: int, batch: data_lib.TrainBatch) -> float:
     objective = self.objective

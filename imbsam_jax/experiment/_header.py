@@ -33,6 +33,7 @@ def header(experiment: Any) -> str:
     | {
       'model': f'{_model(config.model, experiment.head)}, '
       f'{_parameters(experiment)}',
+      **_begin(experiment),
       'method': f'{_choices.describe(config)}, '
       f'{training.LAYOUTS[experiment.layout].about}, expected cost '
       f'{experiment.expected_cost():.2f} SGD steps',
@@ -99,6 +100,25 @@ def _auxiliary(experiment: Any) -> dict[str, str]:
     return {'auxiliary': f'{number:,} textures'}
   name = 'your own' if text == methods.OWN else text
   return {'auxiliary': f'{name}, {number:,} images'}
+
+
+def _begin(experiment: Any) -> dict[str, str]:
+  """The runs that come before this one, if any do."""
+  lines = {}
+  if experiment.bases is not None:
+    base = experiment.bases.of_seed(experiment.config.seed)
+    lines['begin'] = (
+      f'{base.folder} ({_choices.describe(base.config)}), step {base.step}'
+    )
+  if experiment.search is not None:
+    first = experiment.search.experiment
+    lines['search'] = (
+      f'{first.config.epochs:g} epochs, {first.num_steps} steps, before the '
+      f'run: {first.num_train} training and '
+      f'{len(first.data.validation.labels)} validation images, expected cost '
+      f'{first.expected_cost():.2f} SGD steps'
+    )
+  return lines
 
 
 def _parameters(experiment: Any) -> str:

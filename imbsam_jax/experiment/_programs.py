@@ -57,7 +57,18 @@ class Steps:
     self._num_microbatches = num_microbatches
     self._by_device = ascent == 'per_device'
     # Compiled, loaded parameters would be constants of the program.
-    self.init = self._init if plan.load is not None else jax.jit(self._init)
+    self._initialize = (
+      self._init if plan.load is not None else jax.jit(self._init)
+    )
+
+  def init(self, key: jax.Array, begun_with: Any = None) -> training.TrainState:
+    """State at step 0.
+
+    Args:
+      key: Key of `jax.random`.
+      begun_with: Variables of the run that this one begins with, or None.
+    """
+    return self._initialize(key, begun_with)
 
   def train(self, stage: int, *, outer: bool = False) -> Any:
     """``step(state, batch)``."""
@@ -93,8 +104,12 @@ class Steps:
     )
     return training.per_device(step, self._mesh) if self._by_device else step
 
-  def _init(self, key: jax.Array) -> training.TrainState:
-    """State at step 0."""
+  def _init(
+    self, key: jax.Array, begun_with: Any = None
+  ) -> training.TrainState:
+    plan = self._plan
+    if begun_with is not None:
+      plan = training.begun_with(plan, begun_with)
     init_key, noise_key = jax.random.split(key)
     sample = jnp.zeros(self._sample.shape, self._sample.dtype)
     return training.create_train_state(
@@ -104,7 +119,7 @@ class Steps:
       self._inputs.preprocess(sample),
       ema=self._ema_decay is not None,
       objective=self._objective,
-      plan=self._plan,
+      plan=plan,
     )
 
   def _chain(self, link: Any) -> Any:

@@ -8,12 +8,12 @@ from typing import Any
 
 import jax
 
-from imbsam_jax import _errors
 from imbsam_jax import training
 from imbsam_jax._runs import fields
 from imbsam_jax._runs import folder
 from imbsam_jax._runs import own
 from imbsam_jax.experiment import _build
+from imbsam_jax.experiment import _chosen_checkpoint
 from imbsam_jax.experiment import _config
 from imbsam_jax.experiment import _evaluate
 from imbsam_jax.experiment import _experiment
@@ -44,13 +44,13 @@ def restore(
       or there is no such checkpoint.
     CheckpointError: If the checkpoint cannot be read.
   """
-  wanted = check_checkpoint(checkpoint)
+  wanted = _chosen_checkpoint.check_checkpoint(checkpoint)
   workdir = pathlib.Path(workdir).expanduser()
   config = folder.read_config(workdir, _config.Config)
-  _check_step(workdir / 'checkpoints', wanted)
+  _chosen_checkpoint.check_step(workdir / 'checkpoints', wanted)
   if data_dir:
     config = fields.replace(config, {'data.data_dir': data_dir})
-  experiment = _build.build(config, model=model, data=data, loss=loss)
+  experiment = _build.build_again(config, model=model, data=data, loss=loss)
   folder.check_data(workdir, experiment.fingerprint)
   own.check(workdir, experiment.own, 'pass what that run was trained with')
   if jax.process_count() > 1:
@@ -61,41 +61,6 @@ def restore(
     best_metric=chooser.metric if chooser else None,
     read_only=True,
   ) as checkpoints:
-    step = wanted if isinstance(wanted, int) else None
-    if wanted == 'best':
-      step = checkpoints.best_step
-      if step is None:
-        raise _errors.ConfigError(
-          'this run was not validated, so none of its checkpoints is the '
-          'best; pass `checkpoint=last`.'
-        )
+    step = _chosen_checkpoint.chosen_step(checkpoints, wanted)
     state, _ = checkpoints.restore(experiment.init(config.seed), step)
   return experiment, state
-
-
-def _check_step(checkpoints: pathlib.Path, wanted: str | int) -> None:
-  """Says which checkpoints there are, where another one was asked for."""
-  if not isinstance(wanted, int):
-    return
-  steps = training.in_first_process(
-    lambda: [r.step for r in training.inspect_checkpoints(checkpoints)]
-  )
-  if wanted not in steps:
-    there = ', '.join(map(str, steps)) or 'none'
-    raise training.CheckpointError(
-      f'there is no checkpoint of step {wanted} in {checkpoints}; the steps '
-      f'with one are: {there}.'
-    )
-
-
-def check_checkpoint(checkpoint: str | int) -> str | int:
-  """'last', 'best' or a whole number; all else is refused."""
-  text = str(checkpoint)
-  if text in ('last', 'best'):
-    return text
-  if not text.isdecimal():
-    raise _errors.ConfigError(
-      "`checkpoint` must be 'last', 'best' or a number of steps, got "
-      f'{checkpoint!r}.'
-    )
-  return int(text)

@@ -4,10 +4,10 @@
 
 from collections.abc import Callable
 import contextlib
-import dataclasses
 import os
 import pathlib
 import tempfile
+from typing import Any
 
 import jax
 
@@ -20,10 +20,13 @@ from imbsam_jax._runs import signals
 from imbsam_jax.experiment import _choices
 from imbsam_jax.experiment import _evaluate
 from imbsam_jax.experiment import _experiment
+from imbsam_jax.experiment import _search
 from imbsam_jax.experiment import _summary
 
 # One more than is needed, should the last be damaged.
 KEEP_LAST = 2
+
+_Interruption = contextlib.AbstractContextManager[Callable[[], bool]]
 
 
 def run(
@@ -57,27 +60,58 @@ def run(
     CheckpointError: If no checkpoint can be read, or another process uses the
       folder.
   """
+  if not isinstance(experiment, _experiment.Experiment):
+    raise _errors.ConfigError(
+      '`run` takes an experiment, got '
+      f'{type(experiment).__name__}. Write '
+      'experiment.run(experiment.build(config)).'
+    )
   seed = experiment.config.seed if seed is None else seed
   _checks.integer(
     'seed', seed, low=0, high=2**32 - 1, error=_errors.ConfigError
   )
   console.check_progress(progress)
+  if workdir is None:
+    # What is interrupted is lost, and so is not held back.
+    def not_held_back():
+      return contextlib.nullcontext(lambda: False)
+
+    with tempfile.TemporaryDirectory() as temporary:
+      path = pathlib.Path(temporary)
+      result = _whole(experiment, int(seed), path, progress, not_held_back)
+    return result._replace(workdir=None)
+  path = pathlib.Path(workdir).expanduser()
+  with training.WorkdirLock(path):
+    return _whole(experiment, int(seed), path, progress, signals.deferred)
+
+
+def _whole(
+  experiment: _experiment.Experiment,
+  seed: int,
+  workdir: pathlib.Path,
+  progress: bool | console.Report | None,
+  interruption: Callable[[], _Interruption],
+) -> _summary.Result:
+  """A run, and before it the one that finds what it begins with."""
+  folder.claim(
+    workdir, experiment.config_of(seed), experiment.fingerprint, experiment.own
+  )
+  loss_state = None
+  if experiment.search is not None and not _search.is_over(workdir):
+    loss_state = experiment.search.begin(
+      _whole(
+        experiment.search.experiment,
+        seed,
+        workdir / _search.FOLDER,
+        # A function gets the records of the run alone.
+        progress is True,
+        interruption,
+      ).state.loss_state
+    )
+    _search.write(workdir, loss_state)
   title = _choices.describe(experiment.config)
   with console.shown(progress, experiment.num_steps, title) as report:
-    if workdir is None:
-      # What is interrupted is lost, and so is not held back.
-      with tempfile.TemporaryDirectory() as temporary:
-        result = _run(
-          experiment,
-          int(seed),
-          pathlib.Path(temporary),
-          report,
-          contextlib.nullcontext(lambda: False),
-        )
-      return result._replace(workdir=None)
-    path = pathlib.Path(workdir).expanduser()
-    with training.WorkdirLock(path):
-      return _run(experiment, int(seed), path, report, signals.deferred())
+    return _run(experiment, seed, workdir, report, interruption(), loss_state)
 
 
 def _run(
@@ -85,11 +119,14 @@ def _run(
   seed: int,
   workdir: pathlib.Path,
   report: console.Report | None,
-  interruption: contextlib.AbstractContextManager[Callable[[], bool]],
+  interruption: _Interruption,
+  loss_state: Any,
 ) -> _summary.Result:
-  config = dataclasses.replace(experiment.config, seed=seed)
-  folder.claim(workdir, config, experiment.fingerprint, experiment.own)
   state = experiment.init(seed)
+  if loss_state is not None:
+    state = state.replace(
+      loss_state=training.replicate(experiment.mesh, loss_state)
+    )
   seconds = 0.0
   chooser = _evaluate.choose_by(experiment)
   marks = evaluation_marks(experiment)
@@ -152,6 +189,7 @@ def _run(
     extra={
       'step_programs': len(first_seen),
       'step_programs_after_first_epoch': len(late),
+      **(_search.summary(workdir) if experiment.search else {}),
     },
   )
 

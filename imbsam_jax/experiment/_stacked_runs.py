@@ -37,6 +37,8 @@ class Member(NamedTuple):
 def fits(one: _experiment.Experiment, other: _experiment.Experiment) -> bool:
   """Whether runs of two experiments can go side by side."""
   first, second = one.config, other.config
+  if one.search is not None:
+    return False  # Each begins with what its own search finds.
   if one is other:
     return True
   if _own.OWN in (first.data.name, first.model.name, first.objective.loss):
@@ -77,9 +79,11 @@ def _run_stacked(
   chooser = _evaluate.choose_by(first)
   marks = _run.evaluation_marks(first)
   for member in members:
-    config = dataclasses.replace(member.experiment.config, seed=member.seed)
     folder.claim(
-      member.workdir, config, first.fingerprint, member.experiment.own
+      member.workdir,
+      member.experiment.config_of(member.seed),
+      first.fingerprint,
+      member.experiment.own,
     )
   histories = [
     training.History(member.workdir / 'metrics.jsonl') for member in members

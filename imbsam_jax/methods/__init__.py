@@ -16,6 +16,7 @@ _extras.check('methods')
 
 from imbsam_jax.methods import _absgd
 from imbsam_jax.methods import _arb
+from imbsam_jax.methods import _autobalance
 from imbsam_jax.methods import _balanced_softmax
 from imbsam_jax.methods import _cdt
 from imbsam_jax.methods import _class_aware_sampling
@@ -33,7 +34,9 @@ from imbsam_jax.methods import _effective_number_sampling
 from imbsam_jax.methods import _focal
 from imbsam_jax.methods import _focal_sam
 from imbsam_jax.methods import _frequency_sampling
+from imbsam_jax.methods import _gae
 from imbsam_jax.methods import _gcl
+from imbsam_jax.methods import _head_only
 from imbsam_jax.methods import _heads
 from imbsam_jax.methods import _imbsam
 from imbsam_jax.methods import _largest_margins
@@ -43,6 +46,7 @@ from imbsam_jax.methods import _mixup
 from imbsam_jax.methods import _mm
 from imbsam_jax.methods import _none
 from imbsam_jax.methods import _open_sampling
+from imbsam_jax.methods import _ot
 from imbsam_jax.methods import _penalties
 from imbsam_jax.methods import _power_weights
 from imbsam_jax.methods import _ppl
@@ -66,6 +70,7 @@ from imbsam_jax.methods._compatibility import head_for
 from imbsam_jax.methods._compatibility import needs_batch
 from imbsam_jax.methods._compatibility import takes_auxiliary
 from imbsam_jax.methods._part import Part
+from imbsam_jax.methods._part import Search
 from imbsam_jax.methods._part import Setup
 from imbsam_jax.methods._part import Traits
 from imbsam_jax.methods._partners import batch_partners
@@ -75,6 +80,7 @@ from imbsam_jax.methods._registry import AXES
 from imbsam_jax.methods._registry import bind
 from imbsam_jax.methods._registry import choice
 from imbsam_jax.methods._registry import combination
+from imbsam_jax.methods._registry import fine_tunes
 from imbsam_jax.methods._registry import is_of_library
 from imbsam_jax.methods._registry import make_part
 from imbsam_jax.methods._registry import typed
@@ -100,6 +106,7 @@ __all__ = [
   'Part',
   'Radius',
   'RuleSetup',
+  'Search',
   'Setup',
   'Traits',
   'Word',
@@ -113,6 +120,7 @@ __all__ = [
   'combine',
   'describe',
   'field_values',
+  'fine_tunes',
   'fixes_counts',
   'head_for',
   'help_text',

@@ -14,6 +14,7 @@ AUGMENTATIONS: dict[str, Callable[..., Any]] = {
   'pad_crop': augment.pad_crop,
   'flip': augment.random_flip,
   'cutout': augment.cutout,
+  'auto_augment': augment.auto_augment,
   'rand_augment': augment.rand_augment,
 }
 

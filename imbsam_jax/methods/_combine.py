@@ -38,6 +38,7 @@ class Combined(NamedTuple):
     streams: Functions ``stream(seed)`` of further streams of rows, by name.
     model: ``model(network)`` is the network that is trained.
     params: Which parameters are loaded, and which are trained.
+    search: A run that comes before, or None.
   """
 
   objective: training.Objective
@@ -47,6 +48,7 @@ class Combined(NamedTuple):
   streams: Mapping[str, Callable[[int], data_lib.Stream]]
   model: Callable[[nn.Module], nn.Module]
   params: training.ParamPlan
+  search: _part.Search | None
 
 
 def combine(
@@ -107,6 +109,7 @@ def combine(
     streams=whole.streams,
     model=whole.model or (lambda network: network),
     params=whole.params or training.ParamPlan(),
+    search=whole.search,
   )
 
 

@@ -55,6 +55,17 @@ class Setup(NamedTuple):
     return self.auxiliary_examples
 
   @property
+  def training(self) -> data_lib.Examples:
+    """Training examples.
+
+    Raises:
+      ConfigError: If there are no data.
+    """
+    if self.data is None:
+      raise _errors.ConfigError('this method needs the data of a run.')
+    return self.data.train
+
+  @property
   def validation(self) -> data_lib.Examples:
     """Validation images.
 
@@ -73,6 +84,22 @@ class Setup(NamedTuple):
   def class_counts(self) -> np.ndarray:
     """Training images of each class, int ``[C]``."""
     return self.time.class_counts
+
+
+class Search(NamedTuple):
+  """A run that comes before a run, and finds what that begins with.
+
+  Attributes:
+    fields: Fields in which its configuration differs, by dotted name.
+    hold_out: Share of the training images of each class that are set aside as
+      its validation images, where the run has none.
+    begin: ``begin(found) -> state``, of what its objective remembers in the end
+      that which the objective of the run remembers in the beginning.
+  """
+
+  fields: Mapping[str, Any]
+  hold_out: float
+  begin: Callable[[Any], Any]
 
 
 class Part(NamedTuple):
@@ -102,6 +129,7 @@ class Part(NamedTuple):
       `data.Stream`, by name.
     model: ``model(network)`` wraps or replaces the network.
     params: Which parameters are loaded, and which are trained.
+    search: A run that comes before.
   """
 
   loss: ExampleLoss | None = None
@@ -121,6 +149,7 @@ class Part(NamedTuple):
   )
   model: Callable[[nn.Module], nn.Module] | None = None
   params: training.ParamPlan | None = None
+  search: Search | None = None
 
 
 HEADS = ('any', 'linear', 'cosine', 'class_vectors')
@@ -148,6 +177,7 @@ class Traits(NamedTuple):
     replaces_images: Whether some rows get other images, which are not to be
       mixed.
     auxiliary: Whether it takes auxiliary images, `Setup.auxiliary`.
+    fine_tunes: Whether it begins with a finished run.
   """
 
   head: Literal['any', 'linear', 'cosine', 'class_vectors'] = 'any'
@@ -160,3 +190,4 @@ class Traits(NamedTuple):
   pairs: bool = False
   replaces_images: bool = False
   auxiliary: bool = False
+  fine_tunes: bool = False

@@ -66,11 +66,8 @@ class PureNoise(training.WrappedObjective):
   def __call__(self, ctx, apply, rows):
     if not apply.takes('noise_mask'):
       return self.base(ctx, apply, rows)
-
-    def masked(*inputs, **options):
-      return apply(*inputs, noise_mask=rows['noise_mask'], **options)
-
-    return self.base(ctx, training.WrappedApply(apply, masked), rows)
+    apply = apply.with_options(noise_mask=rows['noise_mask'])
+    return self.base(ctx, apply, rows)
 
 
 @_registry.word(

@@ -209,6 +209,19 @@ def words() -> dict[str, Word]:
   }
 
 
+def fine_tunes(word: str) -> bool:
+  """Whether a word needs a finished run to begin with."""
+  entry = words()[word]
+  if entry.means:
+    return any(map(fine_tunes, entry.means))
+  by_field = {axis.field: name for name, axis in AXES.items() if axis.field}
+  return any(
+    bind(by_field[field], text).traits.fine_tunes
+    for field, text in entry.sets.items()
+    if field in by_field and isinstance(text, str)
+  )
+
+
 def make_part(axis: str, text: str, setup: Any) -> Any:
   """What a choice brings to a run.
 

@@ -85,7 +85,7 @@ def combinations(words: str, links: str) -> list[str]:
 
   Args:
     words: Words joined by commas, those of one method by plus signs; 'all' is
-      every word but the update rules.
+      every word but the update rules and those that need a finished run.
     links: Update rules, joined by commas; empty takes `words` as they are.
 
   Raises:
@@ -93,7 +93,8 @@ def combinations(words: str, links: str) -> list[str]:
   """
   rules = sorted(_registry.AXES[_UPDATE_RULE].words)
   # What the others are compared with comes first.
-  known = ['ce', *(w for w in _registry.words() if w not in (*rules, 'ce'))]
+  others = [w for w in _registry.words() if w not in (*rules, 'ce')]
+  known = ['ce', *(w for w in others if not _registry.fine_tunes(w))]
   for link in links.split(',') if links else ():
     if link not in rules:
       raise _errors.ConfigError(

@@ -43,6 +43,8 @@ from imbsam_jax.models._registry import MODEL_NAMES
 from imbsam_jax.models._resnet50 import BottleneckResNet
 from imbsam_jax.models._resnet50 import ResNet50
 from imbsam_jax.models._resnet50 import ResNeXt50
+from imbsam_jax.models._wide_resnet import WideResNet
+from imbsam_jax.models._wide_resnet import WideResNet28x10
 
 __all__ = (
   'BATCH_NORMS',
@@ -66,6 +68,8 @@ __all__ = (
   'ResNeXt50',
   'SmallConvNet',
   'StridedConvNet',
+  'WideResNet',
+  'WideResNet28x10',
   'bbn_logits',
   'convolution',
   'cosine_logits',

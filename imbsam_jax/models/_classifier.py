@@ -165,6 +165,19 @@ class Classifier(nn.Module):
     features = self.features(x, train=train)
     return features, self.classifier(features)
 
+  def logits_of(self, features: ArrayLike, *, train: bool) -> jax.Array:
+    """Logits of features: ``apply(..., method='logits_of')``.
+
+    Args:
+      features: Float array, shape ``[batch, dim]``, from `features`.
+      train: Not read: heads are the same in training.
+
+    Returns:
+      Float32 array, shape ``[batch, num_classes]``.
+    """
+    del train
+    return self.classifier(features)
+
   def __call__(
     self,
     x: ArrayLike,
@@ -177,7 +190,8 @@ class Classifier(nn.Module):
     Args:
       x: Float array, normalized, shape ``[batch, height, width, channels]``.
       train: Whether batch normalization uses and updates batch statistics; then
-        call ``apply`` with ``mutable=['batch_stats']``. Nothing else reads it.
+        call ``apply`` with ``mutable=['batch_stats']``. Of the rest only
+        dropout reads it.
       noise_mask: Bool array, shape ``[batch]``: rows that are noise, from
         `augment.pure_noise`. With ``norm='dar_batch'`` they have statistics of
         their own in training. With ``norm='batch'`` they count as all rows do,

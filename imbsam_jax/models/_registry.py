@@ -14,6 +14,7 @@ from imbsam_jax.models import _heads
 from imbsam_jax.models import _mlp
 from imbsam_jax.models import _normalization
 from imbsam_jax.models import _resnet50
+from imbsam_jax.models import _wide_resnet
 
 ModelName = Literal[
   'mlp',
@@ -22,6 +23,7 @@ ModelName = Literal[
   'resnet20',
   'resnet32',
   'resnet34',
+  'wide_resnet28_10',
   'resnet50',
   'resnext50',
 ]
@@ -33,6 +35,7 @@ _MODELS: dict[str, type[_classifier.Classifier]] = {
   'resnet20': _cifar_resnet.ResNet20,
   'resnet32': _cifar_resnet.ResNet32,
   'resnet34': _cifar_resnet.CifarResNet34,
+  'wide_resnet28_10': _wide_resnet.WideResNet28x10,
   'resnet50': _resnet50.ResNet50,
   'resnext50': _resnet50.ResNeXt50,
 }
@@ -52,8 +55,8 @@ def create_model(
 
   Args:
     name: `'mlp'`, `'small_conv_net'`, `'strided_conv_net'`, `'resnet20'`,
-      `'resnet32'` or `'resnet34'`; for images of about 224x224 `'resnet50'` or
-      `'resnext50'`.
+      `'resnet32'`, `'resnet34'` or `'wide_resnet28_10'`; for images of about
+      224x224 `'resnet50'` or `'resnext50'`.
     num_classes: Number of classes.
     norm: `'batch'`, `'dar_batch'`, `'group'` or `'none'` (not for the ResNets),
       see `Normalization`. None is the model's own: `'none'` for the MLP,

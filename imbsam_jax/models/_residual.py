@@ -54,6 +54,52 @@ def check_stages(
     )
 
 
+def conv(
+  x: jax.Array,
+  channels: int,
+  size: int,
+  stride: int,
+  *,
+  groups: int = 1,
+  fan: _initializers.Fan,
+  dtype: DTypeLike,
+  name: str,
+) -> jax.Array:
+  """A convolution without bias, for compact methods.
+
+  It pads ``size // 2`` pixels on each side, as PyTorch does and Flax's `'SAME'`
+  does not where the stride is 2: the kernel stays centered on the pixel that
+  the shortcut keeps.
+
+  Args:
+    x: Array, shape ``[batch, height, width, in_channels]``.
+    channels: Number of channels of the result.
+    size: Height and width of the kernel, odd.
+    stride: Stride of the convolution.
+    groups: Number of groups of channels that do not see each other.
+    fan: See `he_normal`. `'fan_in'` counts the channels of one group,
+      `'fan_out'` all, as in PyTorch.
+    dtype: Dtype of the computation.
+    name: Name of the convolution.
+
+  Returns:
+    Array, shape ``[batch, ceil(height / stride), ceil(width / stride),
+    channels]``.
+  """
+  return nn.Conv(
+    channels,
+    (size, size),
+    strides=stride,
+    padding=size // 2,
+    feature_group_count=groups,
+    use_bias=False,
+    kernel_init=_initializers.he_normal(fan),
+    dtype=dtype,
+    conv_general_dilated=_convolution.convolution,
+    name=name,
+  )(x)
+
+
 def conv_norm(
   x: jax.Array,
   channels: int,
@@ -67,21 +113,16 @@ def conv_norm(
   train: bool,
   name: str,
 ) -> jax.Array:
-  """A convolution without bias, then a normalization; for compact methods.
-
-  It pads ``size // 2`` pixels on each side, as PyTorch does and Flax's `'SAME'`
-  does not where the stride is 2: the kernel stays centered on the pixel that
-  the shortcut keeps.
+  """`conv`, then a normalization; for compact methods.
 
   Args:
     x: Array, shape ``[batch, height, width, in_channels]``.
     channels: Number of channels of the result.
     size: Height and width of the kernel, odd.
     stride: Stride of the convolution.
-    groups: Number of groups of channels that do not see each other.
+    groups: See `conv`.
     norm: See `Normalization`.
-    fan: See `he_normal`. `'fan_in'` counts the channels of one group,
-      `'fan_out'` all, as in PyTorch.
+    fan: See `conv`.
     dtype: Dtype of the computation.
     train: Whether batch normalization uses and updates batch statistics.
     name: Name of the convolution; the normalization is ``{name}_norm``.
@@ -90,18 +131,16 @@ def conv_norm(
     Array, shape ``[batch, ceil(height / stride), ceil(width / stride),
     channels]``.
   """
-  x = nn.Conv(
+  x = conv(
+    x,
     channels,
-    (size, size),
-    strides=stride,
-    padding=size // 2,
-    feature_group_count=groups,
-    use_bias=False,
-    kernel_init=_initializers.he_normal(fan),
+    size,
+    stride,
+    groups=groups,
+    fan=fan,
     dtype=dtype,
-    conv_general_dilated=_convolution.convolution,
     name=name,
-  )(x)
+  )
   layer = _normalization.Normalization(norm, dtype=dtype, name=f'{name}_norm')
   return layer(x, train=train)
 

@@ -34,6 +34,7 @@ from imbsam_jax.training._objective import WrappedApply
 from imbsam_jax.training._objective import WrappedObjective
 from imbsam_jax.training._optimizer import learning_rate_schedule
 from imbsam_jax.training._optimizer import make_optimizer
+from imbsam_jax.training._param_plan import begun_with
 from imbsam_jax.training._param_plan import ParamPlan
 from imbsam_jax.training._per_device import per_device
 from imbsam_jax.training._per_device import per_device_link
@@ -94,6 +95,7 @@ __all__ = [
   'WorkdirLock',
   'WrappedApply',
   'WrappedObjective',
+  'begun_with',
   'best_checkpoints',
   'create_train_state',
   'data_mesh',

@@ -12,6 +12,7 @@ import warnings
 
 import jax
 import jax.numpy as jnp
+import numpy as np
 from orbax.checkpoint import v1 as ocp
 
 from imbsam_jax import _checks
@@ -23,9 +24,13 @@ from imbsam_jax.training import _state
 # Seconds in which a checkpoint is on disk, or has failed.
 _TIMEOUT = 300
 
+# Parts of a state that are read to evaluate it.
+_EVALUATED = ('params', 'ema_params', 'model_state')
+
 # Typed for more than the trees of this package.
 _save_async: Any = ocp.save_async
 _load: Any = ocp.load
+_metadata: Any = ocp.metadata
 
 
 class Checkpoints:
@@ -191,14 +196,43 @@ class Checkpoints:
     try:
       saved = _load(str(self.directory / str(chosen)), abstract)
     except Exception as error:
-      raise _errors.CheckpointError(
-        f'the checkpoint of step {chosen} in {self.directory} cannot be read: '
-        f'{error}'
-      ) from error
+      raise self._unreadable(chosen, error) from error
     if _processes.is_first_process():
       with contextlib.suppress(OSError):  # The next save tries again.
         self._folder.adopt()
     return like.replace(**saved), seconds
+
+  def variables(self, step: int | None = None) -> tuple[int, dict[str, Any]]:
+    """What a checkpoint is evaluated with, whatever model it is of.
+
+    Args:
+      step: Which checkpoint; None is the newest good one, as in `restore`.
+
+    Returns:
+      Its step, and parameters, or their moving average where there is one, with
+      the other variables of the model, as NumPy arrays. Frozen parameters are
+      in no checkpoint.
+
+    Raises:
+      CheckpointError: If there is no checkpoint, or it is damaged or
+        unreadable.
+    """
+    self._wait()
+    chosen, _ = _processes.in_first_process(lambda: self._folder.choose(step))
+    path = str(self.directory / str(chosen))
+    try:
+      abstract = {
+        name: jax.tree.map(_as_array if name in _EVALUATED else _left_out, tree)
+        for name, tree in _metadata(path).metadata.items()
+      }
+      saved = _load(path, abstract)
+    except Exception as error:
+      raise self._unreadable(chosen, error) from error
+    params = saved['ema_params']
+    return chosen, {
+      'params': saved['params'] if params is None else params,
+      **saved['model_state'],
+    }
 
   def close(self) -> None:
     """Waits for what is being saved.
@@ -249,10 +283,25 @@ class Checkpoints:
     if _processes.is_first_process():
       self._folder.delete_old(step)
 
+  def _unreadable(self, step: int, error: Exception) -> Exception:
+    return _errors.CheckpointError(
+      f'the checkpoint of step {step} in {self.directory} cannot be read: '
+      f'{error}'
+    )
+
   def _failed(self, step: int, error: Exception) -> _errors.CheckpointError:
     if _processes.is_first_process():
       self._folder.discard()
     return self._folder.not_saved(step, error)
+
+
+def _as_array(x: Any) -> np.ndarray:
+  return np.empty(x.shape, x.dtype)
+
+
+def _left_out(x: Any) -> Any:
+  del x
+  return ocp.PLACEHOLDER
 
 
 def _saved(state: _state.TrainState) -> dict[str, Any]:

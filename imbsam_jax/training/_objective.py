@@ -58,6 +58,20 @@ class Apply:
     """Whether the model has an argument of this name."""
     return name in _modes.call_parameters(self._model)
 
+  def with_options(self, **options: Any) -> 'Apply':
+    """The model at the same point, called with these options where none are.
+
+    Its calls count as calls of this one.
+
+    Args:
+      **options: As those of a call, such as ``method=``.
+    """
+
+    def call(*inputs, **given):
+      return self(*inputs, **{**options, **given})
+
+    return WrappedApply(self, call)
+
   def __call__(self, *inputs: Any, train: bool = True, **options: Any) -> Any:
     """Outputs of the model.
 

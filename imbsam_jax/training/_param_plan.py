@@ -26,10 +26,14 @@ class ParamPlan(NamedTuple):
     trains: ``trains(path)`` of a parameter such as ``('classifier', 'kernel')``
       is whether it is trained. The others are ``state.frozen``: no gradient of
       theirs is computed, and no checkpoint holds them. None trains all.
+    begins_anew: ``begins_anew(path)`` of a parameter is whether it begins as
+      the model makes it, in a run that begins with another run. None takes all
+      parameters over.
   """
 
   load: Callable[[Variables], Variables] | None = None
   trains: Callable[[tuple[str, ...]], bool] | None = None
+  begins_anew: Callable[[tuple[str, ...]], bool] | None = None
 
 
 # Trains all parameters, from where the model begins.
@@ -63,6 +67,61 @@ def loaded(initial: Variables, plan: ParamPlan) -> Variables:
     jax.tree.structure(initial),
     [jnp.array(given[path], x.dtype) for path, x in expected.items()],
   )
+
+
+def begun_with(plan: ParamPlan, other: Variables) -> ParamPlan:
+  """The plan of a run that begins with the variables of another run.
+
+  Args:
+    plan: The plan of a run that begins with its own.
+    other: Variables of the other run.
+
+  Returns:
+    The plan, whose `load` takes `other` over. It raises a ValueError where a
+    variable is missing, new or of another shape, and names those.
+  """
+
+  def load(initial):
+    initial = loaded(initial, plan)
+    ours = traverse_util.flatten_dict(initial)
+    theirs = traverse_util.flatten_dict(other)
+    kept = {path for path in {**ours, **theirs} if _is_new(plan, path)}
+    wrong = [
+      _difference(path, ours.get(path), theirs.get(path))
+      for path in {**ours, **theirs}
+      if path not in kept and _shape(ours.get(path)) != _shape(theirs.get(path))
+    ]
+    if wrong:
+      raise ValueError(
+        'the run that this one begins with has another network:\n  '
+        + '\n  '.join(wrong)
+        + '\nBegin with a run of the same `model` fields, and of a loss with '
+        'the same head.'
+      )
+    return traverse_util.unflatten_dict(
+      {path: x if path in kept else theirs[path] for path, x in ours.items()}
+    )
+
+  return plan._replace(load=load)
+
+
+def _is_new(plan: ParamPlan, path: tuple[str, ...]) -> bool:
+  return (
+    plan.begins_anew is not None
+    and path[0] == 'params'
+    and plan.begins_anew(path[1:])
+  )
+
+
+def _shape(x: Any) -> tuple[int, ...] | None:
+  return None if x is None else jnp.shape(x)
+
+
+def _difference(path: tuple[str, ...], ours: Any, theirs: Any) -> str:
+  there, here = (
+    'no' if x is None else str(list(jnp.shape(x))) for x in (theirs, ours)
+  )
+  return f'{"/".join(path)}: {there} there, {here} here'
 
 
 def split(params: Any, plan: ParamPlan) -> tuple[Any, Any]:

@@ -9,6 +9,7 @@ from typing import Any
 import jax
 import optax
 
+from imbsam_jax.training import _sharding
 from imbsam_jax.training import _state
 
 Step = Callable[..., tuple[_state.TrainState, dict[str, Any]]]
@@ -57,7 +58,10 @@ def per_device(train_step: Step, mesh: jax.sharding.Mesh) -> Step:
       rows=rows,
       weights=weights,
       resident_images=None if batch.resident_images is None else whole,
-      streams=rows,
+      streams={
+        name: jax.P(_sharding.stream_axis(mesh, len(own['label'])))
+        for name, own in batch.streams.items()
+      },
     )
     # Gradients are to stay those of a device until the link sums them.
     return jax.shard_map(

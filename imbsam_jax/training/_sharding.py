@@ -62,6 +62,9 @@ def shard_batch(
 ) -> TrainBatch:
   """A global batch with its rows spread over the devices.
 
+  Rows of streams are too, unless the devices cannot share them alike: then they
+  are on every device.
+
   Of several processes, each passes a batch of this size, in which only the rows
   of its own devices count.
 
@@ -89,8 +92,19 @@ def shard_batch(
     rows=_put(mesh, batch.rows, *first, 'data'),
     weights=jax.tree.map(put_weights, batch.weights),
     resident_images=resident_images,
-    streams=_put(mesh, dict(batch.streams), *first, 'data'),
+    streams={
+      name: _put(mesh, rows, *first, stream_axis(mesh, rows['label'].shape[-1]))
+      for name, rows in batch.streams.items()
+    },
   )
+
+
+def stream_axis(mesh: jax.sharding.Mesh, num_rows: int) -> str | None:
+  """The axis of devices that rows of a stream are spread over.
+
+  A few rows that the devices cannot share alike are on every device.
+  """
+  return None if num_rows % mesh.size else 'data'
 
 
 def _put(mesh: jax.sharding.Mesh, tree: Any, *axes: str | None) -> Any:

@@ -1,6 +1,6 @@
 # Copyright 2026 The imbsam_jax Authors.
 # SPDX-License-Identifier: Apache-2.0
-"""Augmentations of one image: crop, flip, cutout, RandAugment."""
+"""Augmentations of one image: crop, flip, cutout, AutoAugment, RandAugment."""
 
 import functools
 import itertools
@@ -18,10 +18,14 @@ from PIL import ImageOps
 import pytest
 
 from imbsam_jax import augment
+from imbsam_jax.augment import _auto_augment
+from imbsam_jax.augment import _operations
 from imbsam_jax.augment import _rand_augment
 
 KEY = jax.random.key(0)
-NAMES = ('pad_crop', 'random_flip', 'cutout', 'rand_augment')
+# Those that take bytes only.
+BYTES = ('auto_augment', 'rand_augment')
+NAMES = ('pad_crop', 'random_flip', 'cutout', *BYTES)
 OPS = (
   'identity autocontrast equalize rotate solarize color posterize contrast '
   'brightness sharpness shear_x shear_y translate_x translate_y'
@@ -78,7 +82,7 @@ class AllTest(parameterized.TestCase):
     shape=((32, 32, 3), (7, 12, 1)),
   )
   def test_shape_and_dtype(self, name, dtype, shape):
-    if name == 'rand_augment' and dtype != 'uint8':
+    if name in BYTES and dtype != 'uint8':
       return
     image = _noise(shape).astype(jnp.dtype(dtype))
     result = jax.eval_shape(getattr(augment, name), KEY, image)
@@ -102,7 +106,7 @@ class AllTest(parameterized.TestCase):
 
   @parameterized.product(name=NAMES, dtype=('uint8', 'float32'))
   def test_depends_on_the_key_alone(self, name, dtype):
-    if name == 'rand_augment' and dtype != 'uint8':
+    if name in BYTES and dtype != 'uint8':
       return
     call = getattr(augment, name)
     images = np.stack([_photo(seed=i) for i in range(8)]).astype(dtype)
@@ -277,11 +281,21 @@ class CutoutTest(parameterized.TestCase):
         augment.cutout(KEY, _noise(), fill=fill)
 
 
-def _pillow(op, image, magnitude, *, fill=0):
-  """Torchvision's RandAugment of a PIL image, `magnitude` with its sign."""
-  height, width, num_channels = image.shape
+_CHANGES = ('brightness', 'contrast', 'color', 'sharpness')
+
+
+def _pillow(op, image, strength, *, fill=0):
+  """An operation of torchvision on a PIL image.
+
+  Args:
+    op: Name of the operation.
+    image: Uint8 array, shape ``[H, W, C]``.
+    strength: With its sign degrees, shear, pixels or the change of a factor;
+      bits or a threshold.
+    fill: Color of the outside.
+  """
+  num_channels = image.shape[-1]
   picture = Image.fromarray(image if num_channels == 3 else image[:, :, 0])
-  m, sign = abs(magnitude), math.copysign(1, magnitude)
   colour = (fill,) * 3 if num_channels == 3 else fill
 
   def affine(*matrix):
@@ -293,39 +307,71 @@ def _pillow(op, image, magnitude, *, fill=0):
       fillcolor=colour,
     )
 
-  factor = 1 + sign * 0.9 * m / 30
-  move = sign * 150 / 331 * m / 30
+  def enhance(kind):
+    return kind(picture).enhance(1 + strength)
+
   result = {
     'identity': lambda: picture,
     'autocontrast': lambda: ImageOps.autocontrast(picture),
     'equalize': lambda: ImageOps.equalize(picture),
-    'rotate': lambda: picture.rotate(magnitude, fillcolor=colour),
-    'solarize': lambda: ImageOps.solarize(picture, 255 - 255 * m / 30),
-    'posterize': lambda: ImageOps.posterize(picture, 8 - round(m / (30 / 4))),
-    'color': lambda: ImageEnhance.Color(picture).enhance(factor),
-    'contrast': lambda: ImageEnhance.Contrast(picture).enhance(factor),
-    'brightness': lambda: ImageEnhance.Brightness(picture).enhance(factor),
-    'sharpness': lambda: ImageEnhance.Sharpness(picture).enhance(factor),
-    'shear_x': lambda: affine(1, sign * 0.3 * m / 30, 0, 0, 1, 0),
-    'shear_y': lambda: affine(1, 0, 0, sign * 0.3 * m / 30, 1, 0),
-    'translate_x': lambda: affine(1, 0, int(width * move), 0, 1, 0),
-    'translate_y': lambda: affine(1, 0, 0, 0, 1, int(height * move)),
+    'invert': lambda: ImageOps.invert(picture),
+    'rotate': lambda: picture.rotate(strength, fillcolor=colour),
+    'solarize': lambda: ImageOps.solarize(picture, strength),
+    'posterize': lambda: ImageOps.posterize(picture, int(strength)),
+    'color': lambda: enhance(ImageEnhance.Color),
+    'contrast': lambda: enhance(ImageEnhance.Contrast),
+    'brightness': lambda: enhance(ImageEnhance.Brightness),
+    'sharpness': lambda: enhance(ImageEnhance.Sharpness),
+    'shear_x': lambda: affine(1, strength, 0, 0, 1, 0),
+    'shear_y': lambda: affine(1, 0, 0, strength, 1, 0),
+    'translate_x': lambda: affine(1, 0, int(strength), 0, 1, 0),
+    'translate_y': lambda: affine(1, 0, 0, 0, 1, int(strength)),
   }[op]()
   return np.asarray(result).reshape(image.shape)
 
 
-_compiled_apply = jax.jit(_rand_augment._apply)
-_rows = functools.cache(_rand_augment._rows)
+def _strength(op, magnitude, shape):
+  """What torchvision's RandAugment means by `magnitude` with its sign."""
+  height, width, _ = shape
+  m, sign = abs(magnitude), math.copysign(1, magnitude)
+  ranges = {
+    'rotate': magnitude,
+    'solarize': 255 - 255 * m / 30,
+    'posterize': 8 - round(m / (30 / 4)),
+    'shear_x': sign * 0.3 * m / 30,
+    'shear_y': sign * 0.3 * m / 30,
+    'translate_x': width * sign * 150 / 331 * m / 30,
+    'translate_y': height * sign * 150 / 331 * m / 30,
+  }
+  return ranges.get(op, sign * 0.9 * m / 30 if op in _CHANGES else 0)
+
+
+def _rand_pillow(op, image, magnitude, **arguments):
+  """Torchvision's RandAugment of a PIL image, `magnitude` with its sign."""
+  strength = _strength(op, magnitude, image.shape)
+  return _pillow(op, image, strength, **arguments)
+
+
+_compiled_apply = jax.jit(_operations.apply_one)
+
+
+@functools.cache
+def _rows(magnitude, height, width):
+  return _operations.make_rows(
+    [(op, magnitude, sign) for op in _operations.NAMES for sign in (1, -1)],
+    height,
+    width,
+  )
 
 
 def _apply(op, image, magnitude, *, fill=0):
   """One operation, `magnitude` with its sign."""
   rows = _rows(abs(magnitude), *image.shape[:2])
-  choice = 2 * _rand_augment._OPS.index(op)
+  choice = 2 * _operations.NAMES.index(op)
   choice += int(math.copysign(1, magnitude) < 0)
+  row = jax.tree.map(lambda x: np.asarray(x)[choice], rows)
   pixel = np.full((image.shape[-1], 1, 1), fill, np.uint8)
-  planes = image.transpose(2, 0, 1)
-  result = _compiled_apply(planes, jnp.int32(choice), rows, pixel)
+  result = _compiled_apply(image.transpose(2, 0, 1), row, pixel)
   return np.asarray(result).transpose(1, 2, 0)
 
 
@@ -345,10 +391,11 @@ SIGNED = tuple(s * m for m in range(31) for s in (1.0, -1.0))
 
 
 class OperationTest(parameterized.TestCase):
-  """Each operation of RandAugment against Pillow."""
+  """Each operation against Pillow, over the range of RandAugment."""
 
   def test_operations_are_those_of_the_paper(self):
     self.assertCountEqual(_rand_augment._OPS, OPS)
+    self.assertCountEqual(_operations.NAMES, [*OPS, 'invert'])
 
   @parameterized.product(
     op=('rotate', 'shear_x', 'shear_y', 'translate_x', 'translate_y'),
@@ -359,12 +406,12 @@ class OperationTest(parameterized.TestCase):
     for magnitude, fill in itertools.product(SIGNED, (0, 128)):
       np.testing.assert_array_equal(
         _apply(op, image, magnitude, fill=fill),
-        _pillow(op, image, magnitude, fill=fill),
+        _rand_pillow(op, image, magnitude, fill=fill),
         err_msg=str(magnitude),
       )
 
   @parameterized.product(
-    op=('identity', 'solarize', 'posterize', 'equalize'),
+    op=('identity', 'invert', 'solarize', 'posterize', 'equalize'),
     shape=SHAPES,
   )
   def test_values_are_exact(self, op, shape):
@@ -373,11 +420,17 @@ class OperationTest(parameterized.TestCase):
     images += [np.where(_noise(shape) > 9, 255, 30).astype(np.uint8)]
     for magnitude, image in itertools.product(SIGNED[::2], images):
       np.testing.assert_array_equal(
-        _apply(op, image, magnitude), _pillow(op, image, magnitude)
+        _apply(op, image, magnitude), _rand_pillow(op, image, magnitude)
       )
 
   @parameterized.parameters(
-    'autocontrast', 'equalize', 'contrast', 'sharpness', 'solarize', 'color'
+    'autocontrast',
+    'equalize',
+    'contrast',
+    'sharpness',
+    'solarize',
+    'color',
+    'invert',
   )
   def test_few_pixels_and_few_values(self, op):
     rng = np.random.default_rng(0)
@@ -386,7 +439,7 @@ class OperationTest(parameterized.TestCase):
         palette = rng.choice(256, num_values, replace=False).astype(np.uint8)
         image = rng.choice(palette, shape)
         difference = _apply(op, image, 12.0).astype(int)
-        difference -= _pillow(op, image, 12.0)
+        difference -= _rand_pillow(op, image, 12.0)
         bound = op in ('autocontrast', 'contrast', 'color', 'sharpness')
         self.assertLessEqual(np.abs(difference).max(), int(bound))
 
@@ -413,7 +466,7 @@ class OperationTest(parameterized.TestCase):
     for image in (_noise(shape), _photo(shape), _photo(shape, low=0, high=255)):
       for magnitude in SIGNED:
         result = _apply(op, image, magnitude).astype(int)
-        pillow = _pillow(op, image, magnitude).astype(int)
+        pillow = _rand_pillow(op, image, magnitude).astype(int)
         # Where a product is whole, and Pillow's a rounding error below.
         self.assertLessEqual(np.abs(result - pillow).max(), 1, magnitude)
         self.assertLess(np.mean(result != pillow), 0.1, magnitude)
@@ -428,7 +481,7 @@ class OperationTest(parameterized.TestCase):
     for op in ('brightness', 'contrast', 'color', 'sharpness', 'rotate'):
       for magnitude in (0.1, 3.7, -9.99, 29.3):
         difference = _apply(op, image, magnitude).astype(int)
-        difference -= _pillow(op, image, magnitude)
+        difference -= _rand_pillow(op, image, magnitude)
         self.assertLessEqual(np.abs(difference).max(), int(op != 'rotate'))
 
   def test_grey_has_no_colour(self):
@@ -544,6 +597,194 @@ class RandAugmentTest(parameterized.TestCase):
       call(_noise(), fill=(1, 2))
     with self.assertRaisesRegex(ValueError, 'whole numbers from 0 to 255'):
       call(_noise(), fill=-1)
+
+
+# The sub-policies of the paper's appendix, one a line: twice an operation, its
+# probability and its magnitude.
+POLICIES = {
+  'cifar10': """
+    Invert 0.1 7        Contrast 0.2 6
+    Rotate 0.7 2        TranslateX 0.3 9
+    Sharpness 0.8 1     Sharpness 0.9 3
+    ShearY 0.5 8        TranslateY 0.7 9
+    AutoContrast 0.5 8  Equalize 0.9 2
+    ShearY 0.2 7        Posterize 0.3 7
+    Color 0.4 3         Brightness 0.6 7
+    Sharpness 0.3 9     Brightness 0.7 9
+    Equalize 0.6 5      Equalize 0.5 1
+    Contrast 0.6 7      Sharpness 0.6 5
+    Color 0.7 7         TranslateX 0.5 8
+    Equalize 0.3 7      AutoContrast 0.4 8
+    TranslateY 0.4 3    Sharpness 0.2 6
+    Brightness 0.9 6    Color 0.2 8
+    Solarize 0.5 2      Invert 0.0 3
+    Equalize 0.2 0      AutoContrast 0.6 0
+    Equalize 0.2 8      Equalize 0.6 4
+    Color 0.9 9         Equalize 0.6 6
+    AutoContrast 0.8 4  Solarize 0.2 8
+    Brightness 0.1 3    Color 0.7 0
+    Solarize 0.4 5      AutoContrast 0.9 3
+    TranslateY 0.9 9    TranslateY 0.7 9
+    AutoContrast 0.9 2  Solarize 0.8 3
+    Equalize 0.8 8      Invert 0.1 3
+    TranslateY 0.7 9    AutoContrast 0.9 1
+  """,
+  'imagenet': """
+    Posterize 0.4 8     Rotate 0.6 9
+    Solarize 0.6 5      AutoContrast 0.6 5
+    Equalize 0.8 8      Equalize 0.6 3
+    Posterize 0.6 7     Posterize 0.6 6
+    Equalize 0.4 7      Solarize 0.2 4
+    Equalize 0.4 4      Rotate 0.8 8
+    Solarize 0.6 3      Equalize 0.6 7
+    Posterize 0.8 5     Equalize 1.0 2
+    Rotate 0.2 3        Solarize 0.6 8
+    Equalize 0.6 8      Posterize 0.4 6
+    Rotate 0.8 8        Color 0.4 0
+    Rotate 0.4 9        Equalize 0.6 2
+    Equalize 0.0 7      Equalize 0.8 8
+    Invert 0.6 4        Equalize 1.0 8
+    Color 0.6 4         Contrast 1.0 8
+    Rotate 0.8 8        Color 1.0 2
+    Color 0.8 8         Solarize 0.8 7
+    Sharpness 0.4 7     Invert 0.6 8
+    ShearX 0.6 5        Equalize 1.0 9
+    Color 0.4 0         Equalize 0.6 3
+    Equalize 0.4 7      Solarize 0.2 4
+    Solarize 0.6 5      AutoContrast 0.6 5
+    Invert 0.6 4        Equalize 1.0 8
+    Color 0.6 4         Contrast 1.0 8
+    Equalize 0.8 8      Equalize 0.6 3
+  """,
+}
+
+
+def _sub_policies(policy):
+  """Pairs of (operation, probability, magnitude)."""
+  # 'TranslateX' is 'translate_x' here.
+  ends = {'X': '_x', 'Y': '_y'}
+  for line in POLICIES[policy].strip().splitlines():
+    *words, last = line.split()
+    pair = []
+    for name, probability, magnitude in (words[:3], [*words[3:], last]):
+      op = name[:-1] + ends.get(name[-1], name[-1])
+      pair.append((op.lower(), float(probability), int(magnitude)))
+    yield tuple(pair)
+
+
+def _auto_strength(op, magnitude, sign, shape):
+  """What torchvision's AutoAugment means by a magnitude: ten values each."""
+  height, width, _ = shape
+  largest = {
+    'rotate': 30.0,
+    'shear_x': 0.3,
+    'shear_y': 0.3,
+    'translate_x': 150 / 331 * width,
+    'translate_y': 150 / 331 * height,
+    'brightness': 0.9,
+    'color': 0.9,
+    'contrast': 0.9,
+    'sharpness': 0.9,
+  }
+  values = {name: sign * np.linspace(0, x, 10) for name, x in largest.items()}
+  values['solarize'] = np.linspace(255, 0, 10)
+  values['posterize'] = np.array([8, 8, 7, 7, 6, 6, 5, 5, 4, 4])
+  return values[op][magnitude] if op in values else 0
+
+
+_compiled_pair = jax.jit(functools.partial(_operations.apply, fill=0))
+
+
+class AutoAugmentTest(parameterized.TestCase):
+  @parameterized.product(policy=tuple(POLICIES), shape=SHAPES)
+  def test_sub_policies_are_those_of_pillow(self, policy, shape):
+    rows = _auto_augment._rows(policy, *shape[:2])
+    nothing = len(rows.op) - 1
+    self.assertEqual(nothing, 100)
+    image = _photo(shape)
+    np.testing.assert_array_equal(
+      _compiled_pair(image, rows, np.array([nothing, nothing])), image
+    )
+    for i, pair in enumerate(_sub_policies(policy)):
+      for signs in itertools.product((1, -1), repeat=2):
+        before, choices = image, [nothing, nothing]
+        for j, ((op, _, magnitude), sign) in enumerate(
+          zip(pair, signs, strict=True)
+        ):
+          choices[j] = 4 * i + 2 * j + int(sign < 0)
+          after = _compiled_pair(image, rows, np.array(choices))
+          strength = _auto_strength(op, magnitude, sign, shape)
+          difference = np.asarray(after, int) - _pillow(op, before, strength)
+          # Where a product is whole, and Pillow's a rounding error below.
+          rounds = op in ('autocontrast', *_CHANGES)
+          bound = (1, 0.1) if rounds else (0, 0.0)
+          self.assertLessEqual(np.abs(difference).max(), bound[0], pair)
+          self.assertLessEqual(np.mean(difference != 0), bound[1], pair)
+          before = np.asarray(after)
+
+  @parameterized.parameters(*POLICIES)
+  def test_table(self, policy):
+    # Draws would not tell a wrong probability of a rare operation.
+    self.assertEqual(
+      _auto_augment._POLICIES[policy], tuple(_sub_policies(policy))
+    )
+
+  @parameterized.parameters(*POLICIES)
+  def test_sub_policies_operations_and_signs_are_drawn(self, policy):
+    image = _photo((20, 15, 3))
+    shares = {}
+    for pair in _sub_policies(policy):
+      ways = []
+      for op, probability, magnitude in pair:
+        m = 30 * magnitude / 9
+        ways.append(
+          [
+            ('identity', 0.0, 1 - probability),
+            (op, m, probability / 2),
+            (op, -m, probability / 2),
+          ]
+        )
+      for (first, m, share), (second, n, other) in itertools.product(*ways):
+        result = _apply(second, _apply(first, image, m), n).tobytes()
+        shares[result] = shares.get(result, 0.0) + share * other / 25
+    self.assertAlmostEqual(sum(shares.values()), 1.0)
+    # What never happens would be found as a result of its own.
+    shares = {result: share for result, share in shares.items() if share > 0}
+    self.assertGreater(len(shares), 50)
+    drawn = _many('auto_augment', 20_000, image, policy=policy)
+    places = {result: i for i, result in enumerate(shares)}
+    found = np.array([places[np.ascontiguousarray(x).tobytes()] for x in drawn])
+    # Rare ones together.
+    shares = np.array(list(shares.values()))
+    rare = shares < 10 / len(drawn)
+    cells = np.where(rare, (~rare).sum(), np.cumsum(~rare) - 1)
+    _assert_distributed(self, cells[found], np.bincount(cells, weights=shares))
+
+  def test_defaults(self):
+    self.assertEqual(
+      augment.auto_augment.__kwdefaults__, {'policy': 'cifar10', 'fill': 0}
+    )
+
+  def test_fill(self):
+    image = np.full((16, 16, 3), 77, np.uint8)
+    results = _many('auto_augment', 400, image, fill=(1, 2, 3))
+    filled = np.all(results == (1, 2, 3), axis=-1)
+    self.assertTrue(filled.any())
+    black = _many('auto_augment', 400, image)
+    np.testing.assert_array_equal(black[filled], 0)
+
+  def test_errors(self):
+    call = functools.partial(augment.auto_augment, KEY)
+    with self.assertRaisesRegex(
+      ValueError, "must be 'cifar10' or 'imagenet', got 'svhn'. Use policy="
+    ):
+      call(_noise(), policy='svhn')
+    with self.assertRaisesRegex(TypeError, 'must be uint8, got float32. Aug'):
+      call(_noise().astype(np.float32))
+    with self.assertRaisesRegex(ValueError, r'1 or 3 channels, got \(8, 8, 4'):
+      call(_noise((8, 8, 4)))
+    with self.assertRaisesRegex(ValueError, r'or a color \[3\]'):
+      call(_noise(), fill=(1, 2))
 
 
 if __name__ == '__main__':

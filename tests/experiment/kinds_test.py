@@ -17,9 +17,9 @@ from imbsam_jax import methods
 from imbsam_jax import training
 from imbsam_jax._runs import recipes
 from tests import own_words
+from tests.experiment import small_sources
 from tests.experiment import trunks
 
-_COUNTS = (30, 12, 6)
 # By word the cost of a step in SGD steps, of both kinds of step if two.
 COSTS = {
   'class_queue': [1.0],
@@ -40,22 +40,6 @@ def _words():
     yield
 
 
-def _images(counts, seed):
-  rng = np.random.RandomState(seed)
-  labels = np.repeat(np.arange(3), counts)
-  images = rng.randint(0, 120, (len(labels), 6, 6, 1))
-  for label in range(3):
-    images[labels == label, 2 * label : 2 * label + 2] += 100
-  return images.astype(np.uint8), labels
-
-
-_SOURCES = experiment.Sources(
-  train=_images(_COUNTS, 0),
-  validation=_images((8, 8, 8), 1),
-  test=_images((10, 10, 10), 2),
-)
-
-
 def build(words, num_devices, **fields):
   config = experiment.config(
     'own',
@@ -73,7 +57,7 @@ def build(words, num_devices, **fields):
   )
   mesh = training.data_mesh(jax.devices()[:num_devices])
   with mock.patch.object(training, 'data_mesh', lambda: mesh):
-    return experiment.build(config, data=_SOURCES)
+    return experiment.build(config, data=small_sources.SOURCES)
 
 
 class _Stopped(Exception):
@@ -232,14 +216,14 @@ def test_frozen_parameters_are_loaded_and_not_in_a_checkpoint(tmp_path):
   # Two checkpoints with momentum would be four times that.
   assert saved < 2 * size
   with mock.patch.object(training, 'data_mesh', lambda: exp.mesh):
-    again, state = experiment.restore(tmp_path, data=_SOURCES)
+    again, state = experiment.restore(tmp_path, data=small_sources.SOURCES)
   chex.assert_trees_all_equal(state.variables, result.state.variables)
   assert 'of them trained' in str(again)
   with (
     mock.patch.object(trunks, 'leaf', lambda number, shape: np.ones(shape)),
     pytest.raises(experiment.ConfigError, match='another loaded parameters'),
   ):
-    experiment.restore(tmp_path, data=_SOURCES)
+    experiment.restore(tmp_path, data=small_sources.SOURCES)
 
 
 def test_no_gradient_of_a_frozen_trunk_is_computed():
@@ -348,7 +332,9 @@ def test_traits_are_checked():
 
 
 def test_validation_images_are_asked_for():
-  sources = experiment.Sources(train=_SOURCES.train, test=_SOURCES.test)
+  sources = experiment.Sources(
+    train=small_sources.SOURCES.train, test=small_sources.SOURCES.test
+  )
   fields = {'model.name': 'mlp', 'model.norm': 'none'}
   config = experiment.config('own', 'outer_offsets', fields)
   with pytest.raises(experiment.ConfigError, match='needs validation images'):

@@ -45,6 +45,7 @@ class MakeAugmentationTest(parameterized.TestCase):
     ('pad_crop', augment.pad_crop, (6, 8, 3), np.uint8),
     ('flip', augment.random_flip, (6, 8, 3), np.uint8),
     ('cutout(size=2)', None, (6, 8, 3), np.uint8),
+    ('auto_augment', augment.auto_augment, (8, 8, 3), np.uint8),
     ('rand_augment', augment.rand_augment, (8, 8, 3), np.uint8),
   )
   def test_which(self, text, function, shape, dtype):
@@ -58,6 +59,20 @@ class MakeAugmentationTest(parameterized.TestCase):
     (only,) = jax.random.split(key, 1)
     np.testing.assert_array_equal(found, function(only, image))
     self.assertEqual((found.shape, found.dtype), (shape, dtype))
+
+  def test_the_strong_augmentation_of_cifar(self):
+    shape, dtype = (40, 40, 3), np.uint8
+    text = "pad_crop+flip+auto_augment(policy='cifar10')+cutout"
+    augmentation = _make(text, image_shape=shape, dtype=dtype)
+    keys = jax.random.split(jax.random.key(5), 16)
+    images = jax.jit(jax.vmap(augmentation, (0, None)))(
+      keys, np.full(shape, 100, np.uint8)
+    )
+    self.assertEqual((images.shape, images.dtype), ((16, *shape), dtype))
+    # Cutout is last: a quarter of its square at least stays black.
+    self.assertGreaterEqual(np.sum(images == 0, axis=(1, 2, 3)).min(), 3 * 64)
+    with self.assertRaisesRegex(ValueError, "must be 'cifar10' or 'imagenet'"):
+      _make('auto_augment(policy="cifar")', image_shape=shape, dtype=dtype)
 
   @parameterized.parameters('none', ' none ')
   def test_none(self, text):

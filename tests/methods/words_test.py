@@ -14,6 +14,7 @@ import numpy as np
 
 import imbsam_jax
 from imbsam_jax import _specs
+from imbsam_jax import data
 from imbsam_jax import experiment as experiment_lib
 from imbsam_jax import losses
 from imbsam_jax import methods
@@ -35,6 +36,14 @@ def _config(words='sgd', **changes):
   return experiment_lib.replace(config, changes)
 
 
+def _data():
+  """Of the counts, black images."""
+  labels = np.repeat(np.arange(4), _COUNTS).astype(np.int32)
+  images = np.zeros((len(labels), 8, 8, 1), np.uint8)
+  examples = data.Examples(images, labels)
+  return data.LongTailedData(examples, examples, examples, _COUNTS, 'abcd')
+
+
 def _differences(words):
   plain = experiment_lib.flatten(_config('sgd'))
   found = experiment_lib.flatten(_config(words))
@@ -52,11 +61,12 @@ class WordsTest(parameterized.TestCase):
   @parameterized.parameters(*methods.words())
   def test_every_word_is_known_to_the_builders(self, word):
     """Names, parameters and combinations of each word are accepted."""
-    config = _config(word)
+    run = 'runs/base' if methods.fine_tunes(word) else None
+    config = _config(word, init_from=run)
     experiment_lib.check(config)
     time = schedules.Timeline(_COUNTS, config.epochs, 16)
     combined = methods.combine(
-      _choices.choices_of(config), methods.Setup(time, (8, 8, 1))
+      _choices.choices_of(config), methods.Setup(time, (8, 8, 1), _data())
     )
     labels = np.repeat(np.arange(4), _COUNTS)
     is_tail = (_COUNTS < 20) if config.data.stratify else None
@@ -142,8 +152,9 @@ class WordsTest(parameterized.TestCase):
     )
     everything = methods.combinations('all', 'sgd,sam')
     self.assertLen(everything, len(set(everything)))
-    # All but the update rules, twice.
-    num_words = len(methods.words()) - len(methods.AXES['update rule'].words)
+    # All but the update rules and what needs a run, twice.
+    num_words = sum(not methods.fine_tunes(word) for word in methods.words())
+    num_words -= len(methods.AXES['update rule'].words)
     self.assertLen(everything, 2 * num_words)
     self.assertEqual(everything[:2], ['sgd', 'sam'])
     with self.assertRaisesRegex(ValueError, 'unknown method word'):

@@ -602,6 +602,7 @@ class CreateModelTest(parameterized.TestCase):
         'resnet20',
         'resnet32',
         'resnet34',
+        'wide_resnet28_10',
         'resnet50',
         'resnext50',
       ),
@@ -613,6 +614,7 @@ class CreateModelTest(parameterized.TestCase):
     ('resnet20', models.ResNet20, 'batch'),
     ('resnet32', models.ResNet32, 'batch'),
     ('resnet34', models.CifarResNet34, 'batch'),
+    ('wide_resnet28_10', models.WideResNet28x10, 'batch'),
     ('resnet50', models.ResNet50, 'batch'),
     ('resnext50', models.ResNeXt50, 'batch'),
   )
@@ -645,7 +647,7 @@ class CreateModelTest(parameterized.TestCase):
       dict(name='resnet18'),
       ValueError,
       "one of 'mlp', 'small_conv_net', 'strided_conv_net', 'resnet20', "
-      "'resnet32', 'resnet34', "
+      "'resnet32', 'resnet34', 'wide_resnet28_10', "
       "'resnet50', 'resnext50', got 'resnet18'.*Use name='small_conv_net'",
     ),
     (

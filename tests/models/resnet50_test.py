@@ -18,6 +18,7 @@ from imbsam_jax import losses
 from imbsam_jax import models
 from imbsam_jax import training
 from imbsam_jax.models import _resnet50
+from tests.models import witness
 
 
 def _small_model(**attributes):
@@ -26,32 +27,6 @@ def _small_model(**attributes):
     stage_sizes=(1, 2), widths=(4, 8), expansion=2, groups=2, stem_width=8
   )
   return models.BottleneckResNet(5, **(sizes | attributes))
-
-
-def _images(batch=4, size=16, channels=3, seed=0):
-  rng = np.random.default_rng(seed)
-  return rng.normal(size=(batch, size, size, channels)).astype(np.float32)
-
-
-def _variables(module, x):
-  """Variables as `module.init` shapes them, none of them zero or one."""
-  rng = np.random.default_rng(1)
-  shapes = jax.eval_shape(
-    lambda: module.init(jax.random.key(0), x, train=False)
-  )
-
-  def draw(path, leaf):
-    name = path[-1].key
-    if name in ('scale', 'var'):
-      values = rng.uniform(0.5, 1.5, leaf.shape)
-    elif name in ('bias', 'mean'):
-      values = 0.3 * rng.standard_normal(leaf.shape)
-    else:
-      scale = (2 * leaf.shape[-1] / leaf.size) ** 0.5
-      values = scale * rng.standard_normal(leaf.shape)
-    return values.astype(leaf.dtype)
-
-  return jax.tree_util.tree_map_with_path(draw, shapes)
 
 
 def _apply(module, variables, x):
@@ -70,44 +45,9 @@ def _dtypes(tree):
 # The witness. It takes any of the parameters of the network by their names.
 
 
-def _windows(x, size, stride, padding):
-  """All windows, ``[batch, height, width, channels, size, size]``."""
-  pad = size // 2
-  x = np.pad(
-    x, [(0, 0), (pad, pad), (pad, pad), (0, 0)], constant_values=padding
-  )
-  windows = np.lib.stride_tricks.sliding_window_view(x, (size, size), (1, 2))
-  return windows[:, ::stride, ::stride]
-
-
-def _conv(x, kernel, stride, groups=1):
-  windows = _windows(x, len(kernel), stride, 0.0)
-  inputs, outputs = x.shape[-1] // groups, kernel.shape[-1] // groups
-  results = []
-  for g in range(groups):
-    seen = windows[:, :, :, g * inputs : (g + 1) * inputs]
-    used = kernel[..., g * outputs : (g + 1) * outputs]
-    results.append(np.einsum('bhwcij,ijcd->bhwd', seen, used))
-  return np.concatenate(results, axis=-1)
-
-
-def _norm(x, params):
-  ((kind, params),) = params.items()
-  if kind == 'BatchNorm_0':
-    mean, variance = x.mean((0, 1, 2)), x.var((0, 1, 2))
-    y = (x - mean) / np.sqrt(variance + 1e-5)
-  else:
-    groups = models.num_groups(x.shape[-1])
-    parts = x.reshape(*x.shape[:3], groups, -1)
-    mean = parts.mean((1, 2, 4), keepdims=True)
-    variance = parts.var((1, 2, 4), keepdims=True)
-    y = ((parts - mean) / np.sqrt(variance + 1e-5)).reshape(x.shape)
-  return y * params['scale'] + params['bias']
-
-
 def _conv_norm(x, params, name, stride=1, groups=1):
-  x = _conv(x, params[name]['kernel'], stride, groups)
-  return _norm(x, params[f'{name}_norm'])
+  x = witness.conv(x, params[name]['kernel'], stride, groups)
+  return witness.norm(x, params[f'{name}_norm'])
 
 
 def _block(x, params, stride, groups):
@@ -121,16 +61,12 @@ def _block(x, params, stride, groups):
 
 def _network(x, params, groups):
   x = np.maximum(_conv_norm(x, params, 'stem', 2), 0)
-  x = _windows(x, 3, 2, -np.inf).max((4, 5))
+  x = witness.windows(x, 3, 2, -np.inf).max((4, 5))
   x = _block(x, params['stage1_block1'], 1, groups)
   x = _block(x, params['stage2_block1'], 2, groups)
   x = _block(x, params['stage2_block2'], 1, groups)
   head = params['classifier']
   return x.mean((1, 2)) @ head['kernel'] + head['bias']
-
-
-def _float64(tree):
-  return jax.tree.map(lambda leaf: np.asarray(leaf, np.float64), tree)
 
 
 class WitnessTest(parameterized.TestCase):
@@ -142,9 +78,9 @@ class WitnessTest(parameterized.TestCase):
     (dict(width=8, expansion=2), 'group', 6, 4),
   )
   def test_block(self, attributes, norm, size, channels):
-    x = _images(3, size, channels)
+    x = witness.images(3, size, channels)
     block = _resnet50.BottleneckBlock(**attributes, norm=norm)
-    variables = _variables(block, x)
+    variables = witness.variables(block, x)
     params = variables['params']
     y = _apply(block, variables, x)
     stride, groups = block.stride, block.groups
@@ -156,7 +92,7 @@ class WitnessTest(parameterized.TestCase):
       (3, 3, block.width // groups, block.width),
     )
     expected = _block(
-      _float64(x), _float64(params), stride=stride, groups=groups
+      witness.float64(x), witness.float64(params), stride=stride, groups=groups
     )
     half = -(-size // stride)
     self.assertEqual(y.shape, (3, half, half, block.expansion * block.width))
@@ -164,11 +100,11 @@ class WitnessTest(parameterized.TestCase):
 
   @parameterized.parameters('batch', 'group')
   def test_network(self, norm):
-    x = _images()
+    x = witness.images()
     model = _small_model(norm=norm)
-    variables = _variables(model, x)
+    variables = witness.variables(model, x)
     expected = _network(
-      _float64(x), _float64(variables['params']), model.groups
+      witness.float64(x), witness.float64(variables['params']), model.groups
     )
     logits = _apply(model, variables, x)
     np.testing.assert_allclose(logits, expected, atol=1e-4)
@@ -176,9 +112,11 @@ class WitnessTest(parameterized.TestCase):
   @parameterized.parameters(4, 5)
   def test_max_pool_of_negative_values(self, size):
     # Padding with zeros would win at the border.
-    x = -1.0 - np.abs(_images(2, size))
+    x = -1.0 - np.abs(witness.images(2, size))
     y = _resnet50.max_pool(jnp.asarray(x))
-    np.testing.assert_array_equal(y, _windows(x, 3, 2, -np.inf).max((4, 5)))
+    np.testing.assert_array_equal(
+      y, witness.windows(x, 3, 2, -np.inf).max((4, 5))
+    )
     half = _resnet50.max_pool(jnp.asarray(x, jnp.bfloat16))
     self.assertEqual(half.dtype, jnp.bfloat16)
     np.testing.assert_array_equal(half, y.astype(jnp.bfloat16))
@@ -318,9 +256,9 @@ class RowsTest(parameterized.TestCase):
   def test_rows_depend_on_each_other_in_training_with_batch_norm(
     self, norm, train
   ):
-    x = _images()
+    x = witness.images()
     model = _small_model(norm=norm)
-    variables = _variables(model, x)
+    variables = witness.variables(model, x)
 
     @jax.jit
     def logits(x):
@@ -328,7 +266,7 @@ class RowsTest(parameterized.TestCase):
 
     before = logits(x)
     others = x.copy()
-    others[1:] = 10.0 * _images(3, seed=1)
+    others[1:] = 10.0 * witness.images(3, seed=1)
     difference = np.abs(logits(others) - before).max(axis=1)
     self.assertGreater(difference[1:].min(), 1e-2)
     if norm == 'batch' and train:
@@ -339,8 +277,8 @@ class RowsTest(parameterized.TestCase):
   def test_no_rows(self):
     # A batch without tail rows.
     model = _small_model(norm='group')
-    x = _images()
-    variables = _variables(model, x)
+    x = witness.images()
+    variables = witness.variables(model, x)
     gradients = jax.jit(
       jax.grad(lambda v, x: jnp.sum(model.apply(v, x, train=True)))
     )(variables, x[:0])
@@ -350,12 +288,12 @@ class RowsTest(parameterized.TestCase):
 
 class DtypeTest(parameterized.TestCase):
   def test_bfloat16(self):
-    x = _images(8)
+    x = witness.images(8)
     x[0] = 0.0  # A padded row: no variance anywhere.
     sizes = dict(norm='group', stage_sizes=(1,), widths=(8,))
     full_model = _small_model(**sizes)
     half_model = _small_model(**sizes, dtype=jnp.bfloat16)
-    variables = _variables(half_model, x)
+    variables = witness.variables(half_model, x)
 
     @functools.partial(jax.jit, static_argnums=0)
     def grad_and_logits(model, variables, x):
@@ -381,11 +319,11 @@ class DtypeTest(parameterized.TestCase):
     self.assertGreater(full_gradients @ half_gradients, 0.97 * lengths)
 
   def test_bfloat16_with_batch_norm(self):
-    x = _images(8)
+    x = witness.images(8)
     sizes = dict(norm='batch', stage_sizes=(1,), widths=(8,))
     full_model = _small_model(**sizes)
     half_model = _small_model(**sizes, dtype=jnp.bfloat16)
-    variables = _variables(half_model, x)
+    variables = witness.variables(half_model, x)
     half = _apply(half_model, variables, x)
     np.testing.assert_allclose(half, _apply(full_model, variables, x), atol=0.1)
 

@@ -166,12 +166,14 @@ def optax_row(model: str, *, pairs: int, num_steps: int) -> Row:
   sgd = training.update_rules.sgd(workload.class_counts)
   batch = workload.put(workload.batches(sgd, layout='joint')[0])
   params = workload.state(sgd).params
+  dropout_key = jax.random.key(0)
 
   def loss_fn(params, batch, weights):
     logits: Any = workload.model.apply(
       {'params': params},
       _workload.preprocess(batch.resident_images[batch.rows['image']]),
       train=True,
+      rngs={'dropout': dropout_key},
     )
     return (
       weights * losses.cross_entropy(logits, batch.rows['label'])

@@ -1,0 +1,57 @@
+# Copyright 2026 The imbsam_jax Authors.
+# SPDX-License-Identifier: Apache-2.0
+"""The run that comes before a run and finds what that begins with."""
+
+import json
+import pathlib
+from typing import Any
+
+import jax
+import numpy as np
+
+from imbsam_jax import data as data_lib
+from imbsam_jax import methods
+from imbsam_jax import training
+from imbsam_jax._runs import fields
+from imbsam_jax.experiment import _config
+
+FOLDER = 'search'
+
+
+def config_of(config: _config.Config, search: methods.Search) -> _config.Config:
+  """The configuration of the search of a run.
+
+  It is reported on validation images: the test images are for the run.
+  """
+  whole = {'final_split': 'validation', 'best_on_test': False}
+  return fields.replace(config, {**search.fields, **whole})
+
+
+def data_of(
+  data: data_lib.LongTailedData, search: methods.Search
+) -> data_lib.LongTailedData:
+  """The examples of the search of a run."""
+  if data.validation is not None:
+    return data
+  return data_lib.hold_out(data, search.hold_out)
+
+
+def is_over(workdir: pathlib.Path) -> bool:
+  """Whether a run has begun, so that its search is over."""
+  checkpoints = workdir / 'checkpoints'
+  return checkpoints.exists() and any(checkpoints.iterdir())
+
+
+def write(workdir: pathlib.Path, begin: Any) -> None:
+  """Writes what a search has given, for whoever wants to look at it."""
+  values = jax.tree.map(lambda x: np.asarray(x).tolist(), begin)
+  training.in_first_process(
+    lambda: training.write_json(workdir / 'found.json', values)
+  )
+
+
+def summary(workdir: pathlib.Path) -> dict[str, Any]:
+  """What the search of a run has cost, for the summary of the run."""
+  there = json.loads((workdir / FOLDER / 'summary.json').read_text())
+  names = ('steps', 'seconds', 'cost_sgd_steps')
+  return {f'search_{name}': there[name] for name in names}
