@@ -12,6 +12,7 @@ import numpy as np
 import pytest
 
 from imbsam_jax import experiment
+from imbsam_jax import methods
 from imbsam_jax import training
 
 _COUNTS = (30, 12, 6)
@@ -209,3 +210,51 @@ def _flops(exp):
     lowered = exp.train_steps[program.kind].lower(exp.abstract_state, batch)
     found.append(lowered.compile().cost_analysis()['flops'])
   return sorted(found)
+
+
+def _others(words):
+  return [
+    other
+    for axis in methods.AXES.values()
+    for other in sorted(axis.words)
+    if other != words
+  ]
+
+
+@pytest.mark.parametrize('words', SYSTEMS)
+def test_other_words_go_with_it_or_are_refused(words):
+  """In a sentence that says what to do."""
+  refused = []
+  for other in _others(words):
+    try:
+      experiment.check(experiment.config('own', f'{words},{other}'))
+    except experiment.ConfigError as error:
+      assert str(error).endswith('.') and '`' in str(error) or "'" in str(error)
+      refused.append(other)
+  assert 'ce' not in refused and 'imbsam' not in refused
+  assert len(refused) > 10
+
+
+@pytest.mark.extended
+@pytest.mark.parametrize('words', SYSTEMS)
+def test_words_that_go_with_it_are_traced(words):
+  """Of those that need no run before."""
+  traced = []
+  for other in _others(words):
+    try:
+      exp = _build(f'{words},{other}', 1)
+    except experiment.ConfigError:
+      continue
+    batch = exp.put(exp.batches(0)[0])
+    after, _ = jax.eval_shape(exp.train_step(0), exp.abstract_state, batch)
+    chex.assert_trees_all_equal_shapes_and_dtypes(after, exp.abstract_state)
+    traced.append(other)
+  assert {'imbsam', 'sam', 'rsam', 'ldam', 'etf', 'mm', 'gcl'} <= {*traced}
+
+
+@pytest.mark.extended
+@pytest.mark.parametrize('words', SYSTEMS)
+def test_convolutions_learn(words):
+  fields = {'model.name': 'small_conv_net', 'epochs': 8}
+  result = experiment.run(_build(f'imbsam,{words}', 1, **fields))
+  assert result.summary['balanced_accuracy'] > 0.8

@@ -123,6 +123,20 @@ class RowsTest(parameterized.TestCase):
     found = _prepared(_objective(time=time, delta=1.0), _LATE, _rows(64))
     self.assertFalse(found['noise_mask'].any())
 
+  def test_rows_are_those_that_the_base_prepares(self):
+    class Shifted(training.Supervised):
+      def prepare(self, ctx, rows):
+        return {**rows, 'image': rows['image'] + 7}
+
+    rows = _rows(32)
+    objective = _objective(Shifted(losses.cross_entropy), delta=1.0)
+    found = _prepared(objective, _LATE, rows)
+    natural = ~found['noise_mask']
+    np.testing.assert_array_equal(
+      found['image'][natural], rows['image'][natural] + 7
+    )
+    self.assertLess(np.abs(found['image'][~natural]).max(), 7)
+
   @parameterized.parameters(
     ({'delta': 1.5}, '`delta` must be'), ({'start': 2}, 'shares of the run')
   )
