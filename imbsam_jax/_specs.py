@@ -8,12 +8,16 @@ from collections.abc import Mapping
 import difflib
 import functools
 import inspect
+import re
 from typing import Any
 
 from imbsam_jax import _errors
 
 # Parameters that the trainer gives; a user cannot set them.
 _GIVEN = ('key', 'axis_name')
+
+# By field, what choices were called in earlier versions, and are called now.
+_RENAMED = {'objective.mixing': {'dbn_mix': 'bilateral_mix'}}
 
 
 def parse(text: str) -> tuple[str, dict[str, Any]]:
@@ -50,6 +54,23 @@ def parse(text: str) -> tuple[str, dict[str, Any]]:
 def name(text: str) -> str:
   """The name alone."""
   return parse(text)[0]
+
+
+def new_name(field: str, old: str) -> str | None:
+  """What a choice is called that had another name in an earlier version."""
+  return _RENAMED.get(field, {}).get(old)
+
+
+def renewed(field: str, value: Any) -> Any:
+  """The value of a field that an earlier version wrote, as it is written now.
+
+  >>> renewed('objective.mixing', 'dbn_mix(alpha=0.5)')
+  'bilateral_mix(alpha=0.5)'
+  """
+  for old, new in _RENAMED.get(field, {}).items():
+    if isinstance(value, str) and re.match(rf'\s*{old}\b', value):
+      return value.replace(old, new, 1)
+  return value
 
 
 def bind(

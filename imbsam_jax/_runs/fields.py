@@ -14,6 +14,7 @@ from typing import TypeVar
 import numpy as np
 
 from imbsam_jax import _errors
+from imbsam_jax import _specs
 
 Kind = TypeVar('Kind')
 
@@ -117,6 +118,9 @@ def from_json(path: pathlib.Path, kind: type[Kind]) -> Kind:
       changes |= {f'{name}.{k}': v for k, v in value.items()}
     else:
       changes[name] = value
+  changes = {
+    name: _specs.renewed(name, value) for name, value in changes.items()
+  }
   try:
     config = replace(kind(), changes)
     check_types(config)

@@ -233,6 +233,10 @@ def _build(
       config, model=dataclasses.replace(config.model, norm=norm)
     )
   model = combined.model(network)
+  if combined.pass_cost is not None:
+    objective.pass_cost = combined.pass_cost(
+      network, jax.eval_shape(inputs.preprocess, sample)
+    )
 
   def make_method(key, rho=None):
     optimizer = config.optimizer

@@ -18,6 +18,8 @@ from imbsam_jax.methods import _absgd
 from imbsam_jax.methods import _arb
 from imbsam_jax.methods import _autobalance
 from imbsam_jax.methods import _balanced_softmax
+from imbsam_jax.methods import _bbn
+from imbsam_jax.methods import _bilateral_mix
 from imbsam_jax.methods import _cdt
 from imbsam_jax.methods import _class_aware_sampling
 from imbsam_jax.methods import _class_balanced
@@ -53,6 +55,7 @@ from imbsam_jax.methods import _ppl
 from imbsam_jax.methods import _progressive_sampling
 from imbsam_jax.methods import _pure_noise
 from imbsam_jax.methods import _remix
+from imbsam_jax.methods import _rescom
 from imbsam_jax.methods import _rsam
 from imbsam_jax.methods import _sam
 from imbsam_jax.methods import _sgd

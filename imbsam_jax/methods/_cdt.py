@@ -11,5 +11,5 @@ _registry.word(
   about='class-dependent temperatures (arXiv 2001.01385)',
   head='linear',
   corrects_prior=True,
-  published_with=frozenset({'dbn_mix'}),
+  published_with=frozenset({'bilateral_mix'}),
 )(losses.cdt_loss)

@@ -39,6 +39,7 @@ class Combined(NamedTuple):
     model: ``model(network)`` is the network that is trained.
     params: Which parameters are loaded, and which are trained.
     search: A run that comes before, or None.
+    pass_cost: See `Part`, or None where the objective knows it.
   """
 
   objective: training.Objective
@@ -49,6 +50,7 @@ class Combined(NamedTuple):
   model: Callable[[nn.Module], nn.Module]
   params: training.ParamPlan
   search: _part.Search | None
+  pass_cost: Callable[[nn.Module, jax.ShapeDtypeStruct], float] | None = None
 
 
 def combine(
@@ -110,6 +112,7 @@ def combine(
     model=whole.model or (lambda network: network),
     params=whole.params or training.ParamPlan(),
     search=whole.search,
+    pass_cost=whole.pass_cost,
   )
 
 

@@ -103,6 +103,13 @@ def _check_head(
     needs = one.traits.head
     if axis == 'head' or needs in ('any', has):
       continue
+    if needs == 'linear' and axis == 'scheme':
+      raise _errors.ConfigError(
+        f'`{one.word}` joins the features of two branches by their shares '
+        f'before a linear head; the {head} head would scale them to length 1. '
+        'Use a loss for linear heads, such as cross_entropy, with '
+        '`model.head=auto`.'
+      )
     if needs == 'linear':
       raise _errors.ConfigError(
         f'`{one.word}` cannot be fitted to the cosines of the {head} head, '
@@ -166,12 +173,18 @@ def _check_streams(chosen: Mapping[str, _Chosen]) -> None:
         )
       if axis == 'sampler' and other.corrects_prior:
         raise _errors.ConfigError(
-          f'`{own.word}` mixes the natural stream with a re-balanced one, and '
+          f'`{own.word}` sets the natural stream beside a re-balanced one, and '
           f'`{other.word}` would re-balance both. Leave the sampler out.'
         )
 
 
 def _check_pairs(chosen: list[_Chosen]) -> None:
+  for one, other in itertools.product(chosen, chosen):
+    if one.traits.unmixed and other.traits.pairs:
+      raise _errors.ConfigError(
+        f'`{one.word}` compares views of an image by its class, and '
+        f'`{other.word}` mixes images of two. Leave one of them out.'
+      )
   pairing = [one.word for one in chosen if one.traits.pairs]
   if len(pairing) > 1:
     raise _errors.ConfigError(

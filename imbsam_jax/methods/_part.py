@@ -130,6 +130,9 @@ class Part(NamedTuple):
     model: ``model(network)`` wraps or replaces the network.
     params: Which parameters are loaded, and which are trained.
     search: A run that comes before.
+    pass_cost: ``pass_cost(network, images)`` is `Objective.pass_cost` in passes
+      of the network before `model`, where it depends on the network and on the
+      shape of images ``[1, ...]``.
   """
 
   loss: ExampleLoss | None = None
@@ -150,6 +153,7 @@ class Part(NamedTuple):
   model: Callable[[nn.Module], nn.Module] | None = None
   params: training.ParamPlan | None = None
   search: Search | None = None
+  pass_cost: Callable[[nn.Module, jax.ShapeDtypeStruct], float] | None = None
 
 
 HEADS = ('any', 'linear', 'cosine', 'class_vectors')
@@ -178,6 +182,7 @@ class Traits(NamedTuple):
       mixed.
     auxiliary: Whether it takes auxiliary images, `Setup.auxiliary`.
     fine_tunes: Whether it begins with a finished run.
+    unmixed: Whether it needs images of one example each, which no word mixes.
   """
 
   head: Literal['any', 'linear', 'cosine', 'class_vectors'] = 'any'
@@ -191,3 +196,4 @@ class Traits(NamedTuple):
   replaces_images: bool = False
   auxiliary: bool = False
   fine_tunes: bool = False
+  unmixed: bool = False

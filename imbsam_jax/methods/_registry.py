@@ -267,6 +267,12 @@ def bind(axis: str, text: str) -> Choice:
   names = sorted(known.choices, key=lambda name: (name != known.plain, name))
   table = {name: known.choices[name].function for name in names}
   name = _specs.name(text)
+  new = _specs.new_name(known.field, name)
+  if new is not None:
+    raise _errors.ConfigError(
+      f'`{known.field}={name}` is called {new} now: the word {name} is the '
+      f'whole method. Pass `{known.field}={_specs.renewed(known.field, text)}`.'
+    )
   if name not in table and not difflib.get_close_matches(name, table):
     raise _errors.ConfigError(
       f'`{known.field}` must be one of {", ".join(table)}, got {name!r}. A '

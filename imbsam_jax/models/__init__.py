@@ -28,12 +28,15 @@ from imbsam_jax.models._heads import CosineHead
 from imbsam_jax.models._heads import HEADS
 from imbsam_jax.models._heads import LinearHead
 from imbsam_jax.models._mlp import MLP
+from imbsam_jax.models._multiplications import multiplications
 from imbsam_jax.models._nnx import from_nnx
 from imbsam_jax.models._nnx import NnxModel
 from imbsam_jax.models._normalization import BATCH_NORMS
 from imbsam_jax.models._normalization import Normalization
 from imbsam_jax.models._normalization import NORMS
 from imbsam_jax.models._normalization import num_groups
+from imbsam_jax.models._projector import Projected
+from imbsam_jax.models._projector import Projector
 from imbsam_jax.models._prototypes import EtfHead
 from imbsam_jax.models._prototypes import optimal_prototypes
 from imbsam_jax.models._prototypes import PrototypeHead
@@ -43,6 +46,7 @@ from imbsam_jax.models._registry import MODEL_NAMES
 from imbsam_jax.models._resnet50 import BottleneckResNet
 from imbsam_jax.models._resnet50 import ResNet50
 from imbsam_jax.models._resnet50 import ResNeXt50
+from imbsam_jax.models._two_branches import TwoBranches
 from imbsam_jax.models._wide_resnet import WideResNet
 from imbsam_jax.models._wide_resnet import WideResNet28x10
 
@@ -61,13 +65,16 @@ __all__ = (
   'NORMS',
   'NnxModel',
   'Normalization',
+  'Projected',
+  'Projector',
   'PrototypeHead',
+  'ResNeXt50',
   'ResNet20',
   'ResNet32',
   'ResNet50',
-  'ResNeXt50',
   'SmallConvNet',
   'StridedConvNet',
+  'TwoBranches',
   'WideResNet',
   'WideResNet28x10',
   'bbn_logits',
@@ -76,6 +83,7 @@ __all__ = (
   'create_model',
   'dar_batch_norm',
   'from_nnx',
+  'multiplications',
   'num_groups',
   'optimal_prototypes',
   'simplex_etf',

@@ -60,24 +60,45 @@ def bbn_logits(
     A step reads twice the batch size, and both streams pass through the shared
     BatchNorm layers, whose running statistics are those of both.
   """
+  features = fused_features(conventional, rebalancing, alpha)
+  kernel = _cosine.float_matrix('kernel', kernel)
+  if kernel.shape[0] != features.shape[1]:
+    raise ValueError(
+      f'`kernel` must have shape [{features.shape[1]}, C], twice the width of '
+      f'the features, got {kernel.shape}. If the classes are its rows, pass '
+      'kernel.T.'
+    )
+  bias = _checks.per_class('bias', bias, kernel.shape[1])
+  return jnp.matmul(features, kernel, precision=_cosine.PRECISION) + bias[None]
+
+
+def fused_features(
+  conventional: ArrayLike, rebalancing: ArrayLike, alpha: ArrayLike
+) -> jax.Array:
+  """What the classifier of `bbn_logits` reads.
+
+  Args:
+    conventional: See `bbn_logits`.
+    rebalancing: See `bbn_logits`.
+    alpha: See `bbn_logits`.
+
+  Returns:
+    Float32 array, shape ``[B, 2 D]``.
+
+  Raises:
+    TypeError: If an array is not floating point, or `alpha` is not a number.
+    ValueError: If shapes do not fit, or `alpha` is outside of [0, 1].
+  """
   _checks.number('alpha', alpha, low=0, high=1)
   conventional = _cosine.float_matrix('conventional', conventional)
   rebalancing = _cosine.float_matrix('rebalancing', rebalancing)
-  kernel = _cosine.float_matrix('kernel', kernel)
-  num_rows, dim = conventional.shape
+  num_rows = len(conventional)
   if rebalancing.shape != conventional.shape:
     raise ValueError(
       '`conventional` and `rebalancing` must have one shape [B, D], got '
       f'{conventional.shape} and {rebalancing.shape}. Draw as many rows for '
       'both streams.'
     )
-  if kernel.shape[0] != 2 * dim:
-    raise ValueError(
-      f'`kernel` must have shape [{2 * dim}, C], twice the width of the '
-      f'features, got {kernel.shape}. If the classes are its rows, pass '
-      'kernel.T.'
-    )
-  bias = _checks.per_class('bias', bias, kernel.shape[1])
   share = jnp.asarray(alpha).astype(jnp.float32)
   if share.shape not in ((), (num_rows,)):
     raise ValueError(
@@ -85,7 +106,6 @@ def bbn_logits(
       f'got {share.shape}.'
     )
   share = jnp.broadcast_to(share, (num_rows,))[:, None]
-  features = jnp.concatenate(
+  return jnp.concatenate(
     [2.0 * share * conventional, 2.0 * (1.0 - share) * rebalancing], axis=1
   )
-  return jnp.matmul(features, kernel, precision=_cosine.PRECISION) + bias[None]

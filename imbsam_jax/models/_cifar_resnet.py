@@ -153,15 +153,24 @@ class CifarResNet(_classifier.Classifier):
     super().__post_init__()
 
   @nn.compact
-  def features(self, x: ArrayLike, *, train: bool) -> jax.Array:
+  def branches(
+    self,
+    x: ArrayLike,
+    *,
+    train: bool,
+    suffixes: Sequence[str] = ('',),
+    own: _residual.Own = 'stage',
+  ) -> tuple[jax.Array, ...]:
     """Channels of the last block, averaged over the image.
 
     Args:
       x: Float array, normalized, shape ``[batch, height, width, channels]``.
       train: Whether batch normalization uses and updates batch statistics.
+      suffixes: See `Classifier.branches`.
+      own: See `Classifier.branches`.
 
     Returns:
-      Float32 array, shape ``[batch, widths[-1]]``.
+      For each suffix a float32 array, shape ``[batch, widths[-1]]``.
 
     Raises:
       TypeError: If `x` is not a float array.
@@ -185,10 +194,16 @@ class CifarResNet(_classifier.Classifier):
       fan=self.fan,
       dtype=self.dtype,
     )
-    x = _residual.apply_stages(
-      nn.relu(x), make_block, self.stage_sizes, self.widths, train=train
+    ends = _residual.apply_stages(
+      nn.relu(x),
+      make_block,
+      self.stage_sizes,
+      self.widths,
+      train=train,
+      suffixes=suffixes,
+      own=own,
     )
-    return _classifier.average_pool(x)
+    return tuple(_classifier.average_pool(end) for end in ends)
 
 
 class ResNet20(CifarResNet):

@@ -2,6 +2,8 @@
 # SPDX-License-Identifier: Apache-2.0
 """`Classifier`, the base of all models: features, then a head."""
 
+from collections.abc import Sequence
+from typing import Any
 from typing import ClassVar
 
 from flax import linen as nn
@@ -13,6 +15,7 @@ from jax.typing import DTypeLike
 from imbsam_jax import _checks
 from imbsam_jax.models import _heads
 from imbsam_jax.models import _normalization
+from imbsam_jax.models import _residual
 
 
 def check_dtype(dtype: DTypeLike) -> None:
@@ -102,7 +105,8 @@ def average_pool(x: jax.Array) -> jax.Array:
 class Classifier(nn.Module):
   """Base of the models: `features`, then the submodule `classifier`.
 
-  A subclass writes `features`. The head's parameters are
+  A subclass writes `branches`, or `features` if there is no need for two
+  branches (`TwoBranches`). The head's parameters are
   ``params['classifier']``, so re-training or replacing a classifier touches one
   key, and a head runs on stored features by itself:
   ``LinearHead(num_classes).apply({'params': params['classifier']}, features)``.
@@ -147,6 +151,32 @@ class Classifier(nn.Module):
 
     Returns:
       Float32 array, shape ``[batch, dim]``.
+    """
+    (features,) = self.branches(x, train=train)
+    return features
+
+  def branches(
+    self,
+    x: ArrayLike,
+    *,
+    train: bool,
+    suffixes: Sequence[str] = ('',),
+    own: _residual.Own = 'stage',
+  ) -> tuple[jax.Array, ...]:
+    """Features of branches that have their last layers each for itself.
+
+    The layers before them are shared, and see the rows once.
+
+    Args:
+      x: Float array, normalized, shape ``[batch, height, width, channels]``.
+      train: Whether batch normalization uses and updates batch statistics.
+      suffixes: For each branch what is added to the names of its own layers;
+        those of ``''`` are the layers of `features`.
+      own: Which layers these are: the last residual `'stage'`, or the last
+        residual `'block'`. In networks without stages both are the last layer.
+
+    Returns:
+      For each suffix a float32 array, shape ``[batch, dim]``.
     """
     raise NotImplementedError(type(self).__name__)
 
@@ -212,3 +242,25 @@ class Classifier(nn.Module):
     with _normalization.noise_rows(noise_mask):
       features = self.features(x, train=train)
     return self.classifier(features)
+
+
+# What a model around a network has from it.
+OF_NETWORK = ('num_classes', 'norm', 'head', 'dtype')
+
+
+def checked_network(network: Any) -> Classifier:
+  """A network that another model is made of.
+
+  Args:
+    network: What was passed as the attribute `network`.
+
+  Raises:
+    TypeError: If it is no `Classifier`.
+  """
+  if not isinstance(network, Classifier):
+    raise TypeError(
+      '`network` must be a models.Classifier, whose features are told apart '
+      f'from its head, got {type(network).__name__}. Make yours a subclass: '
+      'class Net(models.Classifier), with a method `features`.'
+    )
+  return network

@@ -2,6 +2,8 @@
 # SPDX-License-Identifier: Apache-2.0
 """Small convolutional network for small images on a CPU."""
 
+from collections.abc import Sequence
+
 from flax import linen as nn
 import jax
 from jax.typing import ArrayLike
@@ -11,6 +13,7 @@ from imbsam_jax import _initializers
 from imbsam_jax.models import _classifier
 from imbsam_jax.models import _convolution
 from imbsam_jax.models import _normalization
+from imbsam_jax.models import _residual
 
 
 class SmallConvNet(_classifier.Classifier):
@@ -46,39 +49,56 @@ class SmallConvNet(_classifier.Classifier):
     super().__post_init__()
 
   @nn.compact
-  def features(self, x: ArrayLike, *, train: bool) -> jax.Array:
+  def branches(
+    self,
+    x: ArrayLike,
+    *,
+    train: bool,
+    suffixes: Sequence[str] = ('',),
+    own: _residual.Own = 'stage',
+  ) -> tuple[jax.Array, ...]:
     """Channels of the last convolution, averaged over the image.
 
     Args:
       x: Float array, normalized, shape ``[batch, height, width, channels]``.
       train: Whether batch normalization uses and updates batch statistics.
+      suffixes: See `Classifier.branches`.
+      own: Not read: a branch has its last convolution for itself.
 
     Returns:
-      Float32 array, shape ``[batch, 4 * width]``.
+      For each suffix a float32 array, shape ``[batch, 4 * width]``.
 
     Raises:
       TypeError: If `x` is not a float array.
       ValueError: If `x` does not have four axes.
     """
-    x = _classifier.as_images(x, self.dtype)
-    layers = [(1, self.stride), (2, 2), (4, 2)]
-    for i, (multiple, stride) in enumerate(layers, start=1):
-      x = nn.Conv(
-        multiple * self.width,
-        (3, 3),
-        strides=stride,
-        padding=1,
-        use_bias=self.norm == 'none',
-        kernel_init=_initializers.he_normal(),
-        dtype=self.dtype,
-        conv_general_dilated=_convolution.convolution,
-        name=f'conv{i}',
-      )(x)
-      x = _normalization.Normalization(
-        self.norm, dtype=self.dtype, name=f'norm{i}'
-      )(x, train=train)
-      x = nn.relu(x)
-    return _classifier.average_pool(x)
+    del own
+
+    def apply(x, layers, suffix):
+      for i, multiple, stride in layers:
+        x = nn.Conv(
+          multiple * self.width,
+          (3, 3),
+          strides=stride,
+          padding=1,
+          use_bias=self.norm == 'none',
+          kernel_init=_initializers.he_normal(),
+          dtype=self.dtype,
+          conv_general_dilated=_convolution.convolution,
+          name=f'conv{i}{suffix}',
+        )(x)
+        x = _normalization.Normalization(
+          self.norm, dtype=self.dtype, name=f'norm{i}{suffix}'
+        )(x, train=train)
+        x = nn.relu(x)
+      return x
+
+    layers = [(1, 1, self.stride), (2, 2, 2), (3, 4, 2)]
+    trunk = apply(_classifier.as_images(x, self.dtype), layers[:-1], '')
+    return tuple(
+      _classifier.average_pool(apply(trunk, layers[-1:], suffix))
+      for suffix in suffixes
+    )
 
 
 class StridedConvNet(SmallConvNet):

@@ -13,6 +13,7 @@ from imbsam_jax import _checks
 from imbsam_jax import _initializers
 from imbsam_jax.models import _classifier
 from imbsam_jax.models import _normalization
+from imbsam_jax.models import _residual
 
 
 class MLP(_classifier.Classifier):
@@ -55,32 +56,57 @@ class MLP(_classifier.Classifier):
     super().__post_init__()
 
   @nn.compact
-  def features(self, x: ArrayLike, *, train: bool) -> jax.Array:
+  def branches(
+    self,
+    x: ArrayLike,
+    *,
+    train: bool,
+    suffixes: Sequence[str] = ('',),
+    own: _residual.Own = 'stage',
+  ) -> tuple[jax.Array, ...]:
     """Activations of the last hidden layer.
 
     Args:
       x: Float array, normalized, shape ``[batch, ...]``.
       train: Whether batch normalization uses and updates batch statistics.
+      suffixes: See `Classifier.branches`.
+      own: Not read: a branch has its last layer for itself.
 
     Returns:
-      Float32 array, shape ``[batch, widths[-1]]``.
+      For each suffix a float32 array, shape ``[batch, widths[-1]]``.
 
     Raises:
       TypeError: If `x` is not a float array.
-      ValueError: If `x` has no axis after the batch.
+      ValueError: If `x` has no axis after the batch, or there are two branches
+        and no layer.
     """
+    del own
     x = _classifier.as_floats(x, self.dtype)
     x = x.reshape(x.shape[0], -1)
-    for i, width in enumerate(self.widths, start=1):
-      x = nn.Dense(
-        width,
-        use_bias=self.norm == 'none',
-        kernel_init=_initializers.he_normal(),
-        dtype=self.dtype,
-        name=f'dense{i}',
-      )(x)
-      x = _normalization.Normalization(
-        self.norm, dtype=self.dtype, name=f'norm{i}'
-      )(x, train=train)
-      x = nn.relu(x)
-    return x.astype(jnp.float32)
+    if not self.widths and len(suffixes) > 1:
+      raise ValueError(
+        'without layers an MLP has none that two branches could have each for '
+        'itself. Pass widths=(128, 128), for example.'
+      )
+
+    def apply(x, layers, suffix):
+      for i, width in layers:
+        x = nn.Dense(
+          width,
+          use_bias=self.norm == 'none',
+          kernel_init=_initializers.he_normal(),
+          dtype=self.dtype,
+          name=f'dense{i}{suffix}',
+        )(x)
+        x = _normalization.Normalization(
+          self.norm, dtype=self.dtype, name=f'norm{i}{suffix}'
+        )(x, train=train)
+        x = nn.relu(x)
+      return x
+
+    layers = list(enumerate(self.widths, start=1))
+    trunk = apply(x, layers[:-1], '')
+    return tuple(
+      apply(trunk, layers[-1:], suffix).astype(jnp.float32)
+      for suffix in suffixes
+    )

@@ -4,6 +4,7 @@
 
 from collections.abc import Callable
 from collections.abc import Sequence
+from typing import Literal
 
 from flax import linen as nn
 import jax
@@ -13,6 +14,9 @@ from imbsam_jax import _checks
 from imbsam_jax import _initializers
 from imbsam_jax.models import _convolution
 from imbsam_jax.models import _normalization
+
+# What branches have each for itself: their last stage, or its last block.
+Own = Literal['stage', 'block']
 
 
 def check_stages(
@@ -152,7 +156,9 @@ def apply_stages(
   widths: Sequence[int],
   *,
   train: bool,
-) -> jax.Array:
+  suffixes: Sequence[str] = ('',),
+  own: Own = 'stage',
+) -> tuple[jax.Array, ...]:
   """All blocks of a network; each stage after the first starts with stride 2.
 
   Args:
@@ -162,15 +168,27 @@ def apply_stages(
     stage_sizes: Number of blocks per stage.
     widths: First argument of `make_block`, per stage.
     train: Whether batch normalization uses and updates batch statistics.
+    suffixes: See `Classifier.branches`.
+    own: See `Classifier.branches`.
 
   Returns:
-    The result of the last block; block j of stage i, both from 1, is named
-    ``stage{i}_block{j}``.
+    For each suffix the result of the last block. Block j of stage i, both from
+    1, is named ``stage{i}_block{j}``, and the suffix if it is the branch's own.
   """
-  stages = zip(stage_sizes, widths, strict=True)
-  for i, (num_blocks, width) in enumerate(stages, start=1):
-    for j in range(1, num_blocks + 1):
-      stride = 2 if i > 1 and j == 1 else 1
-      block = make_block(width, stride=stride, name=f'stage{i}_block{j}')
+  blocks = [
+    (f'stage{i}_block{j}', width, 2 if i > 1 and j == 1 else 1)
+    for i, (num_blocks, width) in enumerate(
+      zip(stage_sizes, widths, strict=True), start=1
+    )
+    for j in range(1, num_blocks + 1)
+  ]
+
+  def apply(x, some, suffix):
+    for name, width, stride in some:
+      block = make_block(width, stride=stride, name=name + suffix)
       x = block(x, train=train)
-  return x
+    return x
+
+  num_own = stage_sizes[-1] if own == 'stage' else 1
+  trunk = apply(x, blocks[:-num_own], '')
+  return tuple(apply(trunk, blocks[-num_own:], suffix) for suffix in suffixes)

@@ -163,16 +163,25 @@ class BottleneckResNet(_classifier.Classifier):
     super().__post_init__()
 
   @nn.compact
-  def features(self, x: ArrayLike, *, train: bool) -> jax.Array:
+  def branches(
+    self,
+    x: ArrayLike,
+    *,
+    train: bool,
+    suffixes: Sequence[str] = ('',),
+    own: _residual.Own = 'stage',
+  ) -> tuple[jax.Array, ...]:
     """Channels of the last block, averaged over the image.
 
     Args:
       x: Float array, normalized, shape ``[batch, height, width, channels]``.
       train: Whether batch normalization uses and updates batch statistics.
+      suffixes: See `Classifier.branches`.
+      own: See `Classifier.branches`.
 
     Returns:
-      Float32 array, shape ``[batch, expansion * widths[-1]]``: 2048 entries in
-      `ResNet50` and `ResNeXt50`.
+      For each suffix a float32 array, shape ``[batch, expansion *
+      widths[-1]]``: 2048 entries in `ResNet50` and `ResNeXt50`.
 
     Raises:
       TypeError: If `x` is not a float array.
@@ -196,14 +205,16 @@ class BottleneckResNet(_classifier.Classifier):
       norm=self.norm,
       dtype=self.dtype,
     )
-    x = _residual.apply_stages(
+    ends = _residual.apply_stages(
       max_pool(nn.relu(x)),
       make_block,
       self.stage_sizes,
       self.widths,
       train=train,
+      suffixes=suffixes,
+      own=own,
     )
-    return _classifier.average_pool(x)
+    return tuple(_classifier.average_pool(end) for end in ends)
 
 
 class ResNet50(BottleneckResNet):

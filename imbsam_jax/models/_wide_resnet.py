@@ -6,6 +6,7 @@ Source: Zagoruyko and Komodakis, `Wide Residual Networks
 <https://arxiv.org/abs/1605.07146>`_, BMVC 2016.
 """
 
+from collections.abc import Sequence
 import functools
 from typing import ClassVar
 
@@ -132,16 +133,26 @@ class WideResNet(_classifier.Classifier):
     super().__post_init__()
 
   @nn.compact
-  def features(self, x: ArrayLike, *, train: bool) -> jax.Array:
+  def branches(
+    self,
+    x: ArrayLike,
+    *,
+    train: bool,
+    suffixes: Sequence[str] = ('',),
+    own: _residual.Own = 'stage',
+  ) -> tuple[jax.Array, ...]:
     """Channels after the last normalization and ReLU, averaged over the image.
 
     Args:
       x: Float array, normalized, shape ``[batch, height, width, channels]``.
       train: Whether dropout draws, and batch normalization uses and updates
         batch statistics.
+      suffixes: See `Classifier.branches`. A branch has the last normalization
+        for itself, too.
+      own: See `Classifier.branches`.
 
     Returns:
-      Float32 array, shape ``[batch, 64 * self.width]``.
+      For each suffix a float32 array, shape ``[batch, 64 * self.width]``.
 
     Raises:
       TypeError: If `x` is not a float array.
@@ -162,17 +173,23 @@ class WideResNet(_classifier.Classifier):
       norm=self.norm,
       dtype=self.dtype,
     )
-    x = _residual.apply_stages(
+    ends = _residual.apply_stages(
       x,
       make_block,
       3 * (int(self.depth - 4) // 6,),
       [_STEM_WIDTH * self.width * factor for factor in (1, 2, 4)],
       train=train,
+      suffixes=suffixes,
+      own=own,
     )
-    layer = _normalization.Normalization(
-      self.norm, dtype=self.dtype, name='last_norm'
-    )
-    return _classifier.average_pool(nn.relu(layer(x, train=train)))
+
+    def pooled(end, suffix):
+      layer = _normalization.Normalization(
+        self.norm, dtype=self.dtype, name=f'last_norm{suffix}'
+      )
+      return _classifier.average_pool(nn.relu(layer(end, train=train)))
+
+    return tuple(map(pooled, ends, suffixes))
 
 
 class WideResNet28x10(WideResNet):

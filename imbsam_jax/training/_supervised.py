@@ -78,7 +78,24 @@ class Supervised(_objective.Objective):
         'rows that are to be mixed came unmixed: an objective that overrides '
         '`prepare` begins with rows = self.base.prepare(ctx, rows).'
       )
-    logits = apply(rows['image'])
+    return self.outcome(ctx, apply.params, rows, apply(rows['image']))
+
+  def outcome(
+    self,
+    ctx: _objective.Context,
+    params: Any,
+    rows: _objective.Rows,
+    logits: jax.Array,
+  ) -> _objective.Outcome:
+    """The outcome of rows whose logits came about in a way of their own.
+
+    Args:
+      ctx: What is fixed within the step.
+      params: The parameters at the point of the pass, for the penalty.
+      rows: Prepared rows, whose labels are read; ``rows['mixed']`` before
+        ``rows['label']``.
+      logits: ``[B, C]``.
+    """
     options = {}
     if self._draws:
       _, loss_key = _keys(ctx)
@@ -90,7 +107,7 @@ class Supervised(_objective.Objective):
       mixed_losses(lambda y: self.loss(logits, y, **options), labels),
       logits,
       labels,
-      None if self._penalty is None else self._penalty(apply.params),
+      None if self._penalty is None else self._penalty(params),
     )
 
   def weigh(self, ctx, losses):

@@ -10,6 +10,7 @@ from imbsam_jax import data
 from imbsam_jax import experiment
 from tests import own_words
 from tests.experiment import kinds_test
+from tests.experiment import systems_test
 
 _PLATFORMS = ('tpu', 'cuda')
 _WORDS = [
@@ -26,6 +27,7 @@ _WORDS = [
   'arb',
   'ppl_cri',
   *kinds_test.COSTS,
+  *systems_test.WORDS,
 ]
 
 

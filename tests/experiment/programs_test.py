@@ -518,8 +518,9 @@ _COMBINATIONS = (
   'sgd,mm_ldam,ppw', 'imbsam,gcl,square_root_sampling', 'imbsam,ppl_cri',
   'sgd,normface,absgd,zero_centroid', 'sgd,cosface,effective_number_sampling',
   'imbsam,lm_softmax,progressive_sampling', 'sgd,gm_softmax,reversed_sampling',
-  'sgd,sample_margin,class_aware_sampling', 'sgd,etf,drs', 'sgd,cdt,dbn_mix',
-  'sgd,pal,margin_penalty',
+  'sgd,sample_margin,class_aware_sampling', 'sgd,etf,drs',
+  'sgd,cdt,bilateral_mix', 'sgd,pal,margin_penalty', 'imbsam,bbn',
+  'sgd,dbn_mix', 'sgd,rescom',
 )  # fmt: skip
 
 
@@ -541,7 +542,7 @@ def test_every_method_can_be_traced(words, tfds_dir):
 
 # One of each kind: mixing, sampling, class weights, a state of the loss.
 _TRAINED = (
-  'sgd,cdt,dbn_mix',
+  'sgd,cdt,bilateral_mix',
   'sse_sam,logit_adjustment,instance_sampling',
   'sgd,mm_ldam,ppw',
   'sgd,normface,absgd,zero_centroid',

@@ -1,10 +1,8 @@
 # Copyright 2026 The imbsam_jax Authors.
 # SPDX-License-Identifier: Apache-2.0
-"""Words of the library that are more than a loss, through `build` and `run`."""
+"""Schemes of the library go through `build` and `run`, as kinds_test has it."""
 
-from typing import Any
-from typing import NamedTuple
-from unittest import mock
+import json
 
 import chex
 import jax
@@ -13,36 +11,23 @@ import pytest
 
 from imbsam_jax import experiment
 from imbsam_jax import methods
-from imbsam_jax import training
+from tests.experiment import kinds_test
 
-_COUNTS = (30, 12, 6)
+# Multiplications for a row of the MLP with layers 36, 128, 128 and 3.
+_MLP = 36 * 128 + 128 * 128 + 128 * 3
+# Two last layers, and a classifier twice as wide.
+_TWO_BRANCHES = 36 * 128 + 2 * (128 * 128 + 128 * 3)
+# A projector, and the similarities with 32 views and 3 times 8 keys.
+_PROJECTED = _MLP + 2 * 128 * 128 + (32 + 3 * 8) * 128
 
-
-class _System(NamedTuple):
-  """What is expected of a word.
-
-  Attributes:
-    costs: Cost of a step in SGD steps, of both kinds of step if two.
-    fields: Fields that it is tried with.
-    header: Texts of its header.
-  """
-
-  costs: tuple[float, ...]
-  fields: dict[str, Any] = {}
-  header: tuple[str, ...] = ()
-
-
-# By words of a run.
-SYSTEMS = {
-  'open_sampling': _System(
-    (2.0,),
-    header=(
-      'auxiliary  2,048 textures',
-      'method     sgd open_sampling, all rows joint',
-    ),
-  ),
-  'pure_noise': _System(
-    (1.0,),
+# By word the cost of a step in SGD steps, of both kinds of step if two, and
+# further fields.
+WORDS = {
+  'bbn': ([2.0], {}),
+  'dbn_mix': ([_TWO_BRANCHES / _MLP], {}),
+  'open_sampling': ([2.0], {}),
+  'pure_noise': (
+    [1.0],
     {
       # In an MLP two rows of noise are +-1 after the norm, and their gradients
       # lose digits.
@@ -51,198 +36,83 @@ SYSTEMS = {
       'objective.scheme': 'pure_noise(delta=0.5, start=0.5)',
       'data.sampler': 'drs(start=0.5)',
     },
-    (
-      'method  sgd drs(start=0.5) pure_noise(delta=0.5, start=0.5), all rows '
-      'joint',
-    ),
   ),
+  'rescom': ([2 * _PROJECTED / _MLP], {}),
 }
 
 
-def _images(counts, seed):
-  rng = np.random.RandomState(seed)
-  labels = np.repeat(np.arange(3), counts)
-  images = rng.randint(0, 120, (len(labels), 6, 6, 1))
-  for label in range(3):
-    images[labels == label, 2 * label : 2 * label + 2] += 100
-  return images.astype(np.uint8), labels
+@pytest.fixture(scope='module', params=WORDS)
+def kind(request, tmp_path_factory):
+  """See `kinds_test.Kind`."""
+  costs, fields = WORDS[request.param]
+  folder = tmp_path_factory.mktemp(request.param)
+  return kinds_test.trained(request.param, costs, folder, **fields)
 
 
-_SOURCES = experiment.Sources(
-  train=_images(_COUNTS, 0),
-  validation=_images((8, 8, 8), 1),
-  test=_images((10, 10, 10), 2),
-)
+test_header_and_cost = kinds_test.test_header_and_cost
+test_goes_on_where_it_stopped = kinds_test.test_goes_on_where_it_stopped
+test_two_devices_are_one = kinds_test.test_two_devices_are_one
+test_several_steps_in_a_call = kinds_test.test_several_steps_in_a_call
+test_programs_are_known_before = kinds_test.test_programs_are_known_before
 
 
-def _build(words, num_devices, **fields):
-  config = experiment.config(
-    'own',
-    words,
-    {
-      'epochs': 2,
-      'save_every': 1.0,
-      'data.batch_size': 16,
-      'data.augment': 'pad_crop(padding=1)',
-      'model.name': 'mlp',
-      'model.norm': 'none',
-      'optimizer.momentum': 0.5,
-      **(SYSTEMS[words].fields if words in SYSTEMS else {}),
-      **fields,
-    },
-  )
-  mesh = training.data_mesh(jax.devices()[:num_devices])
-  with mock.patch.object(training, 'data_mesh', lambda: mesh):
-    return experiment.build(config, data=_SOURCES)
-
-
-class _Stopped(Exception):
-  pass
-
-
-def _what_is_trained(state):
-  return state.variables, state.opt_state, state.loss_state
-
-
-@pytest.fixture(scope='module', params=SYSTEMS)
-def system(request, tmp_path_factory):
-  """Words, their experiment on two devices, and a run of it."""
-  exp = _build(request.param, 2)
-  folder = tmp_path_factory.mktemp('run')
-  return request.param, exp, experiment.run(exp, workdir=folder)
-
-
-def test_trains_and_learns(system):
-  _, exp, result = system
-  found = [r['loss'] for r in result.history if 'loss' in r]
-  assert len(found) == exp.num_steps == 6
-  assert found[-1] < found[0]
-  begin = exp.init(0)
-  changed = [
-    not np.array_equal(one, other)
-    for one, other in zip(
-      *(jax.tree.leaves(s.params) for s in (begin, result.state)), strict=True
-    )
-  ]
-  assert all(changed)
-
-
-def test_header_and_cost(system):
-  words, exp, result = system
-  for text in SYSTEMS[words].header:
-    assert text in str(exp)
-  costs = [r['cost'] for r in result.history if 'cost' in r]
-  assert sorted(set(costs)) == pytest.approx(SYSTEMS[words].costs)
-  assert f'expected cost {np.mean(costs):.2f} SGD steps' in str(exp)
-
-
-def test_goes_on_where_it_stopped(system, tmp_path):
-  _, exp, whole = system
-
-  def stop(records):
-    if records[-1]['step'] == 6:
-      raise _Stopped
-
-  # The checkpoint of step 3 is there then, that of step 6 is not.
-  with pytest.raises(_Stopped):
-    experiment.run(exp, workdir=tmp_path, progress=stop)
-  steps = []
-  again = experiment.run(exp, workdir=tmp_path, progress=steps.extend)
-  assert [record['step'] for record in steps] == [4, 5, 6]
-  chex.assert_trees_all_equal(
-    *(_what_is_trained(r.state) for r in (whole, again))
-  )
-  assert whole.summary['params_sha256'] == again.summary['params_sha256']
-  assert [r['loss'] for r in whole.history if 'loss' in r] == [
-    r['loss'] for r in again.history if 'loss' in r
-  ]
-
-
-def test_two_devices_are_one(system):
-  words, _, two = system
-  one = experiment.run(_build(words, 1))
-  chex.assert_trees_all_close(
-    *(_what_is_trained(r.state) for r in (one, two)), rtol=1e-5, atol=1e-6
-  )
-
-
-def test_several_steps_in_a_call(system):
-  words, _, whole = system
-  with mock.patch(
-    'imbsam_jax.experiment._build._steps_per_call', lambda *unused: 2
+def test_learns_and_trains_all(kind):
+  # By chance a third; the losses of mixed rows and of queues tell little.
+  assert kind.result.summary['balanced'] > 0.8
+  for one, other in zip(
+    *(
+      jax.tree.leaves(state.params)
+      for state in (kind.exp.init(0), kind.result.state)
+    ),
+    strict=True,
   ):
-    several = _build(words, 2)
-  assert several.steps_per_call == 2
-  found = experiment.run(several)
-  chex.assert_trees_all_close(
-    *(_what_is_trained(r.state) for r in (whole, found)),
-    rtol=1e-5,
-    atol=1e-6,
+    assert not np.array_equal(one, other)
+
+
+def test_cost_is_that_of_the_compiled_step(kind):
+  """In FLOPs: none are for gradients of images and of what is remembered."""
+  network = {k: v for k, v in kind.fields.items() if k.startswith('model.')}
+  sgd, own = (
+    # On one device: on two, both update all parameters.
+    kinds_test.flops(kinds_test.build(word, 1, **fields))
+    for word, fields in (('sgd', network), (kind.word, kind.fields))
   )
+  found = [number / sgd[0] for number in own]
+  np.testing.assert_allclose(found, kind.costs, rtol=0.1)
 
 
-def test_programs_are_known_before(system):
-  words, exp, result = system
-  number = len(SYSTEMS[words].costs)
-  assert len(exp.programs()) == number
-  assert result.summary['step_programs'] == number
-  assert result.summary['step_programs_after_first_epoch'] == 0
-
-
-def test_cost_is_that_of_the_compiled_step(system):
-  """In FLOPs; of a large batch, beside which that of the update is little."""
-  words, _, _ = system
-  large = {'data.batch_size': 128}
-  model = {
-    name: value
-    for name, value in SYSTEMS[words].fields.items()
-    if name.startswith('model.')
-  }
-  sgd = _flops(_build('sgd', 2, **large, **model))[0]
-  found = [flops / sgd for flops in _flops(_build(words, 2, **large))]
-  np.testing.assert_allclose(found, SYSTEMS[words].costs, rtol=0.1)
-
-
-def _flops(exp):
-  found = []
-  for program, step in exp.programs().items():
-    batch = exp.put(exp.batches(0)[step])
-    lowered = exp.train_steps[program.kind].lower(exp.abstract_state, batch)
-    found.append(lowered.compile().cost_analysis()['flops'])
-  return sorted(found)
-
-
-def _others(words):
+def _others(word):
   return [
     other
     for axis in methods.AXES.values()
     for other in sorted(axis.words)
-    if other != words
+    if other != word
   ]
 
 
-@pytest.mark.parametrize('words', SYSTEMS)
-def test_other_words_go_with_it_or_are_refused(words):
+@pytest.mark.parametrize('word', ['open_sampling', 'pure_noise'])
+def test_other_words_go_with_it_or_are_refused(word):
   """In a sentence that says what to do."""
   refused = []
-  for other in _others(words):
+  for other in _others(word):
     try:
-      experiment.check(experiment.config('own', f'{words},{other}'))
+      experiment.check(experiment.config('own', f'{word},{other}'))
     except experiment.ConfigError as error:
-      assert str(error).endswith('.') and '`' in str(error) or "'" in str(error)
+      assert str(error).endswith(('.', ')'))
       refused.append(other)
-  assert 'ce' not in refused and 'imbsam' not in refused
-  assert len(refused) > 10
+  assert {'ce', 'imbsam', 'ldam', 'etf'}.isdisjoint(refused)
+  assert {'cb', 'balanced_softmax', 'bbn', 'rescom'} <= {*refused}
 
 
 @pytest.mark.extended
-@pytest.mark.parametrize('words', SYSTEMS)
-def test_words_that_go_with_it_are_traced(words):
+@pytest.mark.parametrize('word', ['open_sampling', 'pure_noise'])
+def test_words_that_go_with_it_are_traced(word):
   """Of those that need no run before."""
+  _, fields = WORDS[word]
   traced = []
-  for other in _others(words):
+  for other in _others(word):
     try:
-      exp = _build(f'{words},{other}', 1)
+      exp = kinds_test.build(f'{word},{other}', 1, **fields)
     except experiment.ConfigError:
       continue
     batch = exp.put(exp.batches(0)[0])
@@ -252,9 +122,66 @@ def test_words_that_go_with_it_are_traced(words):
   assert {'imbsam', 'sam', 'rsam', 'ldam', 'etf', 'mm', 'gcl'} <= {*traced}
 
 
+@pytest.mark.parametrize('kind', ['bbn'], indirect=True)
+def test_is_calibrated_as_any_network(kind):
+  names = ['crt', 'ncm', 'tau_normalization']
+  found = experiment.calibrate(kind.exp, kind.result.state, names)
+  assert not found.needs
+  for name in names:
+    assert found.methods[name]['test']['balanced'] > 0.8
+
+
+def test_a_run_of_the_old_mixing_goes_on(tmp_path):
+  """Its configuration says dbn_mix, which is the word of a system now."""
+  exp = kinds_test.build('cdt,bilateral_mix', 1)
+  whole = experiment.run(exp)
+
+  class Stopped(Exception):
+    pass
+
+  def stop(records):
+    if records[-1]['step'] == 6:
+      raise Stopped
+
+  with pytest.raises(Stopped):
+    experiment.run(exp, workdir=tmp_path, progress=stop)
+  path = tmp_path / 'config.json'
+  text = path.read_text()
+  assert text.count('bilateral_mix') == 1
+  path.write_text(text.replace('bilateral_mix', 'dbn_mix'))
+  assert json.loads(path.read_text())['objective']['mixing'] == 'dbn_mix'
+  assert experiment.config('from_json', str(path)) == exp.config
+  steps = []
+  again = experiment.run(exp, workdir=tmp_path, progress=steps.extend)
+  assert [record['step'] for record in steps] == [4, 5, 6]
+  chex.assert_trees_all_equal(again.state.params, whole.state.params)
+
+
 @pytest.mark.extended
-@pytest.mark.parametrize('words', SYSTEMS)
-def test_convolutions_learn(words):
-  fields = {'model.name': 'small_conv_net', 'epochs': 8}
-  result = experiment.run(_build(f'imbsam,{words}', 1, **fields))
-  assert result.summary['balanced_accuracy'] > 0.8
+@pytest.mark.parametrize('word', WORDS)
+def test_trains_a_convolutional_network(word):
+  exp = kinds_test.build(
+    word,
+    2,
+    **{'model.name': 'small_conv_net', 'model.norm': 'batch', 'epochs': 12},
+  )
+  result = experiment.run(exp)
+  assert result.summary['skipped_steps'] == 0
+  assert result.summary['balanced'] > 0.6
+
+
+@pytest.mark.extended
+@pytest.mark.parametrize('word', [*WORDS, 'imbsam,bbn'])
+def test_a_step_of_resnet20(word):
+  exp = kinds_test.build(
+    word, 1, **{'model.name': 'resnet20', 'model.norm': 'batch'}
+  )
+  state = exp.init(0)
+  before = jax.device_get(state.params)
+  after, metrics = exp.train_step(0)(state, exp.put(exp.batches(0)[0]))
+  assert np.isfinite(metrics['loss']) and not metrics['skipped']
+  # The share of the second branch of BBN is 0 in the first epoch.
+  moved = jax.tree.map(
+    lambda p, q: np.any(p != q), before, jax.device_get(after.params)
+  )
+  assert moved['classifier']['kernel'] and moved['network']['stem']['kernel']

@@ -190,8 +190,11 @@ class CompatibilityTest(parameterized.TestCase):
     ('vs,margin_penalty', 'made for cosines'),
     ('vs,absgd', '`vs` and `absgd` both correct for'),
     ('cmo,drs', 'would re-balance both'),
-    ('dbn_mix,drw', '`drw` and `dbn_mix` both correct for'),
-    ('dbn_mix,balanced_softmax', '`balanced_softmax` and `dbn_mix` both'),
+    ('bilateral_mix,drw', '`drw` and `bilateral_mix` both correct for'),
+    (
+      'bilateral_mix,balanced_softmax',
+      '`balanced_softmax` and `bilateral_mix` both',
+    ),
   )
   def test_pairs_of_words_that_cannot_work(self, words, message):
     with self.assertRaisesRegex(ValueError, message):
@@ -229,7 +232,7 @@ class CompatibilityTest(parameterized.TestCase):
   @parameterized.parameters(
     'ppl_cri', 'arb,class_balanced_sampling', 'arb,mixup', 'imbsam,absgd,ldam',
     'distribution_balanced,class_aware_sampling',
-    'balanced_softmax,cmo', 'cdt,dbn_mix', 'pal,ldam_drw', 'rsam,gcl_drw',
+    'balanced_softmax,cmo', 'cdt,bilateral_mix', 'pal,ldam_drw', 'rsam,gcl_drw',
     'sam,ldam_drw', 'vs,instance_sampling', 'sse_sam,ldam_drw,cmo',
   )  # fmt: skip
   def test_pairs_that_are_published_are_accepted(self, words):

@@ -194,7 +194,7 @@ class StreamsTest(parameterized.TestCase):
       self.assertFalse(np.array_equal(one, two))
 
   @parameterized.parameters(
-    ('cmo', 0.0), ('cmo(power=-1.0)', -1.0), ('dbn_mix', -1.0)
+    ('cmo', 0.0), ('cmo(power=-1.0)', -1.0), ('bilateral_mix', -1.0)
   )
   def test_partners_of_their_own(self, text, power):
     mixing = _mixing(text)

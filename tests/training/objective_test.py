@@ -174,7 +174,6 @@ class ApplyTest(absltest.TestCase):
     )
     self.assertGreater(np.abs(apply(images, train=False) - still).max(), 1e-3)
 
-
   def test_wrapped_calls_are_calls_of_the_model(self):
     """With its parameters and what it changes, however often it is wrapped."""
     net = kinds.Net(batch_norm=True)

@@ -14,6 +14,9 @@ import pytest
 
 from imbsam_jax import data
 from imbsam_jax import losses
+from imbsam_jax import methods
+from imbsam_jax import models
+from imbsam_jax import schedules
 from imbsam_jax import training
 from tests.training import tiny_objectives as kinds
 from tests.training import tiny_training as tiny
@@ -43,6 +46,15 @@ def _penalised():
   )
 
 
+def _word(scheme, **options):
+  """What a scheme of the library brings, on an MLP."""
+  time = schedules.Timeline(np.array(tiny.COUNTS), 1, tiny.BATCH_SIZE)
+  part = methods.make_part('scheme', scheme, methods.Setup(time, (6,)))
+  network = models.MLP(num_classes=kinds.NUM_CLASSES, widths=(7, 5))
+  objective = part.objective(training.Supervised(losses.cross_entropy))
+  return objective, {'net': part.model(network), **options}
+
+
 # By name an objective, and further arguments of `tiny_objectives.make`.
 _KINDS = {
   'all': (_All(), {'augment': kinds.noise, 'plan': kinds.HEAD_ALONE}),
@@ -52,11 +64,15 @@ _KINDS = {
   'views': (kinds.Views(), {'augment': kinds.noise}),
   'clean': (kinds.Adversary(), {}),
   'frozen': (_penalised(), {'plan': kinds.HEAD_ALONE}),
+  'bbn': _word('bbn'),
+  'rescom': _word('rescom(dim=4, size=3)', augment=kinds.noise),
 }
+# Those whose rows come in pairs.
+_PAIRED = ('bbn',)
 
 
 @functools.cache
-def _batches():
+def _batches(paired):
   # Rows of a device weigh more than those of another.
   class_weights = np.array([0.5, 1.0, 2.0, 3.0], np.float32)
   batches = kinds.batches(
@@ -66,6 +82,18 @@ def _batches():
     again=kinds.stream(examples=kinds.indexed_examples(), seed=6),
     validation=kinds.stream(seed=8),
   )
+  if paired:
+    batches = data.paired_batches(
+      *(
+        data.shuffled_order(
+          sum(tiny.COUNTS), batch_size=tiny.BATCH_SIZE, seed=seed
+        )
+        for seed in (0, 1)
+      ),
+      kinds.indexed_examples(),
+      training.update_rules.sgd(tiny.COUNTS).group_weights_by_class,
+      reweighting=data.Reweighting(lambda step: class_weights, 'mean'),
+    )
   return [batches[step] for step in range(_STEPS)]
 
 
@@ -74,11 +102,11 @@ def _make(kind, **more):
   return kinds.make(objective, jit=False, **options, **more)
 
 
-def _run(step, state, mesh):
+def _run(kind, step, state, mesh):
   resident_images = training.replicate(mesh, tiny.examples().images)
   state = training.replicate(mesh, state)
   losses_seen = []
-  for batch in _batches():
+  for batch in _batches(kind in _PAIRED):
     batch = training.shard_batch(mesh, batch, resident_images=resident_images)
     state, metrics = step(state, batch)
     losses_seen.append(metrics['loss'])
@@ -89,7 +117,7 @@ def _run(step, state, mesh):
 def _on_one(kind):
   state, step = _make(kind)
   mesh = training.data_mesh(jax.devices()[:1])
-  return jax.device_get(_run(jax.jit(step), state, mesh))
+  return jax.device_get(_run(kind, jax.jit(step), state, mesh))
 
 
 def _by_device(kind):
@@ -107,14 +135,14 @@ def _assert_same(kind, found):
 
 def _check_sharded(kind):
   state, step = _make(kind)
-  _assert_same(kind, _run(jax.jit(step), state, training.data_mesh()))
+  _assert_same(kind, _run(kind, jax.jit(step), state, training.data_mesh()))
 
 
 def _check_by_device(kind):
   state, step = _by_device(kind)
   mesh = training.data_mesh()
   step = jax.jit(training.per_device(step, mesh))
-  found = _run(step, state, mesh)
+  found = _run(kind, step, state, mesh)
   _assert_same(kind, found)
   # What is remembered is the same on every device.
   for leaf in jax.tree.leaves(found[0]):
@@ -190,7 +218,7 @@ class EachKindTest(parameterized.TestCase):
 
     step = jax.pmap(step, axis_name='data', in_axes=(None, 0), out_axes=None)
     seen = []
-    for batch in _batches():
+    for batch in _batches(kind in _PAIRED):
       batch = dataclasses.replace(
         batch,
         rows=jax.tree.map(cut, batch.rows),
