@@ -387,6 +387,14 @@ def test_rows_that_are_to_be_mixed_are_mixed():
       exp.train_step(0).lower(exp.abstract_state, batch)
 
 
+def test_expected_cost_counts_stages_that_take_turns():
+  # More steps than are looked at, in a rhythm that divides them.
+  exp = build('look_sam', 1, epochs=40.0, **{'optimizer.look_every': 4})
+  assert exp.expected_cost() == pytest.approx(1.25)
+  costs = [exp.cost(step, exp.batches(0)[step]) for step in range(5)]
+  assert costs == [2.0, 1.0, 1.0, 1.0, 2.0]
+
+
 def test_expected_cost_counts_every_outer_step():
   exp = build('outer_offsets', 1, epochs=50)
   every = np.mean([exp.objective.outer.at(step) for step in range(150)])

@@ -514,13 +514,15 @@ _COMBINATIONS = (
   'sgd,focal,cb,mixup', 'sam,sigmoid_focal,inverse_frequency',
   'imbsam,balanced_softmax,cmo', 'sse_sam,logit_adjustment,instance_sampling',
   'focal_sam,ce', 'rsam,vs', 'imbsam,arb,class_balanced_sampling',
-  'sgd,distribution_balanced', 'sgd,ldam,grw,remix', 'imbsam,mm,drw',
-  'sgd,mm_ldam,ppw', 'imbsam,gcl,square_root_sampling', 'imbsam,ppl_cri',
+  'sgd,distribution_balanced', 'look_sam,ldam,grw,remix', 'imbsam,mm,drw',
+  'sgd,mm_ldam,ppw', 'momentum_imbsam,gcl,square_root_sampling',
+  'imbsam,ppl_cri',
   'sgd,normface,absgd,zero_centroid', 'sgd,cosface,effective_number_sampling',
-  'imbsam,lm_softmax,progressive_sampling', 'sgd,gm_softmax,reversed_sampling',
-  'sgd,sample_margin,class_aware_sampling', 'sgd,etf,drs',
+  'imbsam,lm_softmax,progressive_sampling', 'gsam,gm_softmax,reversed_sampling',
+  'friendly_sam,sample_margin,class_aware_sampling', 'sgd,etf,drs',
   'sgd,cdt,bilateral_mix', 'sgd,pal,margin_penalty', 'imbsam,bbn',
   'sgd,dbn_mix', 'sgd,rescom',
+  'imbsam,ldam_drw,open_sampling', 'imbsam,pure_noise',
 )  # fmt: skip
 
 
@@ -569,7 +571,16 @@ def test_every_method_trains(words, tmp_path, tfds_dir):
 
 
 @pytest.mark.parametrize(
-  'word', ['imbsam', 'rsam', 'sam,absgd,ppmix,ldam', 'imbsam,pps,gcl']
+  'word',
+  [
+    'imbsam',
+    'rsam',
+    'sam,absgd,ppmix,ldam',
+    'imbsam,pps,gcl',
+    'momentum_imbsam',
+    'look_sam',
+    'friendly_sam',
+  ],
 )
 @pytest.mark.extended
 def test_stopped_run_ends_bit_identical(word, tmp_path, tfds_dir, monkeypatch):

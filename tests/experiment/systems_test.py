@@ -57,8 +57,13 @@ test_programs_are_known_before = kinds_test.test_programs_are_known_before
 
 
 def test_learns_and_trains_all(kind):
-  # By chance a third; the losses of mixed rows and of queues tell little.
-  assert kind.result.summary['balanced'] > 0.8
+  if 'model.norm' in kind.fields:
+    # Running averages of six steps are not those of the images.
+    found = [r['loss'] for r in kind.result.history if 'loss' in r]
+    assert found[-1] < found[0]
+  else:
+    # By chance a third; the losses of mixed rows and of queues tell little.
+    assert kind.result.summary['balanced'] > 0.8
   for one, other in zip(
     *(
       jax.tree.leaves(state.params)
@@ -160,11 +165,13 @@ def test_a_run_of_the_old_mixing_goes_on(tmp_path):
 @pytest.mark.extended
 @pytest.mark.parametrize('word', WORDS)
 def test_trains_a_convolutional_network(word):
-  exp = kinds_test.build(
-    word,
-    2,
-    **{'model.name': 'small_conv_net', 'model.norm': 'batch', 'epochs': 12},
-  )
+  fields = {
+    'model.name': 'small_conv_net',
+    'model.norm': 'batch',
+    **WORDS[word][1],
+    'epochs': 12,
+  }
+  exp = kinds_test.build(word, 2, **fields)
   result = experiment.run(exp)
   assert result.summary['skipped_steps'] == 0
   assert result.summary['balanced'] > 0.6
@@ -173,9 +180,8 @@ def test_trains_a_convolutional_network(word):
 @pytest.mark.extended
 @pytest.mark.parametrize('word', [*WORDS, 'imbsam,bbn'])
 def test_a_step_of_resnet20(word):
-  exp = kinds_test.build(
-    word, 1, **{'model.name': 'resnet20', 'model.norm': 'batch'}
-  )
+  fields = {'model.norm': 'batch', **WORDS[word.rpartition(',')[2]][1]}
+  exp = kinds_test.build(word, 1, **{**fields, 'model.name': 'resnet20'})
   state = exp.init(0)
   before = jax.device_get(state.params)
   after, metrics = exp.train_step(0)(state, exp.put(exp.batches(0)[0]))
