@@ -43,6 +43,10 @@ class Data:
       epoch; others, such as 'class_balanced' or 'drs(start=0.8)', draw with
       replacement.
     stratify: Whether every batch has the same number of tail rows.
+    auxiliary: Images of other things than the classes, for methods that take
+      some: 'textures', which are made here; 'tfds:NAME' or 'tfds:NAME:SPLIT';
+      'folder:PATH', all images in it; or 'npz:PATH'. They come to the size of
+      the training images.
   """
 
   name: str = 'digits'
@@ -61,6 +65,7 @@ class Data:
   batch_size: int = 64
   sampler: str = 'shuffle'
   stratify: bool = False
+  auxiliary: str = 'textures'
 
 
 @dataclasses.dataclass(frozen=True, kw_only=True)

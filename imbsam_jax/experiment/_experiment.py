@@ -86,6 +86,7 @@ class Experiment:
     abstract_state: Shapes, dtypes and shardings of a state.
     batches: ``batches(seed)[step]`` is a batch, see `_batches.Batches`.
     resident_images: Training images on the devices, if they stay there.
+    auxiliary: Images of other things than the classes, if a method takes some.
     own: By what a network and a loss of one's own are known again, or None.
     bases: The runs that runs begin with, or None.
     search: The run that comes before each run, or None.
@@ -110,6 +111,7 @@ class Experiment:
   abstract_state: training.TrainState
   batches: Any
   resident_images: Any
+  auxiliary: data_lib.Examples | None = None
   own: Mapping[str, Mapping[str, Any]] | None = None
   bases: _base_run.BaseRuns | None = None
   search: SearchRun | None = None
@@ -128,7 +130,7 @@ class Experiment:
   @functools.cached_property
   def fingerprint(self) -> dict[str, str]:
     """Checksums of the data, made once for the runs of all seeds."""
-    return data_lib.fingerprint(self.data)
+    return data_lib.fingerprint(self.data, self.auxiliary)
 
   @property
   def num_train(self) -> int:

@@ -521,7 +521,8 @@ _COMBINATIONS = (
   'imbsam,lm_softmax,progressive_sampling', 'gsam,gm_softmax,reversed_sampling',
   'friendly_sam,sample_margin,class_aware_sampling', 'sgd,etf,drs',
   'sgd,cdt,bilateral_mix', 'sgd,pal,margin_penalty', 'imbsam,autobalance',
-  'imbsam,bbn', 'sgd,dbn_mix', 'sgd,rescom',
+  'imbsam,bbn', 'sgd,dbn_mix', 'sgd,rescom', 'imbsam,ldam_drw,open_sampling',
+  'imbsam,pure_noise',
 )  # fmt: skip
 
 
