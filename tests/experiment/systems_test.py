@@ -66,7 +66,11 @@ def first(tmp_path_factory):
   def of(words, fields):
     if not any(map(methods.fine_tunes, methods.split(words))):
       return fields
-    network = {k: v for k, v in fields.items() if k.startswith('model.')}
+    network = {
+      name: value
+      for name, value in fields.items()
+      if name.startswith('model.') or name == 'epochs'
+    }
     folder = tmp_path_factory.mktemp('first')
     experiment.run(kinds_test.build('sgd', 1, **network), workdir=folder)
     return {**fields, 'init_from': str(folder)}
