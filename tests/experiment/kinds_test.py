@@ -51,7 +51,7 @@ def _images(counts, seed):
   return images.astype(np.uint8), labels
 
 
-_SOURCES = experiment.Sources(
+SOURCES = experiment.Sources(
   train=_images(_COUNTS, 0),
   validation=_images((8, 8, 8), 1),
   test=_images((10, 10, 10), 2),
@@ -75,7 +75,7 @@ def build(words, num_devices, **fields):
   )
   mesh = training.data_mesh(jax.devices()[:num_devices])
   with mock.patch.object(training, 'data_mesh', lambda: mesh):
-    return experiment.build(config, data=_SOURCES)
+    return experiment.build(config, data=SOURCES)
 
 
 class _Stopped(Exception):
@@ -248,14 +248,14 @@ def test_frozen_parameters_are_loaded_and_not_in_a_checkpoint(tmp_path):
   # Two checkpoints with momentum would be four times that.
   assert saved < 2 * size
   with mock.patch.object(training, 'data_mesh', lambda: exp.mesh):
-    again, state = experiment.restore(tmp_path, data=_SOURCES)
+    again, state = experiment.restore(tmp_path, data=SOURCES)
   chex.assert_trees_all_equal(state.variables, result.state.variables)
   assert 'of them trained' in str(again)
   with (
     mock.patch.object(trunks, 'leaf', lambda number, shape: np.ones(shape)),
     pytest.raises(experiment.ConfigError, match='another loaded parameters'),
   ):
-    experiment.restore(tmp_path, data=_SOURCES)
+    experiment.restore(tmp_path, data=SOURCES)
 
 
 def test_no_gradient_of_a_frozen_trunk_is_computed():
@@ -364,7 +364,7 @@ def test_traits_are_checked():
 
 
 def test_validation_images_are_asked_for():
-  sources = experiment.Sources(train=_SOURCES.train, test=_SOURCES.test)
+  sources = experiment.Sources(train=SOURCES.train, test=SOURCES.test)
   fields = {'model.name': 'mlp', 'model.norm': 'none'}
   config = experiment.config('own', 'outer_offsets', fields)
   with pytest.raises(experiment.ConfigError, match='needs validation images'):
