@@ -25,8 +25,12 @@ if typing.TYPE_CHECKING:
   from imbsam_jax.oracles import tail_only_gradient_oracle
   from imbsam_jax.oracles import value_and_grad
   from imbsam_jax.transforms import focal_sam
+  from imbsam_jax.transforms import friendly_sam
   from imbsam_jax.transforms import group_sam
+  from imbsam_jax.transforms import gsam
   from imbsam_jax.transforms import imbsam
+  from imbsam_jax.transforms import look_sam
+  from imbsam_jax.transforms import momentum_imbsam
   from imbsam_jax.transforms import rsam
   from imbsam_jax.transforms import sam
   from imbsam_jax.transforms import skip_nonfinite
@@ -38,11 +42,15 @@ __version__ = '0.1.0'
 __all__ = [
   'focal_sam',
   'focal_weights',
+  'friendly_sam',
   'gradient_oracle',
   'group_sam',
+  'gsam',
   'head_tail_weights',
   'imbsam',
   'keep_memory',
+  'look_sam',
+  'momentum_imbsam',
   'rsam',
   'sam',
   'skip_nonfinite',

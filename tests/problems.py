@@ -54,21 +54,39 @@ def loss_fn(params, batch, weights):
   return (weights.astype(dtype) * losses).sum(), logits
 
 
+def _quartic(num_groups):
+  def grad_fn(point, group):
+    parts = (point**3, 4.0 * (point - 1.0) ** 3)
+    return parts[group] if num_groups == 2 else sum(parts)
+
+  return grad_fn
+
+
 def quartic_gradient(link, num_groups, count=0):
   """What a link makes of one or two quartic losses, not compiled.
 
   Links that ask for other gradients give another sum.
   """
   params = jnp.array([0.5, -2.0, 1.5])
-
-  def grad_fn(point, group):
-    parts = (point**3, 4.0 * (point - 1.0) ** 3)
-    return parts[group] if num_groups == 2 else sum(parts)
-
+  grad_fn = _quartic(num_groups)
   total = sum(grad_fn(params, group) for group in range(num_groups))
   state = link.init(params)
   state = state._replace(count=state.count + count)
   return link.update(total, state, params, grad_fn=grad_fn)[0]
+
+
+def second_quartic_gradient(link, num_groups):
+  """What a link makes of a second point, having remembered something else."""
+  grad_fn = _quartic(num_groups)
+  points = jnp.array([[-1.0, 2.5, 0.25], [0.5, -2.0, 1.5]])
+  state = jax.tree.map(
+    lambda x: jnp.array([0.3, -0.2, 0.5]) if x.dtype == jnp.float32 else x,
+    link.init(points[0]),
+  )
+  for point in points:
+    total = sum(grad_fn(point, group) for group in range(num_groups))
+    found, state = link.update(total, state, point, grad_fn=grad_fn)
+  return found
 
 
 def mean_weights(rows=BATCH_SIZE):

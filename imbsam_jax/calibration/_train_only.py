@@ -119,9 +119,14 @@ class _TrainableGradients:
 
   def __getattr__(self, name: str) -> Any:
     attribute = getattr(self._grad_fn, name)
-    if name != 'total':
-      return attribute
-    return lambda part: _keep(attribute(self._whole(part)), self._flags)
+    if name == 'total':
+      return lambda part: _keep(attribute(self._whole(part)), self._flags)
+    if name == 'apart':
+      return lambda parts: [
+        _keep(one, self._flags)
+        for one in attribute([self._whole(part) for part in parts])
+      ]
+    return attribute
 
   def _whole(self, part: Any) -> Any:
     return _fill(part, self._params, self._flags)

@@ -11,6 +11,10 @@ from imbsam_jax.data._anomaly_splits import adbench_split
 from imbsam_jax.data._anomaly_splits import AnomalySplit
 from imbsam_jax.data._anomaly_splits import deep_sad_split
 from imbsam_jax.data._anomaly_splits import validation_table
+from imbsam_jax.data._auxiliary import auxiliary_examples
+from imbsam_jax.data._auxiliary import check_auxiliary
+from imbsam_jax.data._auxiliary import fitted_examples
+from imbsam_jax.data._auxiliary import TEXTURES
 from imbsam_jax.data._batches import joint_batches
 from imbsam_jax.data._batches import Layout
 from imbsam_jax.data._batches import pair_halves
@@ -60,6 +64,7 @@ from imbsam_jax.data._streams import with_streams
 from imbsam_jax.data._table_files import read_table
 from imbsam_jax.data._tables import make_table
 from imbsam_jax.data._tables import Table
+from imbsam_jax.data._textures import textures
 
 __all__ = [
   'AnomalySplit',
@@ -80,16 +85,20 @@ __all__ = [
   'Stream',
   'Standardization',
   'SubsetSource',
+  'TEXTURES',
   'Table',
   'TfdsSource',
   'TrainBatch',
   'WHOLE',
   'adbench_split',
+  'auxiliary_examples',
+  'check_auxiliary',
   'check_same_rows',
   'choose_tail_sizes',
   'class_aware_order',
   'deep_sad_split',
   'fingerprint',
+  'fitted_examples',
   'hold_out',
   'joint_batches',
   'long_tail_class_counts',
@@ -112,6 +121,7 @@ __all__ = [
   'stratified_order',
   'tail_only_batches',
   'take_own',
+  'textures',
   'validation_table',
   'whole_order',
   'with_streams',

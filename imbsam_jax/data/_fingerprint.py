@@ -11,20 +11,23 @@ from imbsam_jax.data import _sources
 from imbsam_jax.data import _splits
 
 
-def fingerprint(data: _splits.LongTailedData) -> dict[str, str]:
+def fingerprint(
+  data: _splits.LongTailedData, auxiliary: _sources.Examples | None = None
+) -> dict[str, str]:
   """Checksums of the data of a run, to be compared when it goes on.
 
   Args:
     data: The training, validation and test examples of the run.
+    auxiliary: Its auxiliary examples, if it has some.
 
   Returns:
     SHA-256, as hexadecimal digits, of 'classes' (their names), 'train',
-    'validation' and 'test': labels and the images' bytes and order. Of images
-    that stay encoded it is their names, not their content, that count: reading
-    all files would take longer than many a run.
+    'validation', 'test' and 'auxiliary': labels and the images' bytes and
+    order. Of images that stay encoded it is their names, not their content,
+    that count: reading all files would take longer than many a run.
   """
   parts = {'train': data.train, 'validation': data.validation}
-  parts['test'] = data.test
+  parts |= {'test': data.test, 'auxiliary': auxiliary}
   names = '\n'.join(map(str, data.class_names)).encode()
   digests = {'classes': hashlib.sha256(names).hexdigest()}
   for part, examples in parts.items():

@@ -109,7 +109,7 @@ class FolderSource(_FileSource):
       )
     paths, labels = [], []
     for label, name in enumerate(names):
-      of_class = _image_paths(folder, name) if name in folders else []
+      of_class = image_paths(folder, name) if name in folders else []
       paths += of_class
       labels += [label] * len(of_class)
     if not paths:
@@ -268,8 +268,13 @@ def _unreadable(path: Any, error: OSError) -> _errors.DataError:
   return _errors.DataError(f'{path} cannot be read: {error.strerror}.')
 
 
-def _image_paths(folder: str, class_name: str) -> list[str]:
-  """Paths of a class's images, relative to the folder, sorted."""
+def image_paths(folder: str, class_name: str) -> list[str]:
+  """Paths of a class's images, relative to the folder, sorted.
+
+  Args:
+    folder: Folder of the folders of classes.
+    class_name: One of these; '' is the whole folder.
+  """
   paths, seen = [], set()
 
   def refuse(error):

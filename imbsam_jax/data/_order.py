@@ -32,7 +32,7 @@ class RowChoice(NamedTuple):
 
 
 def shuffled_order(
-  num_examples: int, *, batch_size: int, seed: int
+  num_examples: int, *, batch_size: int, seed: int | Sequence[int]
 ) -> grain.MapDataset:
   """Epoch after epoch, each a permutation of its own.
 
@@ -41,14 +41,14 @@ def shuffled_order(
   Args:
     num_examples: Number of training examples.
     batch_size: Rows of a batch.
-    seed: Seed of the order, >= 0.
+    seed: Seed of the order, >= 0, or words of one.
 
   Returns:
     A Grain dataset: ``order[step]`` is a `RowChoice`, whatever was asked for
     before.
   """
   scale = np.ones(batch_size, np.float32)
-  return _permutations(num_examples, batch_size, [seed]).map(
+  return _permutations(num_examples, batch_size, _words(seed)).map(
     lambda indices: RowChoice(indices, scale)
   )
 

@@ -137,29 +137,13 @@ class TfdsSource:
     data_dir: str | None = None,
     image_size: int | None = None,
   ):
-    import tensorflow_datasets as tfds
-
     if image_size is not None:
       _checks.integer('image_size', image_size)
     self._image_size = image_size
     self._title = f'{name} {split}'
-    builder = _tfds_builder(name, data_dir)
-    features = builder.info.features
-    if not (features and 'image' in features and 'label' in features):
-      raise _errors.DataError(
-        f'data set {name!r} has features {sorted(features or ())}; '
-        "'image' and 'label' are needed. Read it yourself and pass an "
-        '`ArraySource`.'
-      )
-    try:
-      self._rows: Any = builder.as_data_source(
-        split=split, decoders={'image': tfds.decode.SkipDecoding()}
-      )
-    except Exception as error:
-      raise _errors.DataError(
-        f'data set {name!r} has no readable split {split!r} in '
-        f'{builder.data_dir}: {error}'
-      ) from error
+    features, self._rows = tfds_rows(
+      name, split, data_dir=data_dir, needed=('image', 'label')
+    )
     self.class_names: Sequence[str] = list(features['label'].names)
     self.labels = _checks.host_labels(
       np.array([row['label'] for row in self._read(range(len(self._rows)))]),
@@ -195,6 +179,44 @@ class TfdsSource:
     for start in range(0, len(indices), _RECORDS_AT_ONCE):
       chunk = [int(i) for i in indices[start : start + _RECORDS_AT_ONCE]]
       yield from self._rows.__getitems__(chunk)
+
+
+def tfds_rows(
+  name: str, split: str, *, data_dir: str | None, needed: Sequence[str]
+) -> tuple[Any, Any]:
+  """Features of a TFDS set and the rows of a split, images still encoded.
+
+  Args:
+    name: A TFDS name, or 'digits'.
+    split: A TFDS split.
+    data_dir: Where prepared data sets are; None is TFDS's own default.
+    needed: The features that it must have.
+
+  Raises:
+    DataError: If the set is unknown, is not prepared, or lacks a feature or the
+      split.
+  """
+  import tensorflow_datasets as tfds
+
+  builder = _tfds_builder(name, data_dir)
+  features = builder.info.features
+  if not features or not set(needed) <= set(features):
+    listed = ' and '.join(map(repr, needed))
+    raise _errors.DataError(
+      f'data set {name!r} has features {sorted(features or ())}; {listed} '
+      f'{"are" if len(needed) > 1 else "is"} needed. Read it yourself and pass '
+      'an `ArraySource`.'
+    )
+  try:
+    rows: Any = builder.as_data_source(
+      split=split, decoders={'image': tfds.decode.SkipDecoding()}
+    )
+  except Exception as error:
+    raise _errors.DataError(
+      f'data set {name!r} has no readable split {split!r} in '
+      f'{builder.data_dir}: {error}'
+    ) from error
+  return features, rows
 
 
 def _tfds_builder(name: str, data_dir: str | None) -> Any:

@@ -49,7 +49,7 @@ def choose_layout(
   if rows in ('split', 'tail_only') and not method.exclusive:
     raise _errors.ConfigError(
       f'`optimizer.rows={rows}` needs the groups head and tail, which '
-      f'{rule} has not. Use imbsam or sse_sam, or leave it.'
+      f'{rule} has not. Use imbsam, momentum_imbsam or sse_sam, or leave it.'
     )
   if rows == 'split' and batch_norm:
     raise _errors.ConfigError(

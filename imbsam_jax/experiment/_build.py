@@ -128,10 +128,20 @@ def _build_from(
   compilation.ask_for_same_bits(config.deterministic)
   try:
     if not isinstance(data, data_lib.LongTailedData):
+      own_auxiliary = None if data is None else data.auxiliary
       data = _data_sets.load(config.data, data)
     else:
+      own_auxiliary = None
       data_lib.check_same_rows(data)
-    return _build(config, data, model, loss, steps_per_call, again=again)
+    return _build(
+      config,
+      data,
+      model,
+      loss,
+      steps_per_call,
+      own_auxiliary=own_auxiliary,
+      again=again,
+    )
   except data_lib.DataError:
     raise
   except (ValueError, TypeError) as error:
@@ -167,6 +177,7 @@ def _build(
   own_loss: Callable[[jax.Array, jax.Array], jax.Array] | None,
   steps_per_call: int | None,
   *,
+  own_auxiliary: np.ndarray | None = None,
   again: bool = False,
 ) -> _experiment.Experiment:
   mesh = training.data_mesh()
@@ -176,14 +187,19 @@ def _build(
   sample = jax.ShapeDtypeStruct((1, *images.shape[1:]), images.dtype)
   row_multiple = _row_multiple(config, mesh)
   lengths = _Lengths(config, len(data.train.labels))
+  choices = _choices.choices_of(config)
+  auxiliary = None
+  if methods.takes_auxiliary(choices):
+    auxiliary = _data_sets.load_auxiliary(config.data, data, own_auxiliary)
   combined = methods.combine(
-    _choices.choices_of(config),
+    choices,
     methods.Setup(
       schedules.Timeline(
         data.class_counts, config.epochs, config.data.batch_size
       ),
       images.shape[1:],
       data,
+      auxiliary,
     ),
     loss=own_loss,
   )
@@ -200,9 +216,9 @@ def _build(
       combined.search.begin,
     )
   objective = combined.objective
-  head = methods.head_for(_choices.choices_of(config))
+  head = methods.head_for(choices)
   num_classes = len(data.class_names)
-  own = _own_words(_choices.choices_of(config))
+  own = _own_words(choices)
   if own_loss is not None:
     own['loss'] = _identity.of_loss(own_loss, num_classes)
   if own_model is None:
@@ -348,6 +364,7 @@ def _build(
     search=search,
     batches=batches,
     resident_images=training.replicate(mesh, images) if resident else None,
+    auxiliary=auxiliary,
   )
 
 

@@ -43,6 +43,10 @@ class Data:
       epoch; others, such as 'class_balanced' or 'drs(start=0.8)', draw with
       replacement.
     stratify: Whether every batch has the same number of tail rows.
+    auxiliary: Images of other things than the classes, for methods that take
+      some: 'textures', which are made here; 'tfds:NAME' or 'tfds:NAME:SPLIT';
+      'folder:PATH', all images in it; or 'npz:PATH'. They come to the size of
+      the training images.
   """
 
   name: str = 'digits'
@@ -61,6 +65,7 @@ class Data:
   batch_size: int = 64
   sampler: str = 'shuffle'
   stratify: bool = False
+  auxiliary: str = 'textures'
 
 
 @dataclasses.dataclass(frozen=True, kw_only=True)
@@ -118,16 +123,18 @@ class Optimizer:
   """The update rule, and the optimizer around it.
 
   Attributes:
-    method: Name of the update rule: 'sgd', 'sam', 'imbsam', 'sse_sam',
-      'focal_sam' or 'rsam'.
-    rho: Radius of the perturbation: of all classes (sam, focal_sam), of the
-      tail (imbsam, sse_sam), or per entry of the parameters (rsam).
+    method: Name of the update rule: 'sgd', 'sam', 'imbsam', 'momentum_imbsam',
+      'sse_sam', 'focal_sam', 'rsam', 'look_sam(every=10, alpha=0.7)',
+      'friendly_sam(sigma=1.0, lam=0.9)' or 'gsam(alpha=0.1)'.
+    rho: Radius of the perturbation: of all classes (sam, focal_sam, look_sam,
+      friendly_sam, gsam), of the tail (imbsam, momentum_imbsam, sse_sam), or
+      per entry of the parameters (rsam).
     rho_schedule: How rho changes over the run: 'constant',
       'linear(first=0.1, last=1.0)', or 'step(factors=(0.1, 1.0),
       starts=(0.5,))', factors of rho from shares of the run on.
     head_rho: Radius of the perturbation for the head (sse_sam).
     threshold: Classes with fewer training images are tail.
-    tail_weight: Factor of the tail's loss (imbsam, sse_sam).
+    tail_weight: Factor of the tail's loss (imbsam, momentum_imbsam, sse_sam).
     switch: Share of the epochs after which sse_sam no longer perturbs for the
       head and rsam halves its radius; 1 is never.
     focal_gamma: Exponent with which the perturbed share falls for frequent

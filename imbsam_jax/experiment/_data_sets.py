@@ -11,6 +11,9 @@ import numpy as np
 from imbsam_jax import data as data_lib
 from imbsam_jax.experiment import _config
 
+# Data sets whose `data_dir` is not that of TFDS.
+_OF_FILES = ('image_folder', 'image_list', 'npz')
+
 # Arrays in memory count as one: (images [N, ...], labels [N]).
 Source = data_lib.Source | tuple[np.ndarray, np.ndarray]
 
@@ -24,11 +27,15 @@ class Sources(NamedTuple):
     test: The same of test examples; all are used.
     validation: The same of validation examples, or None: then
       ``data.validation_per_class`` takes some of the training examples.
+    auxiliary: Images of other things than the classes, an array ``[N, ...]`` of
+      the shape and dtype of the training images, for methods that take some; or
+      None: then ``data.auxiliary`` says which they are.
   """
 
   train: Source
   test: Source
   validation: Source | None = None
+  auxiliary: np.ndarray | None = None
 
 
 def load(
@@ -65,6 +72,32 @@ def load(
     class_counts=config.class_counts,
     validation_per_class=config.validation_per_class,
     seed=config.subset_seed if config.subset == 'shuffled' else None,
+  )
+
+
+def load_auxiliary(
+  config: _config.Data,
+  data: data_lib.LongTailedData,
+  own: np.ndarray | None = None,
+) -> data_lib.Examples:
+  """Reads the auxiliary images of a run.
+
+  Args:
+    config: Its data fields.
+    data: Its examples, in whose form the images come.
+    own: Images of one's own; None reads those that `config.auxiliary` names.
+
+  Raises:
+    ConfigError: If the examples are no images that textures could be made like.
+    DataError: If the images are missing or do not fit.
+  """
+  if own is not None:
+    return data_lib.fitted_examples(own, data.train.images)
+  return data_lib.auxiliary_examples(
+    config.auxiliary,
+    data.train.images,
+    # Elsewhere it is the place of the training images.
+    data_dir=None if config.name in _OF_FILES else config.data_dir,
   )
 
 

@@ -2,6 +2,7 @@
 # SPDX-License-Identifier: Apache-2.0
 """An experiment: all of a run but its seed."""
 
+import collections
 from collections.abc import Callable
 from collections.abc import Mapping
 import dataclasses
@@ -85,6 +86,7 @@ class Experiment:
     abstract_state: Shapes, dtypes and shardings of a state.
     batches: ``batches(seed)[step]`` is a batch, see `_batches.Batches`.
     resident_images: Training images on the devices, if they stay there.
+    auxiliary: Images of other things than the classes, if a method takes some.
     own: By what a network and a loss of one's own are known again, or None.
     bases: The runs that runs begin with, or None.
     search: The run that comes before each run, or None.
@@ -109,6 +111,7 @@ class Experiment:
   abstract_state: training.TrainState
   batches: Any
   resident_images: Any
+  auxiliary: data_lib.Examples | None = None
   own: Mapping[str, Mapping[str, Any]] | None = None
   bases: _base_run.BaseRuns | None = None
   search: SearchRun | None = None
@@ -127,7 +130,7 @@ class Experiment:
   @functools.cached_property
   def fingerprint(self) -> dict[str, str]:
     """Checksums of the data, made once for the runs of all seeds."""
-    return data_lib.fingerprint(self.data)
+    return data_lib.fingerprint(self.data, self.auxiliary)
 
   @property
   def num_train(self) -> int:
@@ -201,7 +204,7 @@ class Experiment:
     """Cost of one step in SGD steps."""
     outer = self.objective.outer
     before = outer.cost if outer is not None and outer.at(step) else 0.0
-    return self._cost_of_passes(step, batch) + before
+    return self._cost_of_passes(self.method.stage(step), batch) + before
 
   def expected_cost(self) -> float:
     """Mean cost of a step of the run, from batches spread over it."""
@@ -210,7 +213,7 @@ class Experiment:
       np.linspace(0, self.num_steps - 1, _COST_SAMPLES).astype(int)
     )
     cost = float(
-      np.mean([self._cost_of_passes(int(s), batches[int(s)]) for s in steps])
+      np.mean([self._cost_around(int(s), batches[int(s)]) for s in steps])
     )
     outer = self.objective.outer
     if outer is None:
@@ -224,10 +227,26 @@ class Experiment:
     before = self.search.experiment.expected_work() if self.search else 0.0
     return before + self.num_steps * self.expected_cost()
 
-  def _cost_of_passes(self, step: int, batch: data_lib.TrainBatch) -> float:
+  def _cost_around(self, step: int, batch: data_lib.TrainBatch) -> float:
+    """Mean cost of a batch at a step and those after, which take turns."""
+    turns = max(
+      stage.every for stage in self.method.stages if stage.start <= step
+    )
+    stages = collections.Counter(
+      self.method.stages.index(self.method.stage(step + k))
+      for k in range(turns)
+    )
+    return sum(
+      number / turns * self._cost_of_passes(self.method.stages[stage], batch)
+      for stage, number in stages.items()
+    )
+
+  def _cost_of_passes(
+    self, stage: training.Stage, batch: data_lib.TrainBatch
+  ) -> float:
     objective = self.objective
     cost = training.step_cost(
-      self.method.stage(step), batch, batch_size=self.config.data.batch_size
+      stage, batch, batch_size=self.config.data.batch_size
     )
     return objective.pass_cost * cost + objective.prepare_cost
 

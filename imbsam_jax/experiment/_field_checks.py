@@ -3,6 +3,8 @@
 """Values of a configuration that no program could run with."""
 
 from imbsam_jax import _errors
+from imbsam_jax import data as data_lib
+from imbsam_jax import methods
 from imbsam_jax._runs import fields as fields_lib
 from imbsam_jax.experiment import _config
 
@@ -62,6 +64,8 @@ def check(config: _config.Config) -> None:
       raise _errors.ConfigError(
         f'`{name}` must be one of {", ".join(choices)}, got {fields[name]!r}.'
       )
+  if config.data.auxiliary != methods.OWN:
+    data_lib.check_auxiliary(config.data.auxiliary)
   for name, (low, high) in _RANGES.items():
     value = fields[name]
     if value is not None and not low <= value <= high:

@@ -8,6 +8,7 @@ from typing import Any
 import jax
 
 from imbsam_jax import _memory
+from imbsam_jax import data as data_lib
 from imbsam_jax import methods
 from imbsam_jax import metrics
 from imbsam_jax import models
@@ -80,12 +81,25 @@ def _examples(experiment: Any) -> dict[str, str]:
     f'{counts.max() / counts.min():.4g}), '
     f'{0 if validation is None else len(validation.labels)} validation, '
     f'{len(experiment.data.test.labels)} test',
+    **_auxiliary(experiment),
     'groups': f'{groups["many"].sum()} many (> {config.many_above}), '
     f'{groups["medium"].sum()} medium, '
     f'{groups["few"].sum()} few (< {config.few_below}); '
     f'tail (< {config.optimizer.threshold}): {_classes(tail.sum())}, '
     f'{counts[tail].sum() / counts.sum():.1%} of the images',
   }
+
+
+def _auxiliary(experiment: Any) -> dict[str, str]:
+  """The line on auxiliary images, where a method takes some."""
+  if experiment.auxiliary is None:
+    return {}
+  text = experiment.config.data.auxiliary
+  number = len(experiment.auxiliary.labels)
+  if text == data_lib.TEXTURES:
+    return {'auxiliary': f'{number:,} textures'}
+  name = 'your own' if text == methods.OWN else text
+  return {'auxiliary': f'{name}, {number:,} images'}
 
 
 def _begin(experiment: Any) -> dict[str, str]:

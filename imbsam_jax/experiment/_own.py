@@ -13,6 +13,7 @@ from imbsam_jax import _modes
 from imbsam_jax import data as data_lib
 from imbsam_jax import methods
 from imbsam_jax import models
+from imbsam_jax.experiment import _choices
 from imbsam_jax.experiment import _config
 from imbsam_jax.experiment import _data_sets
 from imbsam_jax.experiment import _identity
@@ -43,13 +44,21 @@ def name_in(
   if isinstance(data, (_data_sets.Sources, data_lib.LongTailedData)):
     validation = None if data.validation is None else 'validation'
     splits = ('train', validation, 'test')
+    changes: dict[str, Any] = {'name': OWN, 'splits': splits}
+    if _takes_auxiliary(config, data):
+      changes['auxiliary'] = OWN
     config = dataclasses.replace(
-      config, data=dataclasses.replace(config.data, name=OWN, splits=splits)
+      config, data=dataclasses.replace(config.data, **changes)
     )
   elif data is not None:
     raise _errors.ConfigError(
       '`data` must be experiment.Sources(train=(images, labels), '
       f'test=(images, labels)) or a data.LongTailedData, got {type(data)}.'
+    )
+  if config.data.auxiliary == OWN and not _takes_auxiliary(config, data):
+    raise _errors.ConfigError(
+      "the auxiliary images of this configuration are 'own': pass them in "
+      'Python, experiment.Sources(..., auxiliary=images).'
     )
   if loss is not None and not callable(loss):
     raise _errors.ConfigError(
@@ -79,6 +88,13 @@ def name_in(
         'library, which a network of your own has not. Leave it out.'
       )
   return config
+
+
+def _takes_auxiliary(config: _config.Config, data: Any) -> bool:
+  """Whether auxiliary images of one's own are passed and taken."""
+  return getattr(data, 'auxiliary', None) is not None and (
+    methods.takes_auxiliary(_choices.choices_of(config))
+  )
 
 
 def check_table(model: _config.Model, row_shape: tuple[int, ...]) -> None:

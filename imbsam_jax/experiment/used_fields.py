@@ -1,6 +1,6 @@
 # Copyright 2026 The imbsam_jax Authors.
 # SPDX-License-Identifier: Apache-2.0
-"""Which fields of the optimizer an update rule has a use for."""
+"""Which fields the methods of a configuration have a use for."""
 
 from collections.abc import Iterable
 import inspect
@@ -8,9 +8,11 @@ import inspect
 from imbsam_jax import _errors
 from imbsam_jax import _specs
 from imbsam_jax import methods
+from imbsam_jax.experiment import _choices
 from imbsam_jax.experiment import _config
 
 _RULE = 'update rule'
+_AUXILIARY = 'data.auxiliary'
 # Whatever the rule: batches and tables tell the tail apart too.
 _FOR_ALL = ('threshold',)
 
@@ -49,8 +51,11 @@ def check(given: Iterable[str], configs: Iterable[_config.Config]) -> None:
     ConfigError: If a field has no effect; the message names it, and the rules
       that it is for.
   """
+  configs = list(configs)
   chosen = list(dict.fromkeys(one.optimizer.method for one in configs))
   for name in given:
+    if name == _AUXILIARY:
+      _check_auxiliary(configs)
     part, _, field = name.partition('.')
     users = [rule for rule in methods.AXES[_RULE].choices if uses(rule, field)]
     # Of other fields it is not the rule that decides.
@@ -62,3 +67,19 @@ def check(given: Iterable[str], configs: Iterable[_config.Config]) -> None:
         f'`{name}` has no effect on {who}. Leave it out, or choose a method '
         f'that it is for: {", ".join(sorted(users))}.'
       )
+
+
+def _check_auxiliary(configs: list[_config.Config]) -> None:
+  """Refuses auxiliary images that no method takes."""
+  if any(methods.takes_auxiliary(_choices.choices_of(one)) for one in configs):
+    return
+  users = [
+    methods.typed(axis, name)
+    for axis, entry in methods.AXES.items()
+    for name, choice in entry.choices.items()
+    if choice.traits.auxiliary
+  ]
+  raise _errors.ConfigError(
+    f'`{_AUXILIARY}` has no effect on methods that take no auxiliary images. '
+    f'Leave it out, or choose a method that does: {", ".join(users)}.'
+  )

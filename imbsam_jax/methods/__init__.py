@@ -36,22 +36,28 @@ from imbsam_jax.methods import _effective_number_sampling
 from imbsam_jax.methods import _focal
 from imbsam_jax.methods import _focal_sam
 from imbsam_jax.methods import _frequency_sampling
+from imbsam_jax.methods import _friendly_sam
 from imbsam_jax.methods import _gae
 from imbsam_jax.methods import _gcl
+from imbsam_jax.methods import _gsam
 from imbsam_jax.methods import _head_only
 from imbsam_jax.methods import _heads
 from imbsam_jax.methods import _imbsam
 from imbsam_jax.methods import _largest_margins
 from imbsam_jax.methods import _ldam
 from imbsam_jax.methods import _logit_adjustment
+from imbsam_jax.methods import _look_sam
 from imbsam_jax.methods import _mixup
 from imbsam_jax.methods import _mm
+from imbsam_jax.methods import _momentum_imbsam
 from imbsam_jax.methods import _none
+from imbsam_jax.methods import _open_sampling
 from imbsam_jax.methods import _ot
 from imbsam_jax.methods import _penalties
 from imbsam_jax.methods import _power_weights
 from imbsam_jax.methods import _ppl
 from imbsam_jax.methods import _progressive_sampling
+from imbsam_jax.methods import _pure_noise
 from imbsam_jax.methods import _remix
 from imbsam_jax.methods import _rescom
 from imbsam_jax.methods import _rsam
@@ -69,6 +75,7 @@ from imbsam_jax.methods._compatibility import check
 from imbsam_jax.methods._compatibility import fixes_counts
 from imbsam_jax.methods._compatibility import head_for
 from imbsam_jax.methods._compatibility import needs_batch
+from imbsam_jax.methods._compatibility import takes_auxiliary
 from imbsam_jax.methods._part import Part
 from imbsam_jax.methods._part import Search
 from imbsam_jax.methods._part import Setup
@@ -131,6 +138,7 @@ __all__ = [
   'sampled_partners',
   'scaled',
   'split',
+  'takes_auxiliary',
   'typed',
   'word',
   'words',

@@ -38,6 +38,8 @@ def check(choices: Mapping[str, str]) -> None:
     if (axis, text) != ('loss', _combine.OWN)
   }
   _check_head(choices, chosen)
+  # Before what also speaks of the sampler that such a word brings.
+  _check_replaced(list(chosen.values()))
   _check_prior(list(chosen.values()))
   _check_streams(chosen)
   _check_pairs(list(chosen.values()))
@@ -51,6 +53,15 @@ def needs_batch(choices: Mapping[str, str]) -> str | None:
       if chosen.traits.needs_batch:
         return chosen.word
   return None
+
+
+def takes_auxiliary(choices: Mapping[str, str]) -> bool:
+  """Whether a word takes auxiliary images."""
+  return any(
+    _chosen(axis, text).traits.auxiliary
+    for axis, text in choices.items()
+    if (axis, text) != ('loss', _combine.OWN)
+  )
 
 
 def fixes_counts(choices: Mapping[str, str]) -> str | None:
@@ -131,9 +142,22 @@ def _check_prior(chosen: list[_Chosen]) -> None:
     if one.traits.counts_batch and other.axis == 'sampler':
       continue
     raise _errors.ConfigError(
-      f'`{one.word}` and `{other.word}` both correct for the class counts: '
-      'rare classes would be favored twice. Leave one of them out.'
+      f'{_named(one, chosen)} and {_named(other, chosen)} both correct for the '
+      'class counts: rare classes would be favored twice. Leave one of them '
+      'out.'
     )
+
+
+def _named(one: _Chosen, chosen: list[_Chosen]) -> str:
+  """A word, and which other one has brought it, if it was not typed."""
+  axis = _registry.AXES[one.axis]
+  for other in chosen:
+    entry = _registry.AXES[other.axis].words.get(other.name)
+    sets = {} if entry is None or other is one else entry.sets
+    if axis.field in sets:
+      if _specs.name(sets[axis.field]) == one.name:
+        return f'`{one.word}`, which `{other.word}` brings,'
+  return f'`{one.word}`'
 
 
 def _check_streams(chosen: Mapping[str, _Chosen]) -> None:
@@ -167,3 +191,13 @@ def _check_pairs(chosen: list[_Chosen]) -> None:
       f'`{pairing[0]}` and `{pairing[1]}` both give every row a partner, and '
       'there is one. Leave one of them out.'
     )
+
+
+def _check_replaced(chosen: list[_Chosen]) -> None:
+  for own in chosen:
+    for other in chosen:
+      if own.traits.replaces_images and other.traits.pairs:
+        raise _errors.ConfigError(
+          f'`{own.word}` replaces images, and `{other.word}` would mix them '
+          'with others, which no publication does. Leave one of them out.'
+        )

@@ -71,13 +71,14 @@ class GuidingAdversaries(training.WrappedObjective):
     # A row at a time, as it draws by its place; compiled, all go together.
     pixels = jnp.clip(inputs.pixels(rows['image']), 0.0, 1.0)
     images, keep = jax.vmap(adversary)(rows['place'], pixels, rows['label'])
+    keep = keep.astype(jnp.float32)
     number = jnp.sum(keep)
     if ctx.axis_name is not None:
       number = jax.lax.psum(number, ctx.axis_name)
     return {
       **rows,
       'adversary': jax.lax.stop_gradient(inputs.of_pixels(images)),
-      'kept_share': keep / jnp.maximum(number, 1),
+      'kept_share': keep / jnp.maximum(number, 1.0),
     }
 
   def __call__(self, ctx, apply, rows):

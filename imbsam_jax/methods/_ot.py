@@ -107,7 +107,7 @@ class OptimalTransport(_head_only.HeadOnly):
     examples, new = record
     number = jnp.zeros_like(ctx.state).at[examples].add(1.0)
     total = jnp.zeros_like(ctx.state).at[examples].add(new)
-    return jnp.where(number > 0, total / jnp.maximum(number, 1), ctx.state)
+    return jnp.where(number > 0, total / jnp.maximum(number, 1.0), ctx.state)
 
 
 def _of_all(ctx: training.Context, tree):

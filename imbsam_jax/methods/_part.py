@@ -29,11 +29,30 @@ class Setup(NamedTuple):
     time: Class counts, epochs and batch size, for schedules by epoch.
     image_shape: Shape of one image as the model sees it.
     data: Examples of the run, for further streams.
+    auxiliary_examples: Images of other things than the classes, or None; see
+      `auxiliary`.
   """
 
   time: schedules.Timeline
   image_shape: tuple[int, ...] = ()
   data: data_lib.LongTailedData | None = None
+  auxiliary_examples: data_lib.Examples | None = None
+
+  @property
+  def auxiliary(self) -> data_lib.Examples:
+    """Images of other things than the classes, without labels.
+
+    They are read for words with the trait `auxiliary` alone.
+
+    Raises:
+      ConfigError: If there are none.
+    """
+    if self.auxiliary_examples is None:
+      raise _errors.ConfigError(
+        'there are no auxiliary images: register a word that takes them with '
+        'auxiliary=True. `data.auxiliary` says which they are.'
+      )
+    return self.auxiliary_examples
 
   @property
   def training(self) -> data_lib.Examples:
@@ -159,6 +178,9 @@ class Traits(NamedTuple):
     own_stream: Whether it takes rows from a re-balanced stream of its own, and
       needs the natural one beside it.
     pairs: Whether it gives every row a partner; every mixing does.
+    replaces_images: Whether some rows get other images, which are not to be
+      mixed.
+    auxiliary: Whether it takes auxiliary images, `Setup.auxiliary`.
     fine_tunes: Whether it begins with a finished run.
     unmixed: Whether it needs images of one example each, which no word mixes.
   """
@@ -171,5 +193,7 @@ class Traits(NamedTuple):
   fixes_counts: bool = False
   own_stream: bool = False
   pairs: bool = False
+  replaces_images: bool = False
+  auxiliary: bool = False
   fine_tunes: bool = False
   unmixed: bool = False

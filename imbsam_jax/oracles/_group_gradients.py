@@ -39,7 +39,8 @@ class GroupGradients:
   Attributes:
     num_groups: Number of groups.
     value: ``(loss, aux)`` of the pass that the update is made from: the clean
-      one, unless a link evaluated `total` elsewhere (`rsam`). Read it after
+      one, unless a link evaluated `total` elsewhere (`rsam`), or groups with
+      rows of their own `apart` (`momentum_imbsam`). Read it after
       ``tx.update``, in the same traced function.
   """
 
@@ -110,8 +111,10 @@ class GroupGradients:
     weights = self._row_groups[i].weights
     if self._is_clean(params) and len(weights) == 1:
       return self._clean_totals[i]
-    if self._is_clean(params) and row > 0:
-      return self._clean[i].gradient(row)
+    if self._is_clean(params):
+      # The first group of shared rows is what the others leave of the total.
+      clean = self._clean[i]
+      return clean.gradient(row) if row > 0 else clean.remainder()
     return self._pass(i, params, weights[row][None]).gradient(0)
 
   def total(self, params: optax.Params) -> optax.Updates:
@@ -125,6 +128,29 @@ class GroupGradients:
     ]
     self.value = self._value(passes)
     return _sum_of_trees([one.gradient(0) for one in passes])
+
+  def apart(self, points: Sequence[optax.Params]) -> list[optax.Updates]:
+    """Gradients of all groups, each at a point of its own; sets `value`.
+
+    A group with rows of its own brings loss and aux of its only pass, so that
+    its clean pass is dead code under `jax.jit`. Groups that share rows leave
+    `value` that of the clean pass.
+
+    Args:
+      points: Parameters of each group.
+    """
+    gradients = []
+    passes = self._clean[: self._num_total]
+    for group, point in enumerate(points):
+      i, _ = self._places[group]
+      weights = self._row_groups[i].weights
+      if self._is_clean(point) or len(weights) > 1 or i >= self._num_total:
+        gradients.append(self(point, group))
+        continue
+      passes[i] = self._pass(i, point, weights)
+      gradients.append(passes[i].gradient(0))
+    self.value = self._value(passes)
+    return gradients
 
   def gave(self, updates: optax.Updates) -> bool | None:
     """Whether `updates` are the oracle's gradient; None is unknown."""

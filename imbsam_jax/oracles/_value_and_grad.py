@@ -46,7 +46,8 @@ def value_and_grad(
   Returns:
     ``f(params, state, batch, *, group_weights) -> ((loss, aux), grads, state)``
     where `state` is that of `transform`. Loss and aux are those of the clean
-    pass; for `rsam`, of its one perturbed pass.
+    pass; for `rsam`, of its one perturbed pass, and for rows of a tail of
+    their own of `momentum_imbsam`, of the only pass that they have.
   """
   link = optax.with_extra_args_support(transform)
 

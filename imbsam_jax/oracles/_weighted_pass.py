@@ -22,11 +22,14 @@ class WeightedPass(NamedTuple):
     aux: Tree that the loss function returned beside the loss.
     gradient: Function of r that gives the gradient of weighting r, one backward
       pass.
+    remainder: Function that gives the gradient of the first weighting less all
+      others, one backward pass.
   """
 
   loss: jax.Array
   aux: Any
   gradient: Callable[[int], optax.Updates]
+  remainder: Callable[[], optax.Updates]
 
 
 def weighted_pass(
@@ -54,7 +57,10 @@ def weighted_pass(
     def gradient(r):
       return pullback(jnp.zeros_like(losses).at[r].set(1))[0]
 
-    return WeightedPass(losses[0], aux, gradient)
+    def remainder():
+      return pullback(jnp.full_like(losses, -1).at[0].set(1))[0]
+
+    return WeightedPass(losses[0], aux, gradient, remainder)
   if num_microbatches < 1 or num_rows % num_microbatches:
     raise ValueError(
       f'`num_microbatches` must divide the number of rows, got '
@@ -110,7 +116,7 @@ def _empty_pass(
   no_weight = jnp.zeros([1], weights.dtype)
   loss, aux = _checked_loss(loss_fn, params, row, no_weight)
   zeros = jax.tree.map(jnp.zeros_like, params)
-  return WeightedPass(jnp.zeros_like(loss), aux, lambda r: zeros)
+  return WeightedPass(jnp.zeros_like(loss), aux, lambda r: zeros, lambda: zeros)
 
 
 def _microbatched_pass(
@@ -141,7 +147,14 @@ def _microbatched_pass(
   def gradient(r):
     return jax.tree.map(lambda g, w: g.astype(w.dtype), gradients[r], params)
 
-  return WeightedPass(loss, aux, gradient)
+  def remainder():
+    return jax.tree.map(
+      lambda w, first, *others: (first - sum(others)).astype(w.dtype),
+      params,
+      *gradients,
+    )
+
+  return WeightedPass(loss, aux, gradient, remainder)
 
 
 def _widen(gradient: jax.Array) -> jax.Array:

@@ -30,6 +30,7 @@ from imbsam_jax.training._objective import Context
 from imbsam_jax.training._objective import Objective
 from imbsam_jax.training._objective import Outcome
 from imbsam_jax.training._objective import Outer
+from imbsam_jax.training._objective import WrappedApply
 from imbsam_jax.training._objective import WrappedObjective
 from imbsam_jax.training._optimizer import learning_rate_schedule
 from imbsam_jax.training._optimizer import make_optimizer
@@ -92,6 +93,7 @@ __all__ = [
   'Supervised',
   'TrainState',
   'WorkdirLock',
+  'WrappedApply',
   'WrappedObjective',
   'begun_with',
   'best_checkpoints',

@@ -40,7 +40,7 @@ class Layout(Protocol):
     ...
 
   def cost(
-    self, perturbed: tuple[bool, ...], batch: TrainBatch, batch_size: int
+    self, stage: _stages.Stage, batch: TrainBatch, batch_size: int
   ) -> float:
     """Cost of a step in SGD steps, rows of padding included."""
     ...
@@ -62,10 +62,10 @@ class _Joint:
   def total_weight(self, batch):
     return jnp.sum(batch.weights)
 
-  def cost(self, perturbed, batch, batch_size):
+  def cost(self, stage, batch, batch_size):
     """See `update_rules.joint_cost`."""
     del batch, batch_size
-    return _stages.joint_cost(perturbed)
+    return _stages.joint_cost(stage.perturbed, instead=stage.instead)
 
 
 class _Split:
@@ -84,10 +84,11 @@ class _Split:
   def total_weight(self, batch):
     return sum(map(jnp.sum, batch.weights), jnp.zeros([]))
 
-  def cost(self, perturbed, batch, batch_size):
-    """Rows of a group count once, or twice if the group is perturbed."""
+  def cost(self, stage, batch, batch_size):
+    """Rows of a group count once for each of its passes."""
     rows = [len(weights) for weights in batch.weights]
-    twice = sum(n for n, p in zip(rows, perturbed, strict=True) if p)
+    pairs = zip(rows, stage.perturbed, strict=True)
+    twice = 0 if stage.instead else sum(n for n, p in pairs if p)
     return (sum(rows) + twice) / batch_size
 
 
@@ -112,10 +113,11 @@ class _TailOnly:
   def total_weight(self, batch):
     return jnp.sum(batch.weights[0])
 
-  def cost(self, perturbed, batch, batch_size):
+  def cost(self, stage, batch, batch_size):
     """All rows once, and those of a group that is perturbed as they come."""
-    head_twice, tail_twice = perturbed
-    num_tail = len(batch.weights[1]) * (tail_twice * 2 or head_twice)
+    head_twice, tail_twice = stage.perturbed
+    tail_passes = tail_twice * (1 if stage.instead else 2)
+    num_tail = len(batch.weights[1]) * (tail_passes or head_twice)
     return 1 + head_twice + num_tail / batch_size
 
 
@@ -136,8 +138,8 @@ def step_cost(
 ) -> float:
   """Cost of a step in SGD steps, rows of padding included.
 
-  Rows of a group of their own count once, or twice if the group is perturbed;
+  Rows of a group of their own count once for each pass, at w and away from it;
   with the layout 'tail_only' in addition to all rows. Joint rows cost what
   `update_rules.joint_cost` says.
   """
-  return layout_of(batch).cost(stage.perturbed, batch, batch_size)
+  return layout_of(batch).cost(stage, batch, batch_size)

@@ -23,6 +23,8 @@ from typing import NamedTuple
 from flax import linen as nn
 import jax
 
+from imbsam_jax import _modes
+
 Rows = Mapping[str, Any]
 
 # Collections that no pass changes: class vectors of a fixed head.
@@ -52,6 +54,10 @@ class Apply:
     self._key = key
     self._calls = 0
 
+  def takes(self, name: str) -> bool:
+    """Whether the model has an argument of this name."""
+    return name in _modes.call_parameters(self._model)
+
   def with_options(self, **options: Any) -> 'Apply':
     """The model at the same point, called with these options where none are.
 
@@ -60,7 +66,11 @@ class Apply:
     Args:
       **options: As those of a call, such as ``method=``.
     """
-    return _WithOptions(self, options)
+
+    def call(*inputs, **given):
+      return self(*inputs, **{**options, **given})
+
+    return WrappedApply(self, call)
 
   def __call__(self, *inputs: Any, train: bool = True, **options: Any) -> Any:
     """Outputs of the model.
@@ -90,17 +100,27 @@ class Apply:
     return outputs
 
 
-class _WithOptions(Apply):
-  """See `Apply.with_options`."""
+class WrappedApply(Apply):
+  """An `Apply` whose calls a wrapped objective changes, for its base.
 
-  def __init__(self, apply: Apply, options: Mapping[str, Any]):
+  Args:
+    apply: The model at the point of the pass.
+    call: ``call(*inputs, **options)`` in the place of `apply`, which it calls.
+  """
+
+  def __init__(self, apply: Apply, call: Callable[..., Any]):
     self.params = apply.params
-    self.changed = apply.changed
+    self.changed = apply.changed  # One dictionary, which calls go on to fill.
     self._apply = apply
-    self._options = options
+    self._call = call
 
-  def __call__(self, *inputs, **options):
-    return self._apply(*inputs, **{**self._options, **options})
+  def takes(self, name: str) -> bool:
+    """Whether the model has an argument of this name."""
+    return self._apply.takes(name)
+
+  def __call__(self, *inputs: Any, **options: Any) -> Any:
+    """Outputs of the model, as `call` has them."""
+    return self._call(*inputs, **options)
 
 
 class Context(NamedTuple):

@@ -21,14 +21,28 @@ def per_device_link(
   """A link whose gradients are summed over devices after its perturbation.
 
   Args:
-    link: The sharpness-aware link, which then sees the rows of one device.
+    link: The sharpness-aware link, which then sees the rows of one device. It
+      gets the extra argument `axis_name`, by which links that remember
+      gradients remember the same on all devices.
     axis_name: Axis of `jax.shard_map` or `jax.pmap`.
 
   Returns:
     The link, for `make_optimizer`.
   """
+  inner = optax.with_extra_args_support(link)
+
+  def update_fn(
+    updates: optax.Updates,
+    state: Any,
+    params: Any = None,
+    **extra_args: Any,
+  ) -> tuple[optax.Updates, optax.OptState]:
+    extra_args['axis_name'] = axis_name
+    return inner.update(updates, state, params, **extra_args)
+
   return optax.chain(
-    link, optax.stateless(lambda updates, _: jax.lax.psum(updates, axis_name))
+    optax.GradientTransformationExtraArgs(inner.init, update_fn),
+    optax.stateless(lambda updates, _: jax.lax.psum(updates, axis_name)),
   )
 
 

@@ -16,7 +16,18 @@ from imbsam_jax import _checks
 from imbsam_jax import transforms
 
 Radius = jax.typing.ArrayLike | optax.Schedule
-Name = Literal['sgd', 'sam', 'rsam', 'imbsam', 'sse_sam', 'focal_sam']
+Name = Literal[
+  'sgd',
+  'sam',
+  'rsam',
+  'imbsam',
+  'sse_sam',
+  'focal_sam',
+  'momentum_imbsam',
+  'look_sam',
+  'friendly_sam',
+  'gsam',
+]
 
 NAMES: tuple[Name, ...] = typing.get_args(Name)
 
@@ -27,12 +38,21 @@ class Stage(NamedTuple):
   Attributes:
     start: First step of the stage.
     link: First link of the chain. All stages of a method have states alike.
-    perturbed: Which groups have a second pass.
+    perturbed: Which groups have a pass away from w.
+    every: Number of steps from one step of the stage to the next, from its
+      start on; those between are of the stage before.
+    instead: Whether perturbed groups have that pass alone, and none at w.
   """
 
   start: int
   link: optax.GradientTransformationExtraArgs
   perturbed: tuple[bool, ...]
+  every: int = 1
+  instead: bool = False
+
+  def at(self, step: int) -> bool:
+    """Whether a step is of the stage, or of one that comes after it."""
+    return step >= self.start and (step - self.start) % self.every == 0
 
 
 def stages(
@@ -43,6 +63,11 @@ def stages(
   switch_step: int = 0,
   adaptive: bool = False,
   key: Any = None,
+  decay: Any = 0.99,
+  every: Any = None,
+  alpha: Any = None,
+  sigma: Any = None,
+  lam: Any = None,
 ) -> tuple[Stage, ...]:
   """The stages of an update rule, whatever its groups are made of.
 
@@ -53,8 +78,8 @@ def stages(
   Args:
     name: One of `NAMES`. What follows is not read where the rule has none of
       it.
-    rho: Radius, a number >= 0 or a schedule of them; of 'imbsam' and 'sse_sam'
-      that of the tail.
+    rho: Radius, a number >= 0 or a schedule of them; of 'imbsam',
+      'momentum_imbsam' and 'sse_sam' that of the tail.
     head_rho: Radius of the head before `switch_step`, likewise ('sse_sam').
     switch_step: First step at which the head is no longer perturbed
       ('sse_sam'). Where that step is traced, take the first stage alone, with a
@@ -62,16 +87,22 @@ def stages(
     adaptive: Whether the perturbation is scaled by the size of each weight; of
       all but 'rsam'.
     key: Key of `jax.random` for the noise ('rsam').
+    decay: Decay rate of the running average ('momentum_imbsam').
+    every: Number of steps from one SAM gradient to the next ('look_sam').
+    alpha: Factor of the orthogonal part ('look_sam', 'gsam').
+    sigma: Factor of what is taken away ('friendly_sam').
+    lam: Decay rate of the running average ('friendly_sam').
 
   Returns:
-    One stage, two of 'sse_sam' unless `switch_step` is 0. Their links expect
-    as many groups as `Stage.perturbed` has entries.
+    One stage, two of 'sse_sam' unless `switch_step` is 0, and two of 'look_sam'
+    that take turns unless `every` is 1. Their links expect as many groups as
+    `Stage.perturbed` has entries.
 
   Raises:
     TypeError: If a radius is neither number nor schedule or is left out,
-      `switch_step` is no integer, or the key is left out.
-    ValueError: If the name is unknown, or a radius or `switch_step` is
-      negative.
+      `switch_step` or `every` is no integer, or the key or a number that the
+      rule has is left out.
+    ValueError: If the name is unknown, or a number is outside of its range.
   """
   if name not in NAMES:
     raise ValueError(unknown(name))
@@ -92,6 +123,19 @@ def stages(
     case 'focal_sam':
       link = transforms.focal_sam(rho, adaptive=adaptive)
       return (Stage(0, link, (False, moves)),)
+    case 'momentum_imbsam':
+      link = transforms.momentum_imbsam(rho, decay=decay, adaptive=adaptive)
+      return (Stage(0, link, (False, moves), instead=True),)
+    case 'look_sam':
+      return _look_sam(rho, every=every, alpha=alpha, adaptive=adaptive)
+    case 'friendly_sam':
+      link = transforms.friendly_sam(
+        rho, sigma=sigma, lam=lam, adaptive=adaptive
+      )
+      return (Stage(0, link, (moves,)),)
+    case 'gsam':
+      link = transforms.gsam(rho, alpha=alpha, adaptive=adaptive)
+      return (Stage(0, link, (moves,)),)
     case 'sse_sam':
       _checks.radius('head_rho', head_rho)
       switch_step = _checks.integer(
@@ -108,7 +152,33 @@ def stages(
       return (first, second._replace(start=switch_step))
 
 
-def joint_cost(perturbed: Sequence[bool]) -> float:
+def _look_sam(
+  rho: Any, *, every: Any, alpha: Any, adaptive: bool
+) -> tuple[Stage, ...]:
+  """Steps that remember, and every so many one that looks.
+
+  Each kind of step has a program of its own: XLA is slow at convolutions in
+  branches on CPUs, and takes both branches of stacked runs.
+  """
+  every = _checks.integer(
+    'every',
+    every,
+    hint='It is a number of steps: pass 1 for SAM, 10 is usual.',
+  )
+  looks, remembers = [
+    transforms.look_sam(rho, every=number, alpha=alpha, adaptive=adaptive)
+    for number in (1, None)
+  ]
+  moves = _moves(rho)
+  if every == 1 or not moves:
+    return (Stage(0, looks, (moves,)),)
+  return (
+    Stage(0, remembers, (False,)),
+    Stage(0, looks, (moves,), every=every),
+  )
+
+
+def joint_cost(perturbed: Sequence[bool], *, instead: bool = False) -> float:
   """Cost of a step in SGD steps, where all rows go through the model together.
 
   A forward pass counts 1 and a backward pass 2: one of both at w, a backward
@@ -116,12 +186,15 @@ def joint_cost(perturbed: Sequence[bool]) -> float:
   for each perturbed group.
 
   Args:
-    perturbed: Which groups have a second pass, as in `Stage`.
+    perturbed: Which groups have a pass away from w, as in `Stage`.
+    instead: Whether no clean gradient of theirs is computed, as in `Stage`.
 
   Returns:
-    1 if none is perturbed, 2 for SAM, 8/3 for ImbSAM and Focal-SAM, 11/3 for
-    the first stage of SSE-SAM.
+    1 if none is perturbed, 2 for SAM and the momentum form of ImbSAM, 8/3 for
+    ImbSAM and Focal-SAM, 11/3 for the first stage of SSE-SAM.
   """
+  if instead:
+    return 1.0 + sum(perturbed)
   apart = tuple(perturbed[1:])
   if perturbed[0]:  # Group 0 is what the others leave.
     apart = (True,) * len(apart)

@@ -71,8 +71,9 @@ def make_train_step(
 
   Returns:
     The step. Loss, accuracy and BatchNorm statistics are those of the clean
-    pass (for RSAM of its only pass). A skipped update leaves everything but the
-    step and the counters as it was, bit for bit. The gradient is that of the
+    pass (for RSAM of its only pass, as for tail rows of their own in the
+    momentum form of ImbSAM). A skipped update leaves everything but the step
+    and the counters as it was, bit for bit. The gradient is that of the
     trained parameters; those in ``state.frozen`` cost no backward pass.
 
   Raises:

@@ -43,23 +43,22 @@ the links of that name, and `group_weights_by_class` for the groups where these
 are made of classes. A trainer with groups of its own takes `stages` alone.
 """
 
-from collections.abc import Callable
-from collections.abc import Sequence
-from typing import Any
-from typing import NamedTuple
-
-import jax
-import numpy as np
-
-from imbsam_jax import _checks
-from imbsam_jax import oracles
 from imbsam_jax.training import _stages
+from imbsam_jax.training._class_groups import ClassCounts
+from imbsam_jax.training._class_groups import group_weights_by_class
+from imbsam_jax.training._class_groups import Method
 from imbsam_jax.training._layouts import step_cost
 from imbsam_jax.training._stages import joint_cost
 from imbsam_jax.training._stages import Name
 from imbsam_jax.training._stages import NAMES
 from imbsam_jax.training._stages import Stage
 from imbsam_jax.training._stages import stages
+from imbsam_jax.training._whole_batch_rules import friendly_sam
+from imbsam_jax.training._whole_batch_rules import gsam
+from imbsam_jax.training._whole_batch_rules import look_sam
+from imbsam_jax.training._whole_batch_rules import rsam
+from imbsam_jax.training._whole_batch_rules import sam
+from imbsam_jax.training._whole_batch_rules import sgd
 
 __all__ = [
   'Method',
@@ -67,9 +66,13 @@ __all__ = [
   'Name',
   'Stage',
   'focal_sam',
+  'friendly_sam',
   'group_weights_by_class',
+  'gsam',
   'imbsam',
   'joint_cost',
+  'look_sam',
+  'momentum_imbsam',
   'rsam',
   'sam',
   'sgd',
@@ -78,114 +81,7 @@ __all__ = [
   'step_cost',
 ]
 
-ClassCounts = Sequence[int] | np.ndarray
 Radius = _stages.Radius
-
-
-class Method(NamedTuple):
-  """An update rule with its class groups.
-
-  Attributes:
-    group_weights_by_class: float32 ``[num_groups, C]``: weight of a class in
-      each group, before the division by the batch size.
-    stages: In the order of their starts; the first starts at 0.
-  """
-
-  group_weights_by_class: np.ndarray
-  stages: tuple[Stage, ...]
-
-  @property
-  def exclusive(self) -> bool:
-    """Whether groups bring rows of their own: head and tail."""
-    members = self.group_weights_by_class != 0
-    return len(members) == 2 and bool((members.sum(axis=0) <= 1).all())
-
-  def stage(self, step: int) -> Stage:
-    """The stage that `step` belongs to."""
-    return [stage for stage in self.stages if stage.start <= step][-1]
-
-
-def sgd(class_counts: ClassCounts) -> Method:
-  r"""The base optimizer alone, :math:`g = \nabla L(w)`.
-
-  Args:
-    class_counts: Training images of each class, ``[C]``.
-
-  Returns:
-    One group, one stage. A step costs 1: one forward and one backward pass.
-
-  Raises:
-    TypeError: If the counts are not numbers.
-    ValueError: If there are no counts, or they are negative or nothing but
-      zeros.
-  """
-  return Method(group_weights_by_class('sgd', class_counts), stages('sgd'))
-
-
-def sam(
-  class_counts: ClassCounts, rho: Radius, *, adaptive: bool = False
-) -> Method:
-  r"""SAM: all rows are perturbed.
-
-  .. math::
-    g = \nabla L(w + e), \qquad
-    e = \rho \, \frac{\nabla L(w)}{\|\nabla L(w)\|_2}
-
-  Args:
-    class_counts: Training images of each class, ``[C]``.
-    rho: Radius, a number >= 0 or a schedule of them; 0.05 is usual.
-    adaptive: Whether the perturbation is scaled by the size of each weight
-      (ASAM), where radii are about ten times larger.
-
-  Returns:
-    One group, one stage. A step costs 2: two passes over all rows.
-
-  Raises:
-    TypeError: If the counts or the radius are not numbers.
-    ValueError: If there are no counts, they are negative or nothing but zeros,
-      or the radius is negative.
-
-  References:
-    Foret et al., `Sharpness-Aware Minimization for Efficiently Improving
-    Generalization <https://arxiv.org/abs/2010.01412>`_, ICLR 2021; the link is
-    `imbsam_jax.sam`.
-  """
-  return Method(
-    group_weights_by_class('sam', class_counts),
-    stages('sam', rho=rho, adaptive=adaptive),
-  )
-
-
-def rsam(class_counts: ClassCounts, rho: Radius, *, key: jax.Array) -> Method:
-  r"""RSAM: the gradient at a random point near w, for all rows.
-
-  .. math::
-    g = \nabla L(w + e), \qquad
-    e_j = \rho \, \mathrm{clip}(z_j, -1, 1), \quad z_j \sim N(0, 1/9)
-
-  Args:
-    class_counts: Training images of each class, ``[C]``.
-    rho: Half-width of the neighborhood per entry (not a norm), a number >= 0
-      or a schedule of them; the release has 0.005.
-    key: Key of `jax.random` for the noise.
-
-  Returns:
-    One group, one stage. A step costs 1: the pass at w is left out.
-
-  Raises:
-    TypeError: If the counts or the radius are not numbers, or `key` is no key.
-    ValueError: If there are no counts, they are negative or nothing but zeros,
-      or the radius is negative.
-
-  References:
-    `Improving Visual Prompt Tuning by Gaussian Neighborhood Minimization for
-    Long-Tailed Visual Recognition <https://arxiv.org/abs/2410.21042>`_, NeurIPS
-    2024; the link is `imbsam_jax.rsam`.
-  """
-  return Method(
-    group_weights_by_class('rsam', class_counts),
-    stages('rsam', rho=rho, key=key),
-  )
 
 
 def imbsam(
@@ -230,6 +126,55 @@ def imbsam(
       'imbsam', class_counts, threshold=threshold, tail_weight=tail_weight
     ),
     stages('imbsam', rho=rho, adaptive=adaptive),
+  )
+
+
+def momentum_imbsam(
+  class_counts: ClassCounts,
+  rho: Radius,
+  *,
+  threshold: int,
+  tail_weight: float = 1.0,
+  decay: float = 0.99,
+  adaptive: bool = False,
+) -> Method:
+  r"""ImbSAM whose ascent direction is remembered: tail rows pay once.
+
+  .. math::
+    g = \nabla L_{head}(w) + \nabla L_{tail}(w + e), \qquad
+    e = \rho \, \frac{m}{\|m\|_2},
+
+  with the running average m of :math:`\nabla L_{tail}(w + e)` over the steps
+  before that had tail rows.
+
+  Args:
+    class_counts: Training images of each class, ``[C]``.
+    rho: Radius of the tail, a number >= 0 or a schedule of them.
+    threshold: Classes with strictly fewer training images are tail.
+    tail_weight: Factor of the loss of the tail.
+    decay: Decay rate of the running average, from 0 to 1, without 1.
+    adaptive: Whether the perturbation is scaled by the size of each weight.
+
+  Returns:
+    The groups head and tail, one stage. A step costs 1 with split rows, 2 with
+    joint ones, 1 + N_tail / N with the layout 'tail_only'.
+
+  Raises:
+    TypeError: If an argument is not a number.
+    ValueError: If there are no counts, a count is not positive, the radius or
+      `tail_weight` is negative, or `decay` is outside of its range.
+
+  References:
+    The library's own; the link is `imbsam_jax.momentum_imbsam`.
+  """
+  return Method(
+    group_weights_by_class(
+      'momentum_imbsam',
+      class_counts,
+      threshold=threshold,
+      tail_weight=tail_weight,
+    ),
+    stages('momentum_imbsam', rho=rho, decay=decay, adaptive=adaptive),
   )
 
 
@@ -334,71 +279,3 @@ def focal_sam(
     group_weights_by_class('focal_sam', class_counts, gamma=gamma, lam=lam),
     stages('focal_sam', rho=rho, adaptive=adaptive),
   )
-
-
-def group_weights_by_class(
-  name: Name,
-  class_counts: ClassCounts,
-  *,
-  threshold: int | None = None,
-  tail_weight: float = 1.0,
-  gamma: float | None = None,
-  lam: float | None = None,
-) -> np.ndarray:
-  """The groups of an update rule, made of classes.
-
-  >>> group_weights_by_class('imbsam', [90, 30, 5], threshold=20)
-  array([[1., 1., 0.],
-         [0., 0., 1.]], dtype=float32)
-
-  Args:
-    name: One of `NAMES`. What follows the counts is not read where the rule has
-      none of it.
-    class_counts: Training images of each class, ``[C]``.
-    threshold: Classes with strictly fewer training images are tail ('imbsam',
-      'sse_sam').
-    tail_weight: Factor of the loss of the tail (the same).
-    gamma: Exponent >= 0 of the rarity ('focal_sam').
-    lam: Share >= 0 of the perturbed group ('focal_sam').
-
-  Returns:
-    float32 ``[num_groups, C]``, as `Method.group_weights_by_class`.
-
-  Raises:
-    TypeError: If an argument is not a number or is left out.
-    ValueError: If the name is unknown, there are no counts, a count is not
-      positive (for one group: one is negative, or all are zero), or
-      `tail_weight`, `gamma` or `lam` is negative.
-  """
-  match name:
-    case 'sgd' | 'sam' | 'rsam':
-      counts = _checks.count_array(class_counts, zeros=True)
-      return np.ones((1, len(counts)), np.float32)
-    case 'imbsam' | 'sse_sam':
-      return _per_class(
-        oracles.head_tail_weights,
-        class_counts,
-        threshold=threshold,
-        tail_weight=tail_weight,
-      )
-    case 'focal_sam':
-      return _per_class(
-        oracles.focal_weights, class_counts, gamma=gamma, lam=lam
-      )
-  raise ValueError(_stages.unknown(name))
-
-
-def _per_class(
-  weights_fn: Callable[..., jax.Array],
-  class_counts: ClassCounts,
-  **parameters: Any,
-) -> np.ndarray:
-  """Weights of one row of each class, by undoing the division by their number.
-
-  Known numbers also where the method is built inside of `jax.jit`.
-  """
-  class_counts = _checks.count_array(class_counts)
-  num_classes = len(class_counts)
-  with jax.ensure_compile_time_eval():
-    weights = weights_fn(np.arange(num_classes), class_counts, **parameters)
-    return np.asarray(weights) * num_classes

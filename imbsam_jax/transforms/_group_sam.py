@@ -4,7 +4,6 @@
 
 from collections.abc import Mapping
 from collections.abc import Sequence
-import numbers
 from typing import Any
 from typing import NamedTuple
 
@@ -167,7 +166,9 @@ def group_transform(
   for argument, rho in rhos.items():
     if rho is not None or argument in required:
       _checks.radius(argument, rho)
-  radii = tuple(None if _is_zero(rho) else rho for rho in rhos.values())
+  radii = tuple(
+    None if _perturbation.is_zero(rho) else rho for rho in rhos.values()
+  )
 
   def init_fn(params: optax.Params) -> GroupSamState:
     del params
@@ -186,12 +187,9 @@ def group_transform(
     _perturbation.check_params(name, params)
     if any(rho is not None for rho in radii):
       _oracle_checks.check_updates(name, updates, grad_fn)
-    perturbation_masks = {
-      'mask': _masks.resolve_mask(
-        'mask', True if mask is None else mask, params
-      ),
-      'adaptive': _masks.resolve_mask('adaptive', adaptive, params),
-    }
+    perturbation_masks = _perturbation.resolve_masks(
+      params, mask=mask, adaptive=adaptive
+    )
 
     def perturbed_gradient(group, clean):
       rho = _perturbation.radius_at(radii[group], state.count)
@@ -200,9 +198,7 @@ def group_transform(
       )
       return grad_fn(perturbed, group), norm
 
-    gradient = jax.tree.map(
-      lambda g: g.astype(_perturbation.compute_dtype(g)), updates
-    )
+    gradient = _perturbation.wide(updates)
     remainder = gradient  # Group 0, once the other groups are taken out.
     for group, rho in enumerate(radii[1:], start=1):
       if rho is None and radii[0] is None:
@@ -215,15 +211,11 @@ def group_transform(
     if radii[0] is not None:
       perturbed, norm = perturbed_gradient(0, remainder)
       gradient = _exchange(gradient, remainder, perturbed, norm)
-    gradient = jax.tree.map(lambda g, u: g.astype(u.dtype), gradient, updates)
+    gradient = _perturbation.cast_like(gradient, updates)
     count = jnp.asarray(optax.safe_increment(state.count))
     return gradient, GroupSamState(count)
 
   return optax.GradientTransformationExtraArgs(init_fn, update_fn)
-
-
-def _is_zero(rho: Any) -> bool:
-  return isinstance(rho, numbers.Real) and rho == 0
 
 
 def _subtract(total: jax.Array, part: jax.Array) -> jax.Array:

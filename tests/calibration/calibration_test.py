@@ -516,7 +516,9 @@ class TrainOnlyTest(parameterized.TestCase):
     trees.assert_close(updates, eager, 1e-5)
     step(params, state, batch)
 
-  @parameterized.parameters('sam', 'imbsam', 'sse_sam', 'rsam')
+  @parameterized.parameters(
+    'sam', 'imbsam', 'sse_sam', 'rsam', 'momentum_imbsam', 'look_sam'
+  )
   def test_costs_no_further_pass(self, name):
     link, num_groups = links.LINKS[name]
     group_weights = np.full((num_groups, links.ROWS), 0.1, np.float32)
@@ -553,6 +555,21 @@ class TrainOnlyTest(parameterized.TestCase):
     tx.update(grads, tx.init(params), params, grad_fn=grad_fn)
     perturbed, _ = grad_fn.value
     self.assertGreater(abs(float(perturbed - clean)), 1e-5)
+
+  def test_value_of_the_oracle_is_that_of_the_passes_apart(self):
+    link, _ = links.LINKS['momentum_imbsam']
+    tx = calibration.train_only(link, TRAINABLE)
+    params, batch = links.make_params(), links.make_batch()
+    weights = [np.full(3, 0.1, np.float32)] * 2
+    halves = [jax.tree.map(lambda x, k=k: x[k::2], batch) for k in range(2)]
+    state = tx.init(params)
+    for _ in range(2):  # The first direction is zero.
+      (clean, _), grads, grad_fn = imbsam_jax.split_gradient_oracle(
+        links.loss_fn, params, halves, group_weights=weights
+      )
+      updates, state = tx.update(grads, state, params, grad_fn=grad_fn)
+    self.assertGreater(abs(float(grad_fn.value[0] - clean)), 1e-5)
+    np.testing.assert_array_equal(updates['b'], 0.0)
 
   def test_oracles_of_ones_own(self):
     tx = calibration.train_only(imbsam_jax.sam(0.5, eps=0.0), TRAINABLE)

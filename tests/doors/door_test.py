@@ -257,11 +257,12 @@ def test_help_lists_every_field(name, config):
 def test_help_says_what_a_field_is():
   lines = programs.call('train', '--help').stdout.splitlines()
   place = lines.index('  --config.optimizer.rho  float  0.05')
-  # The whole sentence, which two lines of its docstring have.
-  assert lines[place + 1 : place + 3] == [
-    '    Radius of the perturbation: of all classes (sam, focal_sam), of the '
-    'tail',
-    '    (imbsam, sse_sam), or per entry of the parameters (rsam).',
+  # The whole sentence, which three lines of its docstring have.
+  assert lines[place + 1 : place + 4] == [
+    '    Radius of the perturbation: of all classes (sam, focal_sam, look_sam,',
+    '    friendly_sam, gsam), of the tail (imbsam, momentum_imbsam, sse_sam), '
+    'or per',
+    '    entry of the parameters (rsam).',
   ]
   # Of several sentences the first one.
   place = lines.index("  --config.model.dtype  str  'float32'")

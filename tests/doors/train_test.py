@@ -144,12 +144,12 @@ def test_folder_is_not_made_to_see_whether_it_can_be(tmp_path):
   ('words', 'given', 'expected'),
   [
     ('sgd', 'rho=0.3', 'effect on sgd. Leave it out, or choose a method that'),
-    ('sgd', 'rho=0.05', 'it is for: focal_sam, imbsam, rsam, sam, sse_sam.'),
-    ('sgd', 'rho_schedule=linear', 'for: focal_sam, imbsam, rsam, sam, sse_'),
+    ('sgd', 'rho=0.05', 'it is for: focal_sam, friendly_sam, gsam, imbsam, lo'),
+    ('sgd', 'rho_schedule=linear', 'for: focal_sam, friendly_sam, gsam, imb'),
     ('imbsam', 'head_rho=0.1', 'no effect on imbsam. Leave it out, or choose '),
     ('imbsam', 'switch=0.5', 'a method that it is for: rsam, sse_sam.'),
-    ('rsam', 'adaptive', 'for: focal_sam, imbsam, sam, sse_sam.'),
-    ('sam', 'tail_weight=2', 'for: imbsam, sse_sam.'),
+    ('rsam', 'adaptive', 'look_sam, momentum_imbsam, sam, sse_sam.'),
+    ('sam', 'tail_weight=2', 'for: imbsam, momentum_imbsam, sse_sam.'),
     ('sse_sam', 'focal_gamma=2', 'for: focal_sam.'),
     # Whose word sets a radius of its own.
     ('imbsam', 'rho=0.3', ''),

@@ -12,24 +12,7 @@ import pytest
 
 from imbsam_jax import experiment
 from imbsam_jax import training
-
-_COUNTS = (30, 12, 6)
-
-
-def _images(counts, seed):
-  rng = np.random.RandomState(seed)
-  labels = np.repeat(np.arange(3), counts)
-  images = rng.randint(0, 120, (len(labels), 6, 6, 1))
-  for label in range(3):
-    images[labels == label, 2 * label : 2 * label + 2] += 100
-  return images.astype(np.uint8), labels
-
-
-_SOURCES = experiment.Sources(
-  train=_images(_COUNTS, 0),
-  validation=_images((8, 8, 8), 1),
-  test=_images((10, 10, 10), 2),
-)
+from tests.experiment import small_sources
 
 
 def config(words, **fields):
@@ -47,7 +30,7 @@ def config(words, **fields):
   )
 
 
-def build(words, data=_SOURCES, **fields):
+def build(words, data=small_sources.SOURCES, **fields):
   return experiment.build(config(words, **fields), data=data)
 
 
@@ -113,7 +96,7 @@ def test_another_run_in_its_place_is_refused(base, tmp_path):
   shutil.rmtree(folder)
   experiment.run(build('imbsam'), seed=1, workdir=folder)
   with pytest.raises(experiment.ConfigError, match='are not those that this'):
-    experiment.restore(tmp_path / 'run', data=_SOURCES)
+    experiment.restore(tmp_path / 'run', data=small_sources.SOURCES)
   with pytest.raises(experiment.ConfigError, match='another configuration'):
     experiment.run(
       build('sgd', init_from=str(folder)), workdir=tmp_path / 'run'
@@ -128,10 +111,10 @@ def test_without_the_run_that_it_began_with(base, tmp_path):
     exp = build(words, init_from=str(folder), epochs=1)
     experiment.run(exp, workdir=tmp_path / words)
   shutil.rmtree(folder)
-  _, state = experiment.restore(tmp_path / 'sgd', data=_SOURCES)
+  _, state = experiment.restore(tmp_path / 'sgd', data=small_sources.SOURCES)
   assert int(state.step) == 3
   with pytest.raises(experiment.ConfigError, match='no run in .*base'):
-    experiment.restore(tmp_path / 'head_only', data=_SOURCES)
+    experiment.restore(tmp_path / 'head_only', data=small_sources.SOURCES)
 
 
 def test_a_head_goes_on_bit_for_bit(base, tmp_path):
@@ -161,7 +144,9 @@ def test_a_head_goes_on_bit_for_bit(base, tmp_path):
   )
   kernels = [s.params['classifier']['kernel'] for s in (exp.init(0), state)]
   assert not np.allclose(*kernels, atol=0.01)
-  restored, there = experiment.restore(tmp_path / 'run', data=_SOURCES)
+  restored, there = experiment.restore(
+    tmp_path / 'run', data=small_sources.SOURCES
+  )
   chex.assert_trees_all_equal(there.variables, whole.state.variables)
   assert 'of them trained' in str(restored)
   # What the checkpoint of a base does not hold is in that of its own base.
@@ -190,7 +175,7 @@ def _flops(exp):
 def test_seeds_and_words_are_filled_in(tmp_path):
   fields = {'epochs': 0.5, 'save_every': 0.5}
   configs = {
-    word: experiment.build(config(word, **fields), data=_SOURCES)
+    word: experiment.build(config(word, **fields), data=small_sources.SOURCES)
     for word in ('sgd', 'imbsam')
   }
   experiment.compare(configs, seeds=2, workdir=tmp_path / 'base')
@@ -200,7 +185,7 @@ def test_seeds_and_words_are_filled_in(tmp_path):
         config(word, **fields),
         {'init_from': str(tmp_path / 'base' / first / 'seed_{seed}')},
       ),
-      data=_SOURCES,
+      data=small_sources.SOURCES,
     )
     for word, first in (('crt', 'sgd'), ('imbsam+crt', 'imbsam'))
   }
@@ -208,10 +193,10 @@ def test_seeds_and_words_are_filled_in(tmp_path):
   for word, first in (('crt', 'sgd'), ('imbsam+crt', 'imbsam')):
     for seed in (0, 1):
       there = experiment.restore(
-        tmp_path / 'base' / first / f'seed_{seed}', data=_SOURCES
+        tmp_path / 'base' / first / f'seed_{seed}', data=small_sources.SOURCES
       )[1]
       here = experiment.restore(
-        tmp_path / 'crt' / word / f'seed_{seed}', data=_SOURCES
+        tmp_path / 'crt' / word / f'seed_{seed}', data=small_sources.SOURCES
       )[1]
       chex.assert_trees_all_equal(
         here.frozen,
@@ -289,7 +274,7 @@ def test_a_run_that_has_seen_what_is_set_aside_is_refused(tmp_path):
 
 def test_own_images_that_cannot_be_compared(base):
   folder, _ = base
-  images, labels = _SOURCES.train
-  fewer = _SOURCES._replace(train=(images[1:], labels[1:]))
+  images, labels = small_sources.SOURCES.train
+  fewer = small_sources.SOURCES._replace(train=(images[1:], labels[1:]))
   with pytest.raises(experiment.ConfigError, match='other images of your own'):
     build('sgd', data=fewer, init_from=str(folder))

@@ -19,9 +19,9 @@ from imbsam_jax import methods
 from imbsam_jax import training
 from imbsam_jax._runs import recipes
 from tests import own_words
+from tests.experiment import small_sources
 from tests.experiment import trunks
 
-_COUNTS = (30, 12, 6)
 # By word the cost of a step in SGD steps, of both kinds of step if two.
 COSTS = {
   'class_queue': [1.0],
@@ -42,22 +42,6 @@ def _words():
     yield
 
 
-def _images(counts, seed):
-  rng = np.random.RandomState(seed)
-  labels = np.repeat(np.arange(3), counts)
-  images = rng.randint(0, 120, (len(labels), 6, 6, 1))
-  for label in range(3):
-    images[labels == label, 2 * label : 2 * label + 2] += 100
-  return images.astype(np.uint8), labels
-
-
-SOURCES = experiment.Sources(
-  train=_images(_COUNTS, 0),
-  validation=_images((8, 8, 8), 1),
-  test=_images((10, 10, 10), 2),
-)
-
-
 def build(words, num_devices, **fields):
   config = experiment.config(
     'own',
@@ -75,7 +59,7 @@ def build(words, num_devices, **fields):
   )
   mesh = training.data_mesh(jax.devices()[:num_devices])
   with mock.patch.object(training, 'data_mesh', lambda: mesh):
-    return experiment.build(config, data=SOURCES)
+    return experiment.build(config, data=small_sources.SOURCES)
 
 
 class _Stopped(Exception):
@@ -125,7 +109,8 @@ def test_trains_and_learns(kind):
 
 def test_header_and_cost(kind):
   exp, result = kind.exp, kind.result
-  assert re.search(rf'method  sgd (\w+ )*{kind.word}, all rows joint', str(exp))
+  header = rf'method +sgd (\S+ )*{kind.word}\b.*, all rows joint'
+  assert re.search(header, str(exp))
   assert exp.mesh.size == 2
   costs = [r['cost'] for r in result.history if 'cost' in r]
   assert sorted(set(costs)) == pytest.approx(kind.costs)
@@ -248,14 +233,14 @@ def test_frozen_parameters_are_loaded_and_not_in_a_checkpoint(tmp_path):
   # Two checkpoints with momentum would be four times that.
   assert saved < 2 * size
   with mock.patch.object(training, 'data_mesh', lambda: exp.mesh):
-    again, state = experiment.restore(tmp_path, data=SOURCES)
+    again, state = experiment.restore(tmp_path, data=small_sources.SOURCES)
   chex.assert_trees_all_equal(state.variables, result.state.variables)
   assert 'of them trained' in str(again)
   with (
     mock.patch.object(trunks, 'leaf', lambda number, shape: np.ones(shape)),
     pytest.raises(experiment.ConfigError, match='another loaded parameters'),
   ):
-    experiment.restore(tmp_path, data=SOURCES)
+    experiment.restore(tmp_path, data=small_sources.SOURCES)
 
 
 def test_no_gradient_of_a_frozen_trunk_is_computed():
@@ -364,7 +349,9 @@ def test_traits_are_checked():
 
 
 def test_validation_images_are_asked_for():
-  sources = experiment.Sources(train=SOURCES.train, test=SOURCES.test)
+  sources = experiment.Sources(
+    train=small_sources.SOURCES.train, test=small_sources.SOURCES.test
+  )
   fields = {'model.name': 'mlp', 'model.norm': 'none'}
   config = experiment.config('own', 'outer_offsets', fields)
   with pytest.raises(experiment.ConfigError, match='needs validation images'):
@@ -398,6 +385,16 @@ def test_rows_that_are_to_be_mixed_are_mixed():
     batch = exp.put(exp.batches(0)[0])
     with pytest.raises(ValueError, match='self.base.prepare'):
       exp.train_step(0).lower(exp.abstract_state, batch)
+
+
+def test_expected_cost_counts_stages_that_take_turns():
+  # More steps than are looked at, in a rhythm that divides them.
+  exp = build(
+    'look_sam', 1, epochs=40.0, **{'optimizer.method': 'look_sam(every=4)'}
+  )
+  assert exp.expected_cost() == pytest.approx(1.25)
+  costs = [exp.cost(step, exp.batches(0)[step]) for step in range(5)]
+  assert costs == [2.0, 1.0, 1.0, 1.0, 2.0]
 
 
 def test_expected_cost_counts_every_outer_step():

@@ -464,6 +464,10 @@ class RadiusTest(parameterized.TestCase):
     ('sse_sam', [(0, (True, True)), (10, (False, True))]),
     ('focal_sam', [(0, (False, True))]),
     ('rsam', [(0, (False,))]),
+    ('momentum_imbsam', [(0, (False, True))]),
+    ('look_sam', [(0, (False,)), (0, (True,))]),
+    ('friendly_sam', [(0, (True,))]),
+    ('gsam', [(0, (True,))]),
   )
   def test_stages_of_a_configuration(self, name, expected):
     config = _config(
@@ -500,6 +504,42 @@ class RadiusTest(parameterized.TestCase):
           problems.quartic_gradient(stage.link, groups),
           problems.quartic_gradient(link, groups),
         )
+
+  @parameterized.parameters(
+    ('momentum_imbsam', 'average_decay', 0.5),
+    ('look_sam', 'alpha', 0.4),
+    ('friendly_sam', 'sigma', 0.5),
+    ('friendly_sam', 'lam', 0.5),
+    ('gsam', 'alpha', 0.4),
+  )
+  def test_numbers_of_a_configuration(self, name, argument, value):
+    # Choices and links have the same defaults.
+    config = _config(
+      **{'optimizer.method': f'{name}({argument}={value})',
+         'optimizer.threshold': 20, 'optimizer.rho': 0.3}
+    ).optimizer  # fmt: skip
+    stages = _make_method(config, jax.random.key(0)).stages
+    # The optimizer has a field `decay`, for what weight decay is applied to.
+    argument = argument.removeprefix('average_')
+    options = {argument: value}
+    if name == 'look_sam':
+      self.assertEqual([stage.every for stage in stages], [1, 10])
+      options['every'] = None
+    link = getattr(imbsam_jax, name)(0.3, **options)
+    groups = len(stages[0].perturbed)
+    other = getattr(imbsam_jax, name)(0.3, **{**options, argument: 0.25})
+    found, expected, different = [
+      problems.second_quartic_gradient(each, groups)
+      for each in (stages[0].link, link, other)
+    ]
+    np.testing.assert_array_equal(found, expected)
+    self.assertGreater(np.abs(different - found).max(), 1e-3)
+
+  def test_turns_of_a_configuration(self):
+    config = _config(**{'optimizer.method': 'look_sam(every=4)'}).optimizer
+    method = _make_method(config, jax.random.key(0))
+    found = [method.stages.index(method.stage(step)) for step in range(9)]
+    self.assertEqual(found, [1, 0, 0, 0, 1, 0, 0, 0, 1])
 
   def test_the_noise_of_rsam_is_halved_at_the_switch(self):
     config = _config(

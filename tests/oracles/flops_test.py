@@ -152,6 +152,51 @@ class FlopsTest(parameterized.TestCase):
     cost = _masked(RSAM, _weights(), clean_value=True) / _sgd()
     self.assertBetween(cost, 1.2, 1.45)
 
+  def test_momentum_imbsam(self):
+    cost = _split(imbsam_jax.momentum_imbsam(0.1)) / _sgd()
+    self.assertBetween(cost, 0.97, 1.03)
+
+  def test_momentum_imbsam_masked(self):
+    cost = _masked(imbsam_jax.momentum_imbsam(0.1), _weights()) / _sgd()
+    self.assertBetween(cost, 1.95, 2.05)
+
+  def test_momentum_imbsam_of_the_tail_only(self):
+    batch, weights = _make_batch(), _weights()
+    tail = jax.tree.map(lambda x: x[ROWS - TAIL_ROWS :], batch)
+
+    def build(loss_fn, params, rows, *, group_weights):
+      return imbsam_jax.tail_only_gradient_oracle(
+        loss_fn,
+        params,
+        *rows,
+        group_weights=group_weights,
+        tail_weights=group_weights[1, ROWS - TAIL_ROWS :],
+      )
+
+    cost = _flops(
+      imbsam_jax.momentum_imbsam(0.1), build, (batch, tail), weights
+    )
+    expected = (ROWS + TAIL_ROWS) / ROWS
+    self.assertBetween(cost / _sgd(), 0.97 * expected, 1.03 * expected)
+
+  @parameterized.parameters(
+    ('look_sam', {'every': 1}, 2.0),
+    ('look_sam', {'every': None}, 1.0),
+    ('friendly_sam', {}, 2.0),
+    ('gsam', {'alpha': 0.5}, 2.0),
+  )
+  def test_of_the_whole_batch(self, name, options, expected):
+    mean = np.full((1, ROWS), 1 / ROWS, np.float32)
+    link = getattr(imbsam_jax, name)(0.1, **options)
+    cost = _masked(link, mean) / _sgd()
+    self.assertBetween(cost, expected - 0.02, expected + 0.03)
+
+  def test_look_sam_with_its_branch(self):
+    # The compiler counts the more expensive branch.
+    mean = np.full((1, ROWS), 1 / ROWS, np.float32)
+    cost = _masked(imbsam_jax.look_sam(0.1, every=10), mean) / _sgd()
+    self.assertBetween(cost, 1.98, 2.03)
+
   def test_microbatches(self):
     # The compiler counts the body of a loop once.
     mean = np.full((1, ROWS), 1 / ROWS, np.float32)

@@ -29,6 +29,8 @@ LINKS = {
   'sse_sam': (imbsam_jax.sse_sam(0.2, 0.3), HEAD_TAIL),
   'focal_sam': (imbsam_jax.focal_sam(0.3), HEAD_TAIL),
   'rsam': (imbsam_jax.rsam(0.3, key=jax.random.key(0)), MEAN),
+  'look_sam': (imbsam_jax.look_sam(0.3), MEAN),
+  'gsam': (imbsam_jax.gsam(0.3, alpha=0.5), MEAN),
   'skip_nonfinite': (
     imbsam_jax.skip_nonfinite(
       optax.chain(imbsam_jax.imbsam(0.3), optax.sgd(0.1, momentum=0.9))

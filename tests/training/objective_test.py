@@ -174,6 +174,29 @@ class ApplyTest(absltest.TestCase):
     )
     self.assertGreater(np.abs(apply(images, train=False) - still).max(), 1e-3)
 
+  def test_wrapped_calls_are_calls_of_the_model(self):
+    """With its parameters and what it changes, however often it is wrapped."""
+    net = kinds.Net(batch_norm=True)
+    images = tiny.examples().images
+    variables = net.init(jax.random.key(0), images, train=False)
+    state = {'batch_stats': variables['batch_stats']}
+    plain, apply = (
+      training.Apply(net, variables['params'], state, jax.random.key(1))
+      for _ in range(2)
+    )
+    doubled = training.WrappedApply(apply, lambda *x, **more: apply(*x, **more))
+    wrapped = doubled.with_options(method='both')
+    for given, other in (({}, {'method': 'both'}), ({'method': None},) * 2):
+      chex.assert_trees_all_equal(
+        wrapped(images, **given), plain(images, **other)
+      )
+      chex.assert_trees_all_equal(wrapped.changed, plain.changed)
+      chex.assert_trees_all_equal(apply.changed, plain.changed)
+    self.assertIs(wrapped.params, apply.params)
+    for one in (apply, wrapped):
+      self.assertTrue(one.takes('train'))
+      self.assertFalse(one.takes('noise_mask'))
+
 
 class CleanTest(parameterized.TestCase):
   @parameterized.parameters('sam', 'imbsam')

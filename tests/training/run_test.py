@@ -311,6 +311,8 @@ class CostTest(parameterized.TestCase):
     ('rsam', False, 1.0),
     ('imbsam', False, 8 / 3),
     ('imbsam', True, None),
+    ('momentum_imbsam', True, None),
+    ('momentum_imbsam', False, 2.0),
     ('sse_sam', True, None),
   )
   @pytest.mark.extended
@@ -319,6 +321,9 @@ class CostTest(parameterized.TestCase):
       'sam': methods.sam(tiny.COUNTS, 0.1),
       'rsam': methods.rsam(tiny.COUNTS, 0.1, key=jax.random.key(0)),
       'imbsam': methods.imbsam(tiny.COUNTS, 0.1, threshold=10),
+      'momentum_imbsam': methods.momentum_imbsam(
+        tiny.COUNTS, 0.1, threshold=10
+      ),
       'sse_sam': _method(),
     }[word]
     batch = self._batch(method, split=split)
@@ -336,10 +341,38 @@ class CostTest(parameterized.TestCase):
       (methods.sgd(tiny.COUNTS), 1.0),
       (soft, 8 / 3),
       (_method(), 11 / 3),
+      (methods.momentum_imbsam(tiny.COUNTS, 0.1, threshold=10), 2.0),
     ):
       batch = tiny.batches(method, split=False)[0]
       cost = training.step_cost(method.stage(0), batch, batch_size=16)
       self.assertAlmostEqual(cost, expected)
+
+  def test_costs_of_stages_that_take_turns(self):
+    method = methods.look_sam(tiny.COUNTS, 0.1, every=3, alpha=0.7)
+    batch = tiny.batches(method, split=False)[0]
+    costs = [
+      training.step_cost(method.stage(step), batch, batch_size=16)
+      for step in range(5)
+    ]
+    self.assertEqual(costs, [2.0, 1.0, 1.0, 2.0, 1.0])
+
+  def test_costs_of_the_momentum_form(self):
+    method = methods.momentum_imbsam(tiny.COUNTS, 0.1, threshold=10)
+    imbsam = methods.imbsam(tiny.COUNTS, 0.1, threshold=10)
+    batch = tiny.batches(method, split=True)[0]
+    head, tail = map(len, batch.weights)
+    for one, expected in ((method, head + tail), (imbsam, head + 2 * tail)):
+      cost = training.step_cost(one.stage(0), batch, batch_size=16)
+      self.assertAlmostEqual(cost, expected / 16)
+    order = data.shuffled_order(sum(tiny.COUNTS), batch_size=16, seed=0)
+    batch = data.tail_only_batches(
+      order, tiny.examples(), method.group_weights_by_class
+    )[0]
+    tail = len(batch.weights[1])
+    self.assertGreater(tail, 0)
+    for one, passes in ((method, 1), (imbsam, 2)):
+      cost = training.step_cost(one.stage(0), batch, batch_size=16)
+      self.assertAlmostEqual(cost, 1 + passes * tail / 16)
 
 
 if __name__ == '__main__':

@@ -292,6 +292,28 @@ class StackedTest(parameterized.TestCase):
 
 
 class PerDeviceTest(parameterized.TestCase):
+  def test_a_remembered_direction_is_that_of_all_rows(self):
+    method = training.update_rules.momentum_imbsam(_COUNTS, 0.3, threshold=10)
+    ends = []
+    for devices in (4, 1):
+      mesh = training.data_mesh(jax.devices()[:devices])
+      batches = _Setting(method, mesh=mesh).batches(
+        layout='joint', indexed=False
+      )
+      step, end = self._step(method, mesh, by_device=devices > 1)
+      for number in range(3):
+        end, _ = step(end, training.shard_batch(mesh, batches[number]))
+      for leaf in jax.tree.leaves(end.opt_state):
+        shards = [np.asarray(shard.data) for shard in leaf.addressable_shards]
+        for shard in shards[1:]:
+          np.testing.assert_array_equal(shard, shards[0])
+      ends.append(end)
+    _assert_close(ends[0].params, ends[1].params)
+    _assert_close(
+      ends[0].opt_state.inner_state[0][0].average,
+      ends[1].opt_state.inner_state[0].average,
+    )
+
   def _step(self, method, mesh, *, by_device):
     link = method.stages[0].link
     tx = training.make_optimizer(

@@ -16,6 +16,12 @@ rules = training.update_rules
 _COUNTS = (90, 30, 5)
 _KEY = jax.random.key(3)
 _RHOS = {'rho': 0.3, 'head_rho': 0.1, 'switch_step': 4, 'key': _KEY}
+_OWN = {
+  'momentum_imbsam': {'decay': 0.5},
+  'look_sam': {'every': 3, 'alpha': 0.7},
+  'friendly_sam': {'sigma': 0.5, 'lam': 0.6},
+  'gsam': {'alpha': 0.4},
+}
 # Links, and which of their groups are perturbed.
 _LINKS = {
   'sgd': [(imbsam_jax.group_sam((None,)), (False,))],
@@ -27,48 +33,69 @@ _LINKS = {
     (imbsam_jax.imbsam(0.3), (False, True)),
   ],
   'focal_sam': [(imbsam_jax.focal_sam(0.3), (False, True))],
+  'momentum_imbsam': [
+    (imbsam_jax.momentum_imbsam(0.3, decay=0.5), (False, True))
+  ],
+  'look_sam': [
+    (imbsam_jax.look_sam(0.3, every=None, alpha=0.7), (False,)),
+    (imbsam_jax.look_sam(0.3, every=1, alpha=0.7), (True,)),
+  ],
+  'friendly_sam': [(imbsam_jax.friendly_sam(0.3, sigma=0.5, lam=0.6), (True,))],
+  'gsam': [(imbsam_jax.gsam(0.3, alpha=0.4), (True,))],
 }
 _ADAPTIVE = {
   'sam': imbsam_jax.sam(0.3, adaptive=True),
   'imbsam': imbsam_jax.imbsam(0.3, adaptive=True),
   'sse_sam': imbsam_jax.sse_sam(0.1, 0.3, adaptive=True),
   'focal_sam': imbsam_jax.focal_sam(0.3, adaptive=True),
+  'momentum_imbsam': imbsam_jax.momentum_imbsam(0.3, decay=0.5, adaptive=True),
+  'friendly_sam': imbsam_jax.friendly_sam(
+    0.3, sigma=0.5, lam=0.6, adaptive=True
+  ),
+  'gsam': imbsam_jax.gsam(0.3, alpha=0.4, adaptive=True),
 }
+
+
+def _stages(name, **changes):
+  return rules.stages(name, **{**_RHOS, **_OWN.get(name, {}), **changes})
 
 
 class StagesTest(parameterized.TestCase):
   @parameterized.parameters(*rules.NAMES)
   def test_links_of_a_name(self, name):
-    found = rules.stages(name, **_RHOS)
-    self.assertEqual([s.start for s in found], [0, 4][: len(found)])
+    found = _stages(name)
+    starts = [0, 0] if name == 'look_sam' else [0, 4]
+    self.assertEqual([s.start for s in found], starts[: len(found)])
     self.assertLen(found, len(_LINKS[name]))
     for stage, (link, perturbed) in zip(found, _LINKS[name], strict=True):
       self.assertEqual(stage.perturbed, perturbed)
       np.testing.assert_array_equal(
-        problems.quartic_gradient(stage.link, len(perturbed)),
-        problems.quartic_gradient(link, len(perturbed)),
+        problems.second_quartic_gradient(stage.link, len(perturbed)),
+        problems.second_quartic_gradient(link, len(perturbed)),
       )
 
   def test_links_differ_here(self):
     # Else the test above would prove little.
+    names = ('sgd', 'sam', 'rsam', 'imbsam', 'momentum_imbsam', 'friendly_sam')
+    chosen = [one for name in (*names, 'gsam') for one in _LINKS[name]]
+    chosen.append((_LINKS['sse_sam'][0][0], (True, True)))
     found = [
-      problems.quartic_gradient(link, len(perturbed))
-      for name in ('sgd', 'sam', 'rsam', 'imbsam')
-      for link, perturbed in _LINKS[name]
-    ] + [problems.quartic_gradient(_LINKS['sse_sam'][0][0], 2)]
+      problems.second_quartic_gradient(link, len(perturbed))
+      for link, perturbed in chosen
+    ]
     for k, one in enumerate(found):
       for other in found[:k]:
         self.assertGreater(np.abs(one - other).max(), 1e-2)
 
   @parameterized.parameters(*_ADAPTIVE)
   def test_adaptive(self, name):
-    (stage, *_) = rules.stages(name, adaptive=True, **_RHOS)
+    (stage, *_) = _stages(name, adaptive=True)
     groups = len(stage.perturbed)
-    found = problems.quartic_gradient(stage.link, groups)
+    found = problems.second_quartic_gradient(stage.link, groups)
     np.testing.assert_array_equal(
-      found, problems.quartic_gradient(_ADAPTIVE[name], groups)
+      found, problems.second_quartic_gradient(_ADAPTIVE[name], groups)
     )
-    plain = problems.quartic_gradient(_LINKS[name][0][0], groups)
+    plain = problems.second_quartic_gradient(_LINKS[name][0][0], groups)
     self.assertGreater(np.abs(found - plain).max(), 1e-2)
 
   def test_both_stages_are_adaptive(self):
@@ -83,14 +110,34 @@ class StagesTest(parameterized.TestCase):
     self.assertEqual((stage.start, stage.perturbed), (0, (False, True)))
 
   def test_a_radius_of_zero_costs_nothing(self):
-    for name in ('sam', 'imbsam', 'focal_sam'):
-      (stage,) = rules.stages(name, rho=0.0)
+    for name in ('sam', 'imbsam', 'focal_sam', *_OWN):
+      (stage,) = _stages(name, rho=0.0)
       self.assertFalse(any(stage.perturbed))
     first, _ = rules.stages('sse_sam', **_RHOS | {'head_rho': 0})
     self.assertEqual(first.perturbed, (False, True))
     first, second = rules.stages('sse_sam', **_RHOS | {'rho': 0.0})
     self.assertEqual(first.perturbed, (True, False))
     self.assertEqual(second.perturbed, (False, False))
+
+  def test_stages_that_take_turns(self):
+    method = rules.look_sam(_COUNTS, 0.3, every=3, alpha=0.7)
+    found = [method.stages.index(method.stage(step)) for step in range(7)]
+    self.assertEqual(found, [1, 0, 0, 1, 0, 0, 1])
+    for adaptive in (False, True):
+      stages = _stages('look_sam', adaptive=adaptive)
+      one = imbsam_jax.look_sam(0.3, every=3, alpha=0.7, adaptive=adaptive)
+      # The link that looks, then the one that remembers.
+      params = jnp.array([0.5, -2.0, 1.5])
+      states = [one.init(params)] * 2
+      for link in (stages[1].link, stages[0].link):
+        expected, found = [
+          each.update(params**3, state, params, grad_fn=lambda p, group: p**3)
+          for each, state in zip((one, link), states, strict=True)
+        ]
+        states = [expected[1], found[1]]
+        np.testing.assert_allclose(found[0], expected[0], rtol=1e-6)
+    (stage,) = _stages('look_sam', every=1)
+    self.assertEqual((stage.perturbed, stage.every), ((True,), 1))
 
   def test_a_traced_switch_is_a_schedule(self):
     @jax.jit
@@ -128,6 +175,23 @@ class StagesTest(parameterized.TestCase):
       ValueError,
       '`switch_step` must be',
     ),
+    ('momentum_imbsam', {}, TypeError, '`rho` must be a number or'),
+    (
+      'momentum_imbsam',
+      {'rho': 0.1, 'decay': 1.0},
+      ValueError,
+      '`decay` must be',
+    ),
+    (
+      'look_sam',
+      {'rho': 0.1, 'alpha': 0.7},
+      TypeError,
+      '`every` must be an integer, got None.*number of steps: pass 1',
+    ),
+    ('look_sam', {'rho': 0.1, 'every': 2}, TypeError, '`alpha` must be a numb'),
+    ('friendly_sam', {'rho': 0.1, 'lam': 0.5}, TypeError, '`sigma` must be a'),
+    ('friendly_sam', {'rho': 0.1, 'sigma': 1.0}, TypeError, '`lam` must be a'),
+    ('gsam', {'rho': 0.1}, TypeError, '`alpha` must be a number'),
     (
       'samm',
       {'rho': 0.1},
@@ -141,12 +205,14 @@ class StagesTest(parameterized.TestCase):
 
 
 class ClassWeightsTest(parameterized.TestCase):
-  @parameterized.parameters('sgd', 'sam', 'rsam')
+  @parameterized.parameters(
+    'sgd', 'sam', 'rsam', 'look_sam', 'friendly_sam', 'gsam'
+  )
   def test_one_group(self, name):
     found = rules.group_weights_by_class(name, (7, 0, 2), threshold=5)
     np.testing.assert_array_equal(found, np.ones((1, 3), np.float32))
 
-  @parameterized.parameters('imbsam', 'sse_sam')
+  @parameterized.parameters('imbsam', 'momentum_imbsam', 'sse_sam')
   def test_head_and_tail(self, name):
     found = rules.group_weights_by_class(
       name, _COUNTS, threshold=30, tail_weight=2.0
@@ -178,6 +244,7 @@ class MethodsTest(parameterized.TestCase):
   def test_function_of_a_name(self, name):
     groups = {
       'imbsam': {'threshold': 30, 'tail_weight': 2.0},
+      'momentum_imbsam': {'threshold': 30, 'tail_weight': 2.0},
       'sse_sam': {'threshold': 30, 'tail_weight': 2.0},
       'focal_sam': {'gamma': 2.0, 'lam': 0.5},
     }.get(name, {})
@@ -186,20 +253,22 @@ class MethodsTest(parameterized.TestCase):
       'rsam': {'rho': 0.3, 'key': _KEY},
       'sse_sam': {'head_rho': 0.1, 'tail_rho': 0.3, 'switch_step': 4},
     }.get(name, {'rho': 0.3})
-    for adaptive in (False, True) if name in _ADAPTIVE else (False,):
+    can_adapt = name in _ADAPTIVE or name == 'look_sam'
+    for adaptive in (False, True) if can_adapt else (False,):
       options = {'adaptive': True} if adaptive else {}
+      options |= _OWN.get(name, {})
       method = getattr(rules, name)(_COUNTS, **groups, **radii, **options)
       np.testing.assert_array_equal(
         method.group_weights_by_class,
         rules.group_weights_by_class(name, _COUNTS, **groups),
       )
-      expected = rules.stages(name, adaptive=adaptive, **_RHOS)
+      expected = _stages(name, adaptive=adaptive)
       for one, two in zip(method.stages, expected, strict=True):
-        self.assertEqual(one[::2], two[::2])
+        self.assertEqual(one._replace(link=None), two._replace(link=None))
         count = len(one.perturbed)
         np.testing.assert_array_equal(
-          problems.quartic_gradient(one.link, count),
-          problems.quartic_gradient(two.link, count),
+          problems.second_quartic_gradient(one.link, count),
+          problems.second_quartic_gradient(two.link, count),
         )
 
 
@@ -215,6 +284,11 @@ class JointCostTest(parameterized.TestCase):
   )
   def test_cost(self, perturbed, units):
     self.assertAlmostEqual(rules.joint_cost(perturbed), units / 3)
+
+  @parameterized.parameters(((False, True), 3 + 3), ((False, False), 3))
+  def test_cost_without_clean_gradients(self, perturbed, units):
+    found = rules.joint_cost(perturbed, instead=True)
+    self.assertAlmostEqual(found, units / 3)
 
 
 if __name__ == '__main__':

@@ -36,6 +36,8 @@ class ScheduleTest(parameterized.TestCase):
     ('sam', imbsam_jax.sam, 1),
     ('imbsam', imbsam_jax.imbsam, 2),
     ('focal_sam', imbsam_jax.focal_sam, 2),
+    ('look_sam', lambda rho: imbsam_jax.look_sam(rho, every=1), 1),
+    ('gsam', lambda rho: imbsam_jax.gsam(rho, alpha=0.5), 1),
     ('sse_sam_head', lambda rho: imbsam_jax.sse_sam(rho, 0.3), 2),
     ('sse_sam_tail', lambda rho: imbsam_jax.sse_sam(0.3, rho), 2),
   )
@@ -101,9 +103,12 @@ class InjectHyperparamsTest(parameterized.TestCase):
       2,
     ),
     ('rsam', imbsam_jax.rsam, {'rho': 0.1, 'key': KEY}, 1),
+    ('look_sam', imbsam_jax.look_sam, {'rho': 0.1, 'every': 2}, 1),
+    ('friendly_sam', imbsam_jax.friendly_sam, {'rho': 0.1}, 1),
+    ('gsam', imbsam_jax.gsam, {'rho': 0.1, 'alpha': 0.5}, 1),
   )
   def test_radii_can_be_changed(self, build, arguments, groups):
-    static = {'key'} & arguments.keys()
+    static = {'key', 'every'} & arguments.keys()
     link = optax.inject_hyperparams(build, static_args=static)(**arguments)
     doubled = build(
       **{k: 2 * v if 'rho' in k else v for k, v in arguments.items()}

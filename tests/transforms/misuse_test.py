@@ -26,6 +26,10 @@ class RadiusTest(parameterized.TestCase):
       ('rho', lambda: imbsam_jax.imbsam(rho)),
       ('rho', lambda: imbsam_jax.focal_sam(rho)),
       ('rho', lambda: imbsam_jax.rsam(rho, key=KEY)),
+      ('rho', lambda: imbsam_jax.momentum_imbsam(rho)),
+      ('rho', lambda: imbsam_jax.look_sam(rho)),
+      ('rho', lambda: imbsam_jax.friendly_sam(rho)),
+      ('rho', lambda: imbsam_jax.gsam(rho, alpha=0.5)),
       ('head_rho', lambda: imbsam_jax.sse_sam(rho, 0.1)),
       ('tail_rho', lambda: imbsam_jax.sse_sam(0.1, rho)),
       (r'rhos\[1\]', lambda: imbsam_jax.group_sam((0.1, rho))),
@@ -43,6 +47,10 @@ class RadiusTest(parameterized.TestCase):
     for name, build in (
       ('rho', lambda: imbsam_jax.sam(rho)),
       ('rho', lambda: imbsam_jax.rsam(rho, key=KEY)),
+      ('rho', lambda: imbsam_jax.momentum_imbsam(rho)),
+      ('rho', lambda: imbsam_jax.look_sam(rho)),
+      ('rho', lambda: imbsam_jax.friendly_sam(rho)),
+      ('rho', lambda: imbsam_jax.gsam(rho, alpha=0.5)),
       ('tail_rho', lambda: imbsam_jax.sse_sam(0.1, rho)),
       (r'rhos\[0\]', lambda: imbsam_jax.group_sam((rho,))),
       ('after', lambda: imbsam_jax.stage_switch(0.1, rho, 3)),
@@ -58,6 +66,10 @@ class RadiusTest(parameterized.TestCase):
       ('rho', lambda: imbsam_jax.imbsam(None)),
       ('rho', lambda: imbsam_jax.focal_sam(None)),
       ('rho', lambda: imbsam_jax.rsam(None, key=KEY)),
+      ('rho', lambda: imbsam_jax.momentum_imbsam(None)),
+      ('rho', lambda: imbsam_jax.look_sam(None)),
+      ('rho', lambda: imbsam_jax.friendly_sam(None)),
+      ('rho', lambda: imbsam_jax.gsam(None, alpha=0.5)),
       ('head_rho', lambda: imbsam_jax.sse_sam(None, 0.1)),
       ('tail_rho', lambda: imbsam_jax.sse_sam(0.1, None)),
       ('after', lambda: imbsam_jax.stage_switch(0.1, None, 3)),
@@ -136,6 +148,10 @@ class UpdateTest(parameterized.TestCase):
     ('sse_sam', 'sse_sam', imbsam_jax.sse_sam(0.1, 0.1)),
     ('focal_sam', 'focal_sam', imbsam_jax.focal_sam(0.1)),
     ('rsam', 'rsam', imbsam_jax.rsam(0.1, key=KEY)),
+    ('momentum', 'momentum_imbsam', imbsam_jax.momentum_imbsam(0.1)),
+    ('look_sam', 'look_sam', imbsam_jax.look_sam(0.1)),
+    ('friendly_sam', 'friendly_sam', imbsam_jax.friendly_sam(0.1)),
+    ('gsam', 'gsam', imbsam_jax.gsam(0.1, alpha=0.5)),
   )
   def test_without_an_oracle(self, name, link):
     state = link.init(self.params)
@@ -158,6 +174,10 @@ class UpdateTest(parameterized.TestCase):
     (imbsam_jax.imbsam(0.1), 1, '`imbsam` works on 2 .* for 1.*head and tail'),
     (imbsam_jax.imbsam(0.1), 3, '`imbsam` works on 2 .* for 3.*2 row'),
     (imbsam_jax.group_sam((0.1,) * 3), 2, '`group_sam` works on 3 .* for 2'),
+    (imbsam_jax.momentum_imbsam(0.1), 1, '`momentum_imbsam` works on 2 .* 1'),
+    (imbsam_jax.look_sam(0.1), 2, '`look_sam` works on 1 .* for 2.*keepdims'),
+    (imbsam_jax.friendly_sam(0.1), 2, '`friendly_sam` works on 1 .* for 2'),
+    (imbsam_jax.gsam(0.1, alpha=0.5), 2, '`gsam` works on 1 .* for 2'),
   )
   def test_an_oracle_of_other_groups(self, link, groups, message):
     with self.assertRaisesRegex(ValueError, message):
@@ -178,6 +198,7 @@ class UpdateTest(parameterized.TestCase):
   @parameterized.named_parameters(
     ('sam', 'sam', imbsam_jax.sam(0.1)),
     ('rsam', 'rsam', imbsam_jax.rsam(0.1, key=KEY)),
+    ('look_sam', 'look_sam', imbsam_jax.look_sam(0.1)),
   )
   def test_masked_or_partitioned_from_outside(self, name, link):
     mask = {'a': True, 'b': False}

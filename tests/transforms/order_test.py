@@ -24,6 +24,10 @@ _LINKS = {
   'sse_sam': (imbsam_jax.sse_sam(0.1, 0.1), 2),
   'focal_sam': (imbsam_jax.focal_sam(0.1), 2),
   'rsam': (imbsam_jax.rsam(0.1, key=links.KEY), 1),
+  'momentum_imbsam': (imbsam_jax.momentum_imbsam(0.1), 2),
+  'look_sam': (imbsam_jax.look_sam(0.1), 1),
+  'friendly_sam': (imbsam_jax.friendly_sam(0.1), 1),
+  'gsam': (imbsam_jax.gsam(0.1, alpha=0.5), 1),
 }
 _IMBSAM = imbsam_jax.imbsam(0.1)
 _PARAMS = jax.eval_shape(links.make_params)

@@ -11,7 +11,9 @@ stratified for every method, so that head and tail rows come in one shape.
 
 Learning rate and weight decay were chosen for SGD, the radii for each method,
 by balanced accuracy on the validation split, 5 seeds, from 0.05, 0.1, 0.2, 0.4,
-0.8 (rsam: 0.005, 0.01, 0.02, 0.05, 0.1):
+0.8 (rsam: 0.005, 0.01, 0.02, 0.05, 0.1). The published factor 0.7 of LookSAM
+does harm here (67.8 %); of 0.1 and 0.3, with 3 seeds, the larger was best
+(85.7 and 86.0 %):
 
   python -m imbsam_jax compare --config=digits_lt \
     --config.final_split=validation --methods=sam,imbsam,sse_sam,focal_sam \
@@ -25,6 +27,9 @@ multiplied by a scale have larger learning rates, from 0.1, 0.3, 1:
   python -m imbsam_jax compare --config=digits_lt \
     --config.final_split=validation --methods=normface,ldam_drw,gcl,mm \
     --seeds=2 --config.optimizer.clip_norm=1.0 --workdir=runs/clip_1
+
+The loss of `autobalance` is searched for with 2 batches every 5 steps; of outer
+learning rates 0.1, 1 and 3 the last was best by the same measure, 1 seed.
 
 Everything else has its published default; radii are those chosen for cross
 entropy.
@@ -43,6 +48,13 @@ _PRESETS = {
   },
   'focal_sam': {'optimizer.rho': 0.1},
   'rsam': {'optimizer.rho': 0.05},
+  'momentum_imbsam': {'optimizer.rho': 0.4},
+  'look_sam': {
+    'optimizer.method': 'look_sam(alpha=0.3)',
+    'optimizer.rho': 0.1,
+  },
+  'friendly_sam': {'optimizer.rho': 0.2},
+  'gsam': {'optimizer.rho': 0.05},
   **dict.fromkeys(
     (
       'ldam',
@@ -61,6 +73,11 @@ _PRESETS = {
     ),
     {'optimizer.clip_norm': 1.0},
   ),
+  'autobalance': {
+    'objective.scheme': 'autobalance(every=5, batches=2, '
+    'outer_learning_rate=3.0)'
+  },
+  'gcl_stage2': {'optimizer.clip_norm': 1.0},
   'lm_softmax': {'optimizer.clip_norm': 1.0, 'optimizer.learning_rate': 1.0},
   'sample_margin': {'optimizer.clip_norm': 1.0, 'optimizer.learning_rate': 0.3},
 }
