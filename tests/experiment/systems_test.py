@@ -25,9 +25,16 @@ _PROJECTED = _MLP + 2 * 128 * 128 + (32 + 3 * 8) * 128
 # By word the cost of a step in SGD steps, of both kinds of step if two, and
 # further fields.
 WORDS = {
+  'autobalance': (
+    [1.0],
+    {'objective.scheme': 'autobalance(every=2, batches=1, epochs=1.0)'},
+  ),
   'bbn': ([2.0], {}),
   'dbn_mix': ([_TWO_BRANCHES / _MLP], {}),
+  'gae': ([2 + 8 * 2 / 3], {'objective.scheme': 'gae(epsilon=0.05)'}),
+  'head_only': ([1 / 3], {}),
   'open_sampling': ([2.0], {}),
+  'ot': ([(16 + 3) / 16 / 3], {'objective.scheme': 'ot(num_iterations=20)'}),
   'pure_noise': (
     [1.0],
     {
@@ -43,11 +50,38 @@ WORDS = {
 }
 
 
+# Of a step as XLA counts it, where that is something else: loops count once,
+# nothing is passed back to images, and the optimizer takes about 6 FLOPs for a
+# parameter, where a multiplication of 16 rows is 32.
+_SGD = 3 * _MLP - 36 * 128 + 6 / 32 * _MLP
+FLOPS = {
+  'gae': 2 + 2 / 3,
+  'head_only': (_MLP + 128 * 3) / _SGD,
+  'ot': (16 + 3) / 16 * (_MLP + 128 * 3) / _SGD,
+}
+
+
+@pytest.fixture(scope='module')
+def first(tmp_path_factory):
+  """``first(words, fields)`` are fields with a run to begin with, if needed."""
+
+  def of(words, fields):
+    if not any(map(methods.fine_tunes, methods.split(words))):
+      return fields
+    network = {k: v for k, v in fields.items() if k.startswith('model.')}
+    folder = tmp_path_factory.mktemp('first')
+    experiment.run(kinds_test.build('sgd', 1, **network), workdir=folder)
+    return {**fields, 'init_from': str(folder)}
+
+  return of
+
+
 @pytest.fixture(scope='module', params=WORDS)
-def kind(request, tmp_path_factory):
+def kind(request, tmp_path_factory, first):
   """See `kinds_test.Kind`."""
   costs, fields = WORDS[request.param]
   folder = tmp_path_factory.mktemp(request.param)
+  fields = first(request.param, fields)
   return kinds_test.trained(request.param, costs, folder, **fields)
 
 
@@ -59,8 +93,9 @@ test_programs_are_known_before = kinds_test.test_programs_are_known_before
 
 
 def test_learns_and_trains_all(kind):
-  if 'model.norm' in kind.fields:
-    # Running averages of six steps are not those of the images.
+  if kind.word in ('autobalance', 'gae', 'head_only', 'ot', 'pure_noise'):
+    # Six steps of SGD give two of the three classes, these go on from there;
+    # and running averages of six steps are not those of the images.
     found = [r['loss'] for r in kind.result.history if 'loss' in r]
     assert found[-1] < found[0]
   else:
@@ -85,7 +120,8 @@ def test_cost_is_that_of_the_compiled_step(kind):
     for word, fields in (('sgd', network), (kind.word, kind.fields))
   )
   found = [number / sgd[0] for number in own]
-  np.testing.assert_allclose(found, kind.costs, rtol=0.1)
+  expected = FLOPS.get(kind.word, kind.costs)
+  np.testing.assert_allclose(found, expected, rtol=0.1)
 
 
 def _others(word):
@@ -182,14 +218,14 @@ def test_a_network_of_ones_own_is_a_classifier(word, method):
 
 @pytest.mark.extended
 @pytest.mark.parametrize('word', WORDS)
-def test_trains_a_convolutional_network(word):
+def test_trains_a_convolutional_network(word, first):
   fields = {
     'model.name': 'small_conv_net',
     'model.norm': 'batch',
     **WORDS[word][1],
     'epochs': 12,
   }
-  exp = kinds_test.build(word, 2, **fields)
+  exp = kinds_test.build(word, 2, **first(word, fields))
   result = experiment.run(exp)
   assert result.summary['skipped_steps'] == 0
   assert result.summary['balanced'] > 0.6
@@ -197,9 +233,10 @@ def test_trains_a_convolutional_network(word):
 
 @pytest.mark.extended
 @pytest.mark.parametrize('word', [*WORDS, 'imbsam,bbn'])
-def test_a_step_of_resnet20(word):
+def test_a_step_of_resnet20(word, first):
   fields = {'model.norm': 'batch', **WORDS[word.rpartition(',')[2]][1]}
-  exp = kinds_test.build(word, 1, **{**fields, 'model.name': 'resnet20'})
+  fields = first(word, {**fields, 'model.name': 'resnet20'})
+  exp = kinds_test.build(word, 1, **fields)
   state = exp.init(0)
   before = jax.device_get(state.params)
   after, metrics = exp.train_step(0)(state, exp.put(exp.batches(0)[0]))
@@ -208,4 +245,6 @@ def test_a_step_of_resnet20(word):
   moved = jax.tree.map(
     lambda p, q: np.any(p != q), before, jax.device_get(after.params)
   )
-  assert moved['classifier']['kernel'] and moved['network']['stem']['kernel']
+  assert moved['classifier']['kernel']
+  if set(moved) != {'classifier'}:
+    assert moved.get('network', moved)['stem']['kernel']
