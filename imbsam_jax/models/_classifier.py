@@ -248,19 +248,21 @@ class Classifier(nn.Module):
 OF_NETWORK = ('num_classes', 'norm', 'head', 'dtype')
 
 
-def checked_network(network: Any) -> Classifier:
+def checked_network(network: Any, *, maker: str, writes: str) -> Classifier:
   """A network that another model is made of.
 
   Args:
     network: What was passed as the attribute `network`.
+    maker: Name of the other model, for the message.
+    writes: Method that it calls.
 
   Raises:
     TypeError: If it is no `Classifier`.
   """
   if not isinstance(network, Classifier):
     raise TypeError(
-      '`network` must be a models.Classifier, whose features are told apart '
-      f'from its head, got {type(network).__name__}. Make yours a subclass: '
-      'class Net(models.Classifier), with a method `features`.'
+      f'{maker} is made of a models.Classifier, which tells its features from '
+      f'its head, got {type(network).__name__}. Make yours a subclass: class '
+      f'Net(models.Classifier), with a method `{writes}`.'
     )
   return network

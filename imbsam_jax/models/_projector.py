@@ -79,8 +79,9 @@ class Projected(_classifier.Classifier):
   Examples:
     >>> import jax, jax.numpy as jnp
     >>> from imbsam_jax import models
-    >>> model = models.Projected(network=models.SmallConvNet(num_classes=3))
-    >>> x = jnp.ones([2, 8, 8, 1])
+    >>> network = models.MLP(num_classes=3, widths=(4,))
+    >>> model = models.Projected(network=network)
+    >>> x = jnp.ones([2, 5])
     >>> variables = model.init(jax.random.key(0), x, train=False)
     >>> logits, projections = model.apply(
     ...   variables, x, train=False, method='logits_and_projections'
@@ -95,7 +96,9 @@ class Projected(_classifier.Classifier):
 
   def __post_init__(self) -> None:
     """Checks the attributes when the model is made, not at its first call."""
-    network = _classifier.checked_network(self.network)
+    network = _classifier.checked_network(
+      self.network, maker='a network with a projector', writes='features'
+    )
     _checks.integer('dim', self.dim, hint='Pass dim=128, for example.')
     for name in _classifier.OF_NETWORK:
       setattr(self, name, getattr(network, name))

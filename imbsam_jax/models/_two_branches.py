@@ -43,13 +43,14 @@ class TwoBranches(_classifier.Classifier):
   Examples:
     >>> import jax, jax.numpy as jnp
     >>> from imbsam_jax import models
-    >>> model = models.TwoBranches(network=models.ResNet20(num_classes=10))
-    >>> x = jnp.ones([2, 8, 8, 3])
+    >>> network = models.MLP(num_classes=3, widths=(8, 4))
+    >>> model = models.TwoBranches(network=network)
+    >>> x = jnp.ones([2, 5])
     >>> variables = model.init(jax.random.key(0), x, train=False)
+    >>> sorted(variables['params']['network'])
+    ['dense1', 'dense2', 'dense2_second']
     >>> model.apply(variables, x, x, 0.9, train=False, method='fused').shape
-    (2, 10)
-    >>> variables['params']['classifier']['kernel'].shape
-    (128, 10)
+    (2, 3)
   """
 
   num_classes: int = 0
@@ -58,7 +59,9 @@ class TwoBranches(_classifier.Classifier):
 
   def __post_init__(self) -> None:
     """Checks the attributes when the model is made, not at its first call."""
-    network = _classifier.checked_network(self.network)
+    network = _classifier.checked_network(
+      self.network, maker='a network of two branches', writes='branches'
+    )
     kind = type(network)
     if (
       kind.branches is _classifier.Classifier.branches

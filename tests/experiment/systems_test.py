@@ -5,6 +5,7 @@
 import json
 
 import chex
+from flax import linen as nn
 import jax
 import numpy as np
 import pytest
@@ -12,6 +13,7 @@ import pytest
 from imbsam_jax import experiment
 from imbsam_jax import methods
 from tests.experiment import kinds_test
+from tests.experiment import small_sources
 
 # Multiplications for a row of the MLP with layers 36, 128, 128 and 3.
 _MLP = 36 * 128 + 128 * 128 + 128 * 3
@@ -200,6 +202,22 @@ def test_a_run_of_the_old_mixing_goes_on(tmp_path):
   again = experiment.run(exp, workdir=tmp_path, progress=steps.extend)
   assert [record['step'] for record in steps] == [4, 5, 6]
   chex.assert_trees_all_equal(again.state.params, whole.state.params)
+
+
+@pytest.mark.parametrize(
+  ('word', 'method'), [('bbn', 'branches'), ('rescom', 'features')]
+)
+def test_a_network_of_ones_own_is_a_classifier(word, method):
+  class Net(nn.Module):
+    @nn.compact
+    def __call__(self, images, *, train):
+      return nn.Dense(3)(images.reshape(len(images), -1))
+
+  config = experiment.config('own', word)
+  with pytest.raises(
+    experiment.ConfigError, match=f'models.Classifier.*a method `{method}`'
+  ):
+    experiment.build(config, model=Net(), data=small_sources.SOURCES)
 
 
 @pytest.mark.extended

@@ -147,7 +147,7 @@ class NamesTest(parameterized.TestCase):
   @parameterized.parameters(
     ('mixup', "'dbn_mix' and 'mixup' cannot be combined: both choose"),
     ('focal', "'dbn_mix' and 'focal' cannot be combined: both choose"),
-    ('drw', '`cdt` and `drw` both correct'),
+    ('drw', '`cdt`, which `dbn_mix` brings, and `drw` both correct'),
     ('bbn', "'dbn_mix' and 'bbn' cannot be combined: both choose"),
   )
   def test_refuses(self, word, message):

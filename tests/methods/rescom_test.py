@@ -216,8 +216,8 @@ class WordTest(parameterized.TestCase):
     ('mixup', '`rescom` compares views of an image by its class, and `mixup`'),
     ('cmo', '`rescom` compares views of an image by its class, and `cmo`'),
     ('focal', "'rescom' and 'focal' cannot be combined: both choose"),
-    ('absgd', '`balanced_softmax` and `absgd` both correct'),
-    ('drs', '`balanced_softmax` and `drs` both correct'),
+    ('absgd', '`balanced_softmax`.* `rescom` brings, and `absgd` both correct'),
+    ('drs', '`balanced_softmax`.* `rescom` brings, and `drs` both correct'),
     ('etf', '`balanced_softmax` cannot be fitted to the cosines'),
   )
   def test_refuses(self, word, message):

@@ -221,7 +221,9 @@ class TwoBranchesTest(parameterized.TestCase):
 
     for network in (Net(), None, models.MLP):
       for model in (models.TwoBranches, models.Projected):
-        with self.assertRaisesRegex(TypeError, 'must be a models.Classifier'):
+        with self.assertRaisesRegex(
+          TypeError, 'is made of a models.Classifier'
+        ):
           model(network=network)
     with self.assertRaisesRegex(TypeError, 'Features writes `features`'):
       models.TwoBranches(network=Features(num_classes=3))
