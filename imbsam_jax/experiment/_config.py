@@ -124,7 +124,8 @@ class Optimizer:
 
   Attributes:
     method: Name of the update rule: 'sgd', 'sam', 'imbsam', 'momentum_imbsam',
-      'sse_sam', 'focal_sam', 'rsam', 'look_sam', 'friendly_sam' or 'gsam'.
+      'sse_sam', 'focal_sam', 'rsam', 'look_sam(every=10, alpha=0.7)',
+      'friendly_sam(sigma=1.0, lam=0.9)' or 'gsam(alpha=0.1)'.
     rho: Radius of the perturbation: of all classes (sam, focal_sam, look_sam,
       friendly_sam, gsam), of the tail (imbsam, momentum_imbsam, sse_sam), or
       per entry of the parameters (rsam).
@@ -134,20 +135,11 @@ class Optimizer:
     head_rho: Radius of the perturbation for the head (sse_sam).
     threshold: Classes with fewer training images are tail.
     tail_weight: Factor of the tail's loss (imbsam, momentum_imbsam, sse_sam).
-    ascent_decay: Decay rate of the running average of the tail's gradients,
-      along which the tail is perturbed (momentum_imbsam).
     switch: Share of the epochs after which sse_sam no longer perturbs for the
       head and rsam halves its radius; 1 is never.
     focal_gamma: Exponent with which the perturbed share falls for frequent
       classes (focal_sam).
     focal_lam: Largest share of a class's loss that is perturbed (focal_sam).
-    look_every: Number of steps from one SAM gradient to the next (look_sam).
-    look_alpha: Factor of what is remembered of it in between (look_sam).
-    friendly_sigma: Factor of the running average that is taken away from the
-      direction of the perturbation (friendly_sam).
-    friendly_lam: Decay rate of that average (friendly_sam).
-    gsam_alpha: Factor of the orthogonal part of the gradient, by which the gap
-      to the perturbed loss is lowered (gsam).
     adaptive: Whether weights are perturbed in proportion to their size.
     rows: Which rows go through the model together: 'split' gives head and tail
       passes of their own, 'joint' sends all rows through each; 'auto' splits
@@ -178,15 +170,9 @@ class Optimizer:
   head_rho: float = 0.05
   threshold: int = 20
   tail_weight: float = 1.0
-  ascent_decay: float = 0.99
   switch: float = 1.0
   focal_gamma: float = 1.0
   focal_lam: float = 0.8
-  look_every: int = 10
-  look_alpha: float = 0.7
-  friendly_sigma: float = 1.0
-  friendly_lam: float = 0.9
-  gsam_alpha: float = 0.1
   adaptive: bool = False
   rows: str = 'auto'
   ascent: str = 'global'

@@ -16,15 +16,15 @@ def friendly_sam(
   setup: _rule.RuleSetup,
   *,
   rho: _rule.Radius,
-  friendly_sigma: float,
-  friendly_lam: float,
+  sigma: float = 1.0,
+  lam: float = 0.9,
   adaptive: bool,
 ) -> training.Method:
   """See `training.update_rules.friendly_sam`."""
   return training.update_rules.friendly_sam(
     setup.class_counts,
     rho,
-    sigma=friendly_sigma,
-    lam=friendly_lam,
+    sigma=sigma,
+    lam=lam,
     adaptive=adaptive,
   )

@@ -16,10 +16,10 @@ def gsam(
   setup: _rule.RuleSetup,
   *,
   rho: _rule.Radius,
-  gsam_alpha: float,
+  alpha: float = 0.1,
   adaptive: bool,
 ) -> training.Method:
   """See `training.update_rules.gsam`."""
   return training.update_rules.gsam(
-    setup.class_counts, rho, alpha=gsam_alpha, adaptive=adaptive
+    setup.class_counts, rho, alpha=alpha, adaptive=adaptive
   )

@@ -16,15 +16,15 @@ def look_sam(
   setup: _rule.RuleSetup,
   *,
   rho: _rule.Radius,
-  look_every: int,
-  look_alpha: float,
+  every: int = 10,
+  alpha: float = 0.7,
   adaptive: bool,
 ) -> training.Method:
   """See `training.update_rules.look_sam`."""
   return training.update_rules.look_sam(
     setup.class_counts,
     rho,
-    every=look_every,
-    alpha=look_alpha,
+    every=every,
+    alpha=alpha,
     adaptive=adaptive,
   )

@@ -18,7 +18,7 @@ def momentum_imbsam(
   rho: _rule.Radius,
   threshold: int,
   tail_weight: float,
-  ascent_decay: float,
+  average_decay: float = 0.99,
   adaptive: bool,
 ) -> training.Method:
   """See `training.update_rules.momentum_imbsam`."""
@@ -28,6 +28,6 @@ def momentum_imbsam(
     rho,
     threshold=threshold,
     tail_weight=tail_weight,
-    decay=ascent_decay,
+    decay=average_decay,
     adaptive=adaptive,
   )

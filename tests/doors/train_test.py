@@ -151,10 +151,6 @@ def test_folder_is_not_made_to_see_whether_it_can_be(tmp_path):
     ('rsam', 'adaptive', 'look_sam, momentum_imbsam, sam, sse_sam.'),
     ('sam', 'tail_weight=2', 'for: imbsam, momentum_imbsam, sse_sam.'),
     ('sse_sam', 'focal_gamma=2', 'for: focal_sam.'),
-    ('imbsam', 'ascent_decay=0.5', 'for: momentum_imbsam.'),
-    ('gsam', 'look_every=5', 'for: look_sam.'),
-    ('look_sam', 'gsam_alpha=0.4', 'for: gsam.'),
-    ('sam', 'friendly_sigma=0.5', 'for: friendly_sam.'),
     # Whose word sets a radius of its own.
     ('imbsam', 'rho=0.3', ''),
     ('rsam', 'switch=0.5', ''),

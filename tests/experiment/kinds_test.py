@@ -389,7 +389,9 @@ def test_rows_that_are_to_be_mixed_are_mixed():
 
 def test_expected_cost_counts_stages_that_take_turns():
   # More steps than are looked at, in a rhythm that divides them.
-  exp = build('look_sam', 1, epochs=40.0, **{'optimizer.look_every': 4})
+  exp = build(
+    'look_sam', 1, epochs=40.0, **{'optimizer.method': 'look_sam(every=4)'}
+  )
   assert exp.expected_cost() == pytest.approx(1.25)
   costs = [exp.cost(step, exp.batches(0)[step]) for step in range(5)]
   assert costs == [2.0, 1.0, 1.0, 1.0, 2.0]

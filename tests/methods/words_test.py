@@ -506,19 +506,21 @@ class RadiusTest(parameterized.TestCase):
         )
 
   @parameterized.parameters(
-    ('momentum_imbsam', 'ascent_decay', 0.5, 'decay'),
-    ('look_sam', 'look_alpha', 0.4, 'alpha'),
-    ('friendly_sam', 'friendly_sigma', 0.5, 'sigma'),
-    ('friendly_sam', 'friendly_lam', 0.5, 'lam'),
-    ('gsam', 'gsam_alpha', 0.4, 'alpha'),
+    ('momentum_imbsam', 'average_decay', 0.5),
+    ('look_sam', 'alpha', 0.4),
+    ('friendly_sam', 'sigma', 0.5),
+    ('friendly_sam', 'lam', 0.5),
+    ('gsam', 'alpha', 0.4),
   )
-  def test_numbers_of_a_configuration(self, name, field, value, argument):
-    # Fields and arguments of the links have the same defaults.
+  def test_numbers_of_a_configuration(self, name, argument, value):
+    # Choices and links have the same defaults.
     config = _config(
-      **{'optimizer.method': name, 'optimizer.threshold': 20,
-         'optimizer.rho': 0.3, f'optimizer.{field}': value}
+      **{'optimizer.method': f'{name}({argument}={value})',
+         'optimizer.threshold': 20, 'optimizer.rho': 0.3}
     ).optimizer  # fmt: skip
     stages = _make_method(config, jax.random.key(0)).stages
+    # The optimizer has a field `decay`, for what weight decay is applied to.
+    argument = argument.removeprefix('average_')
     options = {argument: value}
     if name == 'look_sam':
       self.assertEqual([stage.every for stage in stages], [1, 10])
@@ -534,9 +536,7 @@ class RadiusTest(parameterized.TestCase):
     self.assertGreater(np.abs(different - found).max(), 1e-3)
 
   def test_turns_of_a_configuration(self):
-    config = _config(
-      **{'optimizer.method': 'look_sam', 'optimizer.look_every': 4}
-    ).optimizer
+    config = _config(**{'optimizer.method': 'look_sam(every=4)'}).optimizer
     method = _make_method(config, jax.random.key(0))
     found = [method.stages.index(method.stage(step)) for step in range(9)]
     self.assertEqual(found, [1, 0, 0, 0, 1, 0, 0, 0, 1])

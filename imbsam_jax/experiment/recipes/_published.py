@@ -19,7 +19,10 @@ SHARPNESS_AWARE: dict[str, dict[str, Any]] = {
   },
   'focal_sam': {'optimizer.rho': 0.2, 'optimizer.focal_gamma': 3.0},
   'rsam': {'optimizer.rho': 0.005},
-  'friendly_sam': {'optimizer.rho': 0.2, 'optimizer.friendly_lam': 0.6},
+  'friendly_sam': {
+    'optimizer.method': 'friendly_sam(lam=0.6)',
+    'optimizer.rho': 0.2,
+  },
 }
 
 

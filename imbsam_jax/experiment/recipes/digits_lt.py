@@ -49,7 +49,10 @@ _PRESETS = {
   'focal_sam': {'optimizer.rho': 0.1},
   'rsam': {'optimizer.rho': 0.05},
   'momentum_imbsam': {'optimizer.rho': 0.4},
-  'look_sam': {'optimizer.rho': 0.1, 'optimizer.look_alpha': 0.3},
+  'look_sam': {
+    'optimizer.method': 'look_sam(alpha=0.3)',
+    'optimizer.rho': 0.1,
+  },
   'friendly_sam': {'optimizer.rho': 0.2},
   'gsam': {'optimizer.rho': 0.05},
   **dict.fromkeys(
