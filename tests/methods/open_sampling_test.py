@@ -322,7 +322,7 @@ class WordTest(parameterized.TestCase):
   def test_what_it_is_combined_with(self):
     for words in ('ldam_drw', 'mm_drw', 'ldam', 'imbsam', 'mixup', 'cmo_drw'):
       experiment.check(_config(f'open_sampling,{words}'))
-    for words in ('balanced_softmax', 'cb', 'drs', 'dbn_mix', 'absgd'):
+    for words in ('balanced_softmax', 'cb', 'drs', 'bilateral_mix', 'absgd'):
       with self.assertRaisesRegex(
         experiment.ConfigError, 'both correct .* Leave one of them out'
       ):

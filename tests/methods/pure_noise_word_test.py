@@ -335,7 +335,7 @@ class WordTest(parameterized.TestCase):
       np.testing.assert_allclose(values.mean(axis=(0, 1, 2)), 0, atol=0.02)
       np.testing.assert_allclose(values.std(axis=(0, 1, 2)), 1, atol=0.02)
 
-  @parameterized.parameters('mixup', 'remix', 'cmo', 'dbn_mix', 'ppmix')
+  @parameterized.parameters('mixup', 'remix', 'cmo', 'bilateral_mix', 'ppmix')
   def test_mixings_are_refused(self, word):
     with self.assertRaisesRegex(
       experiment.ConfigError,
