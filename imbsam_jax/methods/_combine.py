@@ -101,6 +101,7 @@ def combine(
   objective: training.Objective = supervised
   if whole.objective is not None:
     objective = whole.objective(supervised)
+    _check_states(objective, supervised, chosen)
   if objective.coupled and loss is None:
     _check_trait(chosen)
   return Combined(
@@ -153,6 +154,26 @@ def _sampled(
     )
 
   return order
+
+
+def _check_states(
+  objective: training.Objective,
+  supervised: training.Supervised,
+  chosen: Mapping[str, str],
+) -> None:
+  """Refuses a scheme that would lose what the weights remember."""
+  kind = type(objective)
+  base = training.WrappedObjective
+  remembers = kind.init is not base.init and kind.weigh is base.weigh
+  if remembers and jax.tree.leaves(supervised.init(jax.random.key(0), {})):
+    one, other = (
+      _registry.typed(axis, chosen[axis]) for axis in ('weights', 'scheme')
+    )
+    raise _errors.ConfigError(
+      f'`{one}` and `{other}` cannot be combined: each remembers something '
+      'from step to step, and the one knows nothing of the other. Leave one of '
+      'them out.'
+    )
 
 
 def _check_trait(chosen: Mapping[str, str]) -> None:

@@ -39,10 +39,9 @@ def check(choices: Mapping[str, str]) -> None:
   }
   _check_head(choices, chosen)
   # Before what also speaks of the sampler that such a word brings.
-  _check_replaced(list(chosen.values()))
+  _check_pairs(list(chosen.values()))
   _check_prior(list(chosen.values()))
   _check_streams(chosen)
-  _check_pairs(list(chosen.values()))
 
 
 def needs_batch(choices: Mapping[str, str]) -> str | None:
@@ -105,10 +104,9 @@ def _check_head(
       continue
     if needs == 'linear' and axis == 'scheme':
       raise _errors.ConfigError(
-        f'`{one.word}` joins the features of two branches by their shares '
-        f'before a linear head; the {head} head would scale them to length 1. '
-        'Use a loss for linear heads, such as cross_entropy, with '
-        '`model.head=auto`.'
+        f'`{one.word}` is made for the logits of a linear head, and the {head} '
+        'head gives cosines. Use a loss for linear heads, such as '
+        'cross_entropy, with `model.head=auto`.'
       )
     if needs == 'linear':
       raise _errors.ConfigError(
@@ -182,8 +180,8 @@ def _check_pairs(chosen: list[_Chosen]) -> None:
   for one, other in itertools.product(chosen, chosen):
     if one.traits.unmixed and other.traits.pairs:
       raise _errors.ConfigError(
-        f'`{one.word}` compares views of an image by its class, and '
-        f'`{other.word}` mixes images of two. Leave one of them out.'
+        f'`{one.word}` needs images of one example each, and `{other.word}` '
+        'mixes two. Leave one of them out.'
       )
   pairing = [one.word for one in chosen if one.traits.pairs]
   if len(pairing) > 1:
@@ -191,13 +189,3 @@ def _check_pairs(chosen: list[_Chosen]) -> None:
       f'`{pairing[0]}` and `{pairing[1]}` both give every row a partner, and '
       'there is one. Leave one of them out.'
     )
-
-
-def _check_replaced(chosen: list[_Chosen]) -> None:
-  for own in chosen:
-    for other in chosen:
-      if own.traits.replaces_images and other.traits.pairs:
-        raise _errors.ConfigError(
-          f'`{own.word}` replaces images, and `{other.word}` would mix them '
-          'with others, which no publication does. Leave one of them out.'
-        )

@@ -103,6 +103,7 @@ class GuidingAdversaries(training.WrappedObjective):
   suggests={'optimizer.learning_rate': 0.001},
   needs_batch=True,
   fine_tunes=True,
+  unmixed=True,
 )
 def gae(
   setup: _part.Setup,

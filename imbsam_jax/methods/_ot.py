@@ -124,6 +124,7 @@ def _of_all(ctx: training.Context, tree):
   corrects_prior=True,
   needs_batch=True,
   fine_tunes=True,
+  unmixed=True,
 )
 def ot(
   setup: _part.Setup,

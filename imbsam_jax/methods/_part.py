@@ -178,8 +178,6 @@ class Traits(NamedTuple):
     own_stream: Whether it takes rows from a re-balanced stream of its own, and
       needs the natural one beside it.
     pairs: Whether it gives every row a partner; every mixing does.
-    replaces_images: Whether some rows get other images, which are not to be
-      mixed.
     auxiliary: Whether it takes auxiliary images, `Setup.auxiliary`.
     fine_tunes: Whether it begins with a finished run.
     unmixed: Whether it needs images of one example each, which no word mixes.
@@ -193,7 +191,6 @@ class Traits(NamedTuple):
   fixes_counts: bool = False
   own_stream: bool = False
   pairs: bool = False
-  replaces_images: bool = False
   auxiliary: bool = False
   fine_tunes: bool = False
   unmixed: bool = False

@@ -76,7 +76,7 @@ class PureNoise(training.WrappedObjective):
   about='noise for images of rare classes, late (OPeN, ICML 2022)',
   sets={'data.sampler': 'drs'},
   suggests={'model.norm': 'dar_batch'},
-  replaces_images=True,
+  unmixed=True,
 )
 def pure_noise(
   setup: _part.Setup, *, delta: float = 1 / 3, start: float = 0.8

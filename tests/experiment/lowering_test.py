@@ -35,6 +35,9 @@ _WORDS = [
 ]
 
 
+first = systems_test.first
+
+
 @pytest.fixture(autouse=True, scope='module')
 def _words():
   with own_words.registered(*kinds_test.FILES):
@@ -57,9 +60,10 @@ def _assert_lowers(exp, jitted, *arguments):
 
 @pytest.mark.extended
 @pytest.mark.parametrize('words', _WORDS)
-def test_steps_lower(words):
+def test_steps_lower(words, first):
   # CMO needs epochs to mix in.
-  exp = kinds_test.build(words, 1, **{'optimizer.threshold': 20, 'epochs': 9})
+  fields = {'optimizer.threshold': 20, 'epochs': 9}
+  exp = kinds_test.build(words, 1, **first(words, fields))
   for program, step in exp.programs().items():
     batch = exp.put(exp.batches(0)[step])
     _assert_lowers(

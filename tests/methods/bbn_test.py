@@ -166,13 +166,13 @@ def _made():
 class WordTest(parameterized.TestCase):
   @parameterized.parameters(
     ('mixup', '`mixup` and `bbn` both give every row a partner'),
-    ('bilateral_mix', '`bilateral_mix` and `bbn` both correct'),
+    ('bilateral_mix', '`bilateral_mix` and `bbn` both give'),
     ('absgd', '`absgd` and `bbn` both correct'),
     ('drs', '`drs` and `bbn` both correct'),
     ('arb', '`arb` and `bbn` both correct'),
-    ('ldam', '`bbn` joins the features of two branches'),
-    ('etf', 'the etf head would scale them'),
-    ('zero_centroid', '`bbn` joins the features of two branches'),
+    ('ldam', '`bbn` is made for the logits of a linear head'),
+    ('etf', 'the etf head gives cosines'),
+    ('zero_centroid', '`bbn` is made for the logits of a linear head'),
     ('rescom', "'bbn' and 'rescom' cannot be combined: both choose"),
   )
   def test_refuses(self, word, message):

@@ -229,3 +229,30 @@ def test_gae_is_for_bytes():
     experiment.build(
       config, data=floats, model=models.MLP(num_classes=3, widths=(7,))
     )
+
+
+@pytest.mark.parametrize(
+  ('words', 'fields', 'message'),
+  [
+    ('gae,mixup', {}, '`gae` needs images of one example each, and `mixup`'),
+    ('ot,cmo', {}, '`ot` needs images of one example each, and `cmo`'),
+    ('ot,drw', {}, '`drw` and `ot` both correct for the class counts'),
+    ('gae,crt', {}, 'both choose objective.scheme'),
+    (
+      'ot',
+      {'objective.weights': 'absgd(beta=0)'},
+      '`absgd.beta=0.` and `ot` cannot be combined: each remembers',
+    ),
+    ('ot', {'optimizer.rows': 'split'}, 'looks at the whole batch'),
+  ],
+)
+def test_what_does_not_go_together(base, words, fields, message):
+  with pytest.raises(experiment.ConfigError, match=message):
+    build(words, base, **fields)
+
+
+@pytest.mark.parametrize('words', ['sam,gae', 'imbsam,ot', 'imbsam,mixup,crt'])
+def test_what_goes_together_takes_a_step(base, words):
+  exp = build(words, base, **{'optimizer.threshold': 20})
+  _, _, _, metrics = _step(exp)
+  assert np.isfinite(metrics['loss']) and not metrics['skipped']

@@ -339,7 +339,7 @@ class WordTest(parameterized.TestCase):
   def test_mixings_are_refused(self, word):
     with self.assertRaisesRegex(
       experiment.ConfigError,
-      f'`pure_noise` replaces images, and `{word}` would mix them',
+      f'`pure_noise` needs images of one example each, and `{word}` mixes',
     ):
       experiment.check(experiment.config('own', f'pure_noise,{word}'))
 

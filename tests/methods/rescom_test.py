@@ -213,8 +213,8 @@ class WordTest(parameterized.TestCase):
       part.objective(training.Supervised(losses.cross_entropy))
 
   @parameterized.parameters(
-    ('mixup', '`rescom` compares views of an image by its class, and `mixup`'),
-    ('cmo', '`rescom` compares views of an image by its class, and `cmo`'),
+    ('mixup', '`rescom` needs images of one example each, and `mixup`'),
+    ('cmo', '`rescom` needs images of one example each, and `cmo`'),
     ('focal', "'rescom' and 'focal' cannot be combined: both choose"),
     ('absgd', '`balanced_softmax`.* `rescom` brings, and `absgd` both correct'),
     ('drs', '`balanced_softmax`.* `rescom` brings, and `drs` both correct'),
