@@ -5,19 +5,16 @@
 from collections.abc import Callable
 import dataclasses
 import functools
-import math
 from typing import Any
 
 from flax import linen as nn
 import jax
-import jax.numpy as jnp
 import numpy as np
 
 from imbsam_jax import _errors
 from imbsam_jax import data as data_lib
 from imbsam_jax import methods
 from imbsam_jax import models
-from imbsam_jax import schedules
 from imbsam_jax import training
 from imbsam_jax._runs import compilation
 from imbsam_jax._runs import fields
@@ -31,11 +28,10 @@ from imbsam_jax.experiment import _field_checks
 from imbsam_jax.experiment import _identity
 from imbsam_jax.experiment import _own
 from imbsam_jax.experiment import _programs
+from imbsam_jax.experiment import _run_parts
 from imbsam_jax.experiment import _search
 from imbsam_jax.experiment import _update_rule
 
-# On accelerators, of images that stay there.
-_STEPS_PER_CALL = 10
 # Larger sets stay on the host.
 _MAX_TABLE_BYTES = 2**32
 
@@ -183,25 +179,12 @@ def _build(
   mesh = training.data_mesh()
   images = data.train.images
   in_memory = isinstance(images, np.ndarray)
-  inputs = _inputs(config.data, images)
+  inputs = _run_parts.inputs_of(config.data, images)
   sample = jax.ShapeDtypeStruct((1, *images.shape[1:]), images.dtype)
-  row_multiple = _row_multiple(config, mesh)
-  lengths = _Lengths(config, len(data.train.labels))
-  choices = _choices.choices_of(config)
-  auxiliary = None
-  if methods.takes_auxiliary(choices):
-    auxiliary = _data_sets.load_auxiliary(config.data, data, own_auxiliary)
-  combined = methods.combine(
-    choices,
-    methods.Setup(
-      schedules.Timeline(
-        data.class_counts, config.epochs, config.data.batch_size
-      ),
-      images.shape[1:],
-      data,
-      auxiliary,
-    ),
-    loss=own_loss,
+  row_multiple = _run_parts.row_multiple(config, mesh)
+  lengths = _run_parts.Lengths(config, len(data.train.labels))
+  combined, auxiliary = _run_parts.combined(
+    config, data, loss=own_loss, auxiliary=own_auxiliary
   )
   search = None
   if combined.search is not None:
@@ -216,27 +199,18 @@ def _build(
       combined.search.begin,
     )
   objective = combined.objective
-  head = methods.head_for(choices)
   num_classes = len(data.class_names)
-  own = _own_words(choices)
+  standardized = jax.eval_shape(inputs.preprocess, sample)
+  network = _run_parts.network(config, own_model, standardized, num_classes)
+  config = dataclasses.replace(
+    config, model=dataclasses.replace(config.model, norm=network.norm)
+  )
+  own = network.own | _run_parts.own_words(_choices.choices_of(config))
   if own_loss is not None:
     own['loss'] = _identity.of_loss(own_loss, num_classes)
-  if own_model is None:
-    _own.check_table(config.model, images.shape[1:])
-    network: Any = _model(config.model, head, num_classes)
-  else:
-    network = _own.as_model(own_model)
-    norm, own['network'] = _own.check_model(
-      own_model, jax.eval_shape(inputs.preprocess, sample), num_classes
-    )
-    config = dataclasses.replace(
-      config, model=dataclasses.replace(config.model, norm=norm)
-    )
-  model = combined.model(network)
+  model = combined.model(network.module)
   if combined.pass_cost is not None:
-    objective.pass_cost = combined.pass_cost(
-      network, jax.eval_shape(inputs.preprocess, sample)
-    )
+    objective.pass_cost = combined.pass_cost(network.module, standardized)
 
   def make_method(key, rho=None):
     optimizer = config.optimizer
@@ -287,7 +261,7 @@ def _build(
   # Where images stay on the devices, batches have places in them for images.
   resident = in_memory and images.nbytes <= _MAX_TABLE_BYTES
   if steps_per_call is None:
-    steps_per_call = _steps_per_call(mesh, resident)
+    steps_per_call = _run_parts.steps_per_call(mesh, resident)
   if steps_per_call > 1 and mesh.is_multi_process and not resident:
     raise ValueError(
       'several processes make several steps in one call only of images that '
@@ -332,7 +306,7 @@ def _build(
     data=data,
     method=method,
     objective=objective,
-    head=head,
+    head=network.head,
     layout=layout,
     num_steps=lengths.num_steps,
     mesh=mesh,
@@ -368,60 +342,6 @@ def _build(
   )
 
 
-def _own_words(choices: dict[str, str]) -> dict[str, Any]:
-  """What is known of methods of one's own, for ``own.json``."""
-  own = {}
-  for axis, text in choices.items():
-    if text != methods.OWN:
-      function = methods.bind(axis, text).function
-      if not methods.is_of_library(function):
-        known = _identity.of_word(function)
-        own |= {f'method {text}': known} if known else {}
-  return own
-
-
-class _Lengths:
-  """Numbers of steps of a run."""
-
-  def __init__(self, config: _config.Config, num_train: int):
-    def steps(epochs):
-      return _experiment.steps_in(epochs, num_train, config.data.batch_size)
-
-    self.num_steps = max(steps(config.epochs), 1)
-    # SSE-SAM counts whole epochs; the excess is rounding of the product.
-    self.switch_step = steps(
-      math.ceil(config.optimizer.switch * config.epochs - 1e-9)
-    )
-    self.warmup_steps = steps(config.optimizer.warmup_epochs)
-
-
-def _inputs(config: _config.Data, images: Any) -> training.Inputs:
-  if not isinstance(images, np.ndarray) and config.augment != 'none':
-    raise ValueError(
-      f'`data.augment={config.augment}` is for images in memory; '
-      'with `data.image_size` they get random crops and flips as they '
-      'are decoded. Leave one of the two out.'
-    )
-  return training.Inputs(
-    data_lib.standardization(images),
-    methods.make_augmentation(
-      config.augment, image_shape=images.shape[1:], dtype=images.dtype
-    ),
-  )
-
-
-def _row_multiple(config: _config.Config, mesh: jax.sharding.Mesh) -> int:
-  """What every group of rows is a multiple of."""
-  batch_size = config.data.batch_size
-  multiple = mesh.size * config.optimizer.num_microbatches
-  if batch_size % multiple:
-    raise ValueError(
-      f'`data.batch_size` must be a multiple of {multiple}, the '
-      f'devices times the micro-batches, got {batch_size}.'
-    )
-  return multiple
-
-
 def _logit_step(
   model: Any, inputs: training.Inputs, objective: training.Objective
 ) -> Any:
@@ -429,20 +349,3 @@ def _logit_step(
     model, inputs.preprocess, objective=objective
   )
   return jax.jit(lambda variables, images: (logits(variables, images),))
-
-
-def _model(config: _config.Model, head: Any, num_classes: int) -> nn.Module:
-  name: Any = config.name
-  norm: Any = config.norm
-  return models.create_model(
-    name,
-    num_classes=num_classes,
-    norm=norm,
-    head=head,
-    dtype=jnp.dtype(config.dtype),
-  )
-
-
-def _steps_per_call(mesh: jax.sharding.Mesh, stay: bool) -> int:
-  on_cpu = mesh.devices.flat[0].platform == 'cpu'
-  return _STEPS_PER_CALL if stay and not on_cpu else 1
