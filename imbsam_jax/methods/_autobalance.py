@@ -125,7 +125,7 @@ class Search(LearnedLoss):
   def _update(self, ctx, apply_at, params, rows):
     del rows  # Not one batch, but the rows of a stream of many.
     parameters = {k: v for k, v in ctx.state.items() if k != 'optimizer'}
-    streams = _of_all(ctx, {k: ctx.streams[k] for k in (_TRAIN, _VALIDATION)})
+    streams = ctx.gathered({k: ctx.streams[k] for k in (_TRAIN, _VALIDATION)})
 
     def train_loss(params, parameters, batch):
       logits = apply_at(params)(batch['image'])
@@ -301,13 +301,6 @@ def _of_classes(state: Mapping[str, Any], num_classes: int) -> dict[str, Any]:
     name: losses_lib.interpolate_groups(state[name], num_classes=num_classes)
     for name in _parameters(1)
   }
-
-
-def _of_all(ctx: training.Context, rows: Any) -> Any:
-  """The rows of all devices."""
-  if ctx.axis_name is None:
-    return rows
-  return jax.lax.all_gather(rows, ctx.axis_name, tiled=True)
 
 
 def _group_size(given: int | None, num_classes: int) -> int:

@@ -72,9 +72,7 @@ class GuidingAdversaries(training.WrappedObjective):
     pixels = jnp.clip(inputs.pixels(rows['image']), 0.0, 1.0)
     images, keep = jax.vmap(adversary)(rows['place'], pixels, rows['label'])
     keep = keep.astype(jnp.float32)
-    number = jnp.sum(keep)
-    if ctx.axis_name is not None:
-      number = jax.lax.psum(number, ctx.axis_name)
+    number = ctx.summed(jnp.sum(keep))
     return {
       **rows,
       'adversary': jax.lax.stop_gradient(inputs.of_pixels(images)),
@@ -87,9 +85,7 @@ class GuidingAdversaries(training.WrappedObjective):
     adversaries = self.base(ctx, apply, {**rows, 'image': rows['adversary']})
     # Rows of a batch are divided by their number, adversaries by that of those
     # that are kept.
-    num_rows = len(rows['label'])
-    if ctx.axis_name is not None:
-      num_rows *= jax.lax.axis_size(ctx.axis_name)
+    num_rows = len(rows['label']) * ctx.num_devices
     factors = num_rows * rows['kept_share']
     return outcome._replace(
       losses=outcome.losses + factors * adversaries.losses

@@ -68,12 +68,10 @@ class OpenSampling(training.WrappedObjective):
     labels = self._labels(ctx, out['place'])
     of_rows = losses.cross_entropy(self.logit_scale * logits, labels)
     weights = (len(self.probabilities) * self.probabilities)[labels]
-    total, num_devices = jnp.sum(weights), 1.0
-    if ctx.axis_name is not None:
-      # The weights of all devices; the sum of their losses, of which the step
-      # takes the mean, is left to it.
-      total, num_devices = jax.lax.psum((total, num_devices), ctx.axis_name)
-    return num_devices * jnp.sum(weights * of_rows) / total
+    # The weights of all devices; the sum of their losses, of which the step
+    # takes the mean, is left to it.
+    total = ctx.summed(jnp.sum(weights))
+    return ctx.num_devices * jnp.sum(weights * of_rows) / total
 
   def _labels(self, ctx: Any, places: jax.Array) -> jax.Array:
     """Labels of the step, by place: the same in all passes and on any cut."""

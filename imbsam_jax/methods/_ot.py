@@ -75,13 +75,10 @@ class OptimalTransport(_head_only.HeadOnly):
     before = ctx.state[rows['example']]
     batch = (before, rows['image'], rows['label'])
     # The rows compete with those of all devices.
-    everything = _of_all(ctx, (batch, meta))
-    after = weights_lib.ot_weight_step(
-      *everything[0], *everything[1], **self._options
+    batch, meta_set = ctx.gathered((batch, meta))
+    after = ctx.own(
+      weights_lib.ot_weight_step(*batch, *meta_set, **self._options)
     )
-    if ctx.axis_name is not None:
-      begin = jax.lax.axis_index(ctx.axis_name) * len(before)
-      after = jax.lax.dynamic_slice_in_dim(after, begin, len(before))
     return {
       **rows,
       'row_weight': jax.lax.stop_gradient(after),
@@ -94,9 +91,7 @@ class OptimalTransport(_head_only.HeadOnly):
     features, labels = rows['meta']
     logits = _head_only.head_of(apply)(features)
     meta = losses_lib.cross_entropy(self.base.logit_scale * logits, labels)
-    num_rows = len(rows['label'])
-    if ctx.axis_name is not None:
-      num_rows *= jax.lax.axis_size(ctx.axis_name)
+    num_rows = len(rows['label']) * ctx.num_devices
     return outcome._replace(
       losses=rows['row_weight'] * outcome.losses,
       record=(rows['example'], rows['row_weight']),
@@ -108,12 +103,6 @@ class OptimalTransport(_head_only.HeadOnly):
     number = jnp.zeros_like(ctx.state).at[examples].add(1.0)
     total = jnp.zeros_like(ctx.state).at[examples].add(new)
     return jnp.where(number > 0, total / jnp.maximum(number, 1.0), ctx.state)
-
-
-def _of_all(ctx: training.Context, tree):
-  if ctx.axis_name is None:
-    return tree
-  return jax.lax.all_gather(tree, ctx.axis_name, tiled=True)
 
 
 @_registry.word(

@@ -104,10 +104,7 @@ class ResCom(training.WrappedObjective):
 
   def _contrast(self, ctx, projections, labels):
     """The mean over the views of the rows of all devices."""
-    if ctx.axis_name is not None:
-      projections, labels = jax.lax.all_gather(
-        (projections, labels), ctx.axis_name, tiled=True
-      )
+    projections, labels = ctx.gathered((projections, labels))
     rows = projections.reshape(-1, self._dim)
     return jnp.mean(self._losses(rows, jnp.repeat(labels, 2), ctx.state[1]))
 

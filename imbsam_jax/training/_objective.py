@@ -145,6 +145,31 @@ class Context(NamedTuple):
   clean: Callable[..., Any]
   axis_name: str | None = None
 
+  @property
+  def num_devices(self) -> int:
+    """Number of devices that `axis_name` has; 1 without."""
+    return 1 if self.axis_name is None else jax.lax.axis_size(self.axis_name)
+
+  def summed(self, tree: Any) -> Any:
+    """The sum over devices, where there is an axis of them."""
+    if self.axis_name is None:
+      return tree
+    return jax.lax.psum(tree, self.axis_name)
+
+  def gathered(self, rows: Any) -> Any:
+    """The rows of all devices, where there is an axis of them."""
+    if self.axis_name is None:
+      return rows
+    return jax.lax.all_gather(rows, self.axis_name, tiled=True)
+
+  def own(self, rows: jax.Array) -> jax.Array:
+    """The rows of this device among those of `gathered`."""
+    if self.axis_name is None:
+      return rows
+    number = len(rows) // self.num_devices
+    begin = jax.lax.axis_index(self.axis_name) * number
+    return jax.lax.dynamic_slice_in_dim(rows, begin, number)
+
 
 class Outcome(NamedTuple):
   """What a pass over the rows of a batch gives.
