@@ -155,6 +155,7 @@ class Traits(NamedTuple):
     own_stream: Whether it takes rows from a re-balanced stream of its own, and
       needs the natural one beside it.
     pairs: Whether it gives every row a partner; every mixing does.
+    perturbs: Whether gradients are those at perturbed parameters.
     fine_tunes: Whether it begins with a finished run.
   """
 
@@ -166,4 +167,5 @@ class Traits(NamedTuple):
   fixes_counts: bool = False
   own_stream: bool = False
   pairs: bool = False
+  perturbs: bool = False
   fine_tunes: bool = False
