@@ -18,6 +18,7 @@ from imbsam_jax.methods import _absgd
 from imbsam_jax.methods import _arb
 from imbsam_jax.methods import _autobalance
 from imbsam_jax.methods import _balanced_softmax
+from imbsam_jax.methods import _cc_sam
 from imbsam_jax.methods import _cdt
 from imbsam_jax.methods import _class_aware_sampling
 from imbsam_jax.methods import _class_balanced

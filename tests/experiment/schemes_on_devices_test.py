@@ -21,6 +21,7 @@ SCHEMES = {
   'gae': {'objective.scheme': 'gae(epsilon=0.05)'},
   'ot': {'objective.scheme': 'ot(num_iterations=20)'},
   'autobalance': {'objective.scheme': _SEARCH},
+  'cc_sam': {'objective.scheme': 'cc_sam(noise_ratio=0.1)'},
 }
 
 
