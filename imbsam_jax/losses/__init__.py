@@ -8,6 +8,7 @@ Class weights and means come afterwards: `class_weighted_loss`, `reduce_loss`.
 
 from imbsam_jax.losses._autobalance import autobalance_loss
 from imbsam_jax.losses._autobalance import interpolate_groups
+from imbsam_jax.losses._cc_sam import cc_sam_shift
 from imbsam_jax.losses._cri import cri_loss
 from imbsam_jax.losses._cross_entropy import cross_entropy
 from imbsam_jax.losses._cross_entropy import focal_loss
@@ -43,6 +44,7 @@ __all__ = [
   'arb_loss',
   'autobalance_loss',
   'balanced_softmax',
+  'cc_sam_shift',
   'cdt_loss',
   'class_weighted_loss',
   'cosface_loss',

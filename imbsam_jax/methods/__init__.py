@@ -20,6 +20,7 @@ from imbsam_jax.methods import _autobalance
 from imbsam_jax.methods import _balanced_softmax
 from imbsam_jax.methods import _bbn
 from imbsam_jax.methods import _bilateral_mix
+from imbsam_jax.methods import _cc_sam
 from imbsam_jax.methods import _cdt
 from imbsam_jax.methods import _class_aware_sampling
 from imbsam_jax.methods import _class_balanced

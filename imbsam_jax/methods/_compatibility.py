@@ -42,6 +42,7 @@ def check(choices: Mapping[str, str]) -> None:
   _check_pairs(list(chosen.values()))
   _check_prior(list(chosen.values()))
   _check_streams(chosen)
+  _check_perturbations(list(chosen.values()))
 
 
 def needs_batch(choices: Mapping[str, str]) -> str | None:
@@ -102,11 +103,11 @@ def _check_head(
     needs = one.traits.head
     if axis == 'head' or needs in ('any', has):
       continue
-    if needs == 'linear' and axis == 'scheme':
+    if needs == 'linear' and axis != 'loss':
       raise _errors.ConfigError(
-        f'`{one.word}` is made for the logits of a linear head, and the {head} '
-        'head gives cosines. Use a loss for linear heads, such as '
-        'cross_entropy, with `model.head=auto`.'
+        f'`{one.word}` is made for a linear head, and the {head} head gives '
+        'cosines. Leave `model.head=auto`, with a loss for linear heads, such '
+        'as balanced_softmax or vs.'
       )
     if needs == 'linear':
       raise _errors.ConfigError(
@@ -188,4 +189,14 @@ def _check_pairs(chosen: list[_Chosen]) -> None:
     raise _errors.ConfigError(
       f'`{pairing[0]}` and `{pairing[1]}` both give every row a partner, and '
       'there is one. Leave one of them out.'
+    )
+
+
+def _check_perturbations(chosen: list[_Chosen]) -> None:
+  perturbing = [one for one in chosen if one.traits.perturbs]
+  if len(perturbing) > 1:
+    rule, other = perturbing[0].word, perturbing[1].word
+    raise _errors.ConfigError(
+      f'`{rule}` and `{other}` both perturb parameters, one at the point of '
+      f'the other. Leave one of them out: the update rule of `{other}` is sgd.'
     )

@@ -11,6 +11,7 @@ from imbsam_jax.methods import _rule
   'focal_sam',
   axis='update rule',
   about='Focal-SAM, classes perturbed by rarity (ICML 2025)',
+  perturbs=True,
 )
 def focal_sam(
   setup: _rule.RuleSetup,

@@ -11,6 +11,7 @@ from imbsam_jax.methods import _rule
   'friendly_sam',
   axis='update rule',
   about='Friendly SAM, noise of the batch alone (CVPR 2024)',
+  perturbs=True,
 )
 def friendly_sam(
   setup: _rule.RuleSetup,

@@ -11,6 +11,7 @@ from imbsam_jax.methods import _rule
   'gsam',
   axis='update rule',
   about='GSAM, lowers the surrogate gap too (ICLR 2022)',
+  perturbs=True,
 )
 def gsam(
   setup: _rule.RuleSetup,

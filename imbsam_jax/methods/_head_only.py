@@ -64,7 +64,7 @@ def with_features(word: str) -> Any:
   def check(network: nn.Module) -> nn.Module:
     if not isinstance(network, models.Classifier):
       raise ValueError(
-        f'`{word}` trains the head of a network on its features, which only a '
+        f'`{word}` reads the features of a network, which only a '
         'models.Classifier tells. Derive your network from it.'
       )
     return network

@@ -11,6 +11,7 @@ from imbsam_jax.methods import _rule
   'imbsam',
   axis='update rule',
   about='ImbSAM, tail classes perturbed (ICCV 2023)',
+  perturbs=True,
 )
 def imbsam(
   setup: _rule.RuleSetup,

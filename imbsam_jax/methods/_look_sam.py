@@ -11,6 +11,7 @@ from imbsam_jax.methods import _rule
   'look_sam',
   axis='update rule',
   about='LookSAM, SAM every few steps (CVPR 2022)',
+  perturbs=True,
 )
 def look_sam(
   setup: _rule.RuleSetup,

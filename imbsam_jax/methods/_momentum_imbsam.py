@@ -11,6 +11,7 @@ from imbsam_jax.methods import _rule
   'momentum_imbsam',
   axis='update rule',
   about='ImbSAM along a running average, for the price of SGD',
+  perturbs=True,
 )
 def momentum_imbsam(
   setup: _rule.RuleSetup,

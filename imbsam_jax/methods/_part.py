@@ -179,6 +179,7 @@ class Traits(NamedTuple):
       needs the natural one beside it.
     pairs: Whether it gives every row a partner; every mixing does.
     auxiliary: Whether it takes auxiliary images, `Setup.auxiliary`.
+    perturbs: Whether gradients are those at perturbed parameters.
     fine_tunes: Whether it begins with a finished run.
     unmixed: Whether it needs images of one example each, which no word mixes.
   """
@@ -192,5 +193,6 @@ class Traits(NamedTuple):
   own_stream: bool = False
   pairs: bool = False
   auxiliary: bool = False
+  perturbs: bool = False
   fine_tunes: bool = False
   unmixed: bool = False

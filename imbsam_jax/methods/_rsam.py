@@ -12,6 +12,7 @@ from imbsam_jax.methods import _rule
   'rsam',
   axis='update rule',
   about='RSAM/GNM, random neighborhood (NeurIPS 2024)',
+  perturbs=True,
 )
 def rsam(setup: _rule.RuleSetup, *, rho: _rule.Radius) -> training.Method:
   """See `training.update_rules.rsam`; its radius is halved at the switch."""

@@ -11,6 +11,7 @@ from imbsam_jax.methods import _rule
   'sam',
   axis='update rule',
   about='SAM, all classes perturbed together (ICLR 2021)',
+  perturbs=True,
 )
 def sam(
   setup: _rule.RuleSetup, *, rho: _rule.Radius, adaptive: bool

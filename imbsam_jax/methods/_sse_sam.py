@@ -11,6 +11,7 @@ from imbsam_jax.methods import _rule
   'sse_sam',
   axis='update rule',
   about='SSE-SAM, head and tail apart, then the tail (AAAI 2025)',
+  perturbs=True,
 )
 def sse_sam(
   setup: _rule.RuleSetup,

@@ -522,7 +522,7 @@ _COMBINATIONS = (
   'friendly_sam,sample_margin,class_aware_sampling', 'sgd,etf,drs',
   'sgd,cdt,bilateral_mix', 'sgd,pal,margin_penalty', 'imbsam,autobalance',
   'imbsam,bbn', 'sgd,dbn_mix', 'sgd,rescom', 'imbsam,ldam_drw,open_sampling',
-  'imbsam,pure_noise',
+  'imbsam,pure_noise', 'sgd,cc_sam',
 )  # fmt: skip
 
 

@@ -26,6 +26,7 @@ SCHEMES = {
     'objective.scheme': 'pure_noise(delta=1.0, start=0.0)',
     'data.sampler': 'drs(start=0.0)',
   },
+  'cc_sam': {'objective.scheme': 'cc_sam(noise_ratio=0.1)'},
 }
 
 

@@ -528,3 +528,33 @@ def mixed_class_weighted_loss(
       'weighted_mean': lambda v, w: v.sum() / w.sum(),
     }[reduction](products, weights)
   return total
+
+
+def cc_sam_heads(features, slopes, labels, kernel, bias, counts, noise_ratio):
+  """By class the kernel and bias W + e_k of CC-SAM, a class at a time."""
+  num_params = kernel.size + bias.size
+  theta = math.sqrt((kernel**2).sum() + (bias**2).sum())
+  heads = {}
+  for k in sorted(set(labels.tolist())):
+    rows = [i for i in range(len(labels)) if labels[i] == k]
+    gradients = (
+      sum(np.outer(features[i], slopes[i]) for i in rows) / len(rows),
+      sum(slopes[i] for i in rows) / len(rows),
+    )
+    moved = []
+    for tensor, g in zip((kernel, bias), gradients, strict=True):
+      norm = math.sqrt((g**2).sum())
+      if norm == 0:
+        moved.append(tensor)
+        continue
+      radius = (
+        noise_ratio
+        * math.sqrt(theta)
+        / math.sqrt(norm)
+        / math.sqrt(2)
+        / max(counts[k] - 1, 1) ** 0.25
+        / num_params**0.25
+      )
+      moved.append(tensor + radius * math.sqrt(num_params) * g / norm)
+    heads[k] = tuple(moved)
+  return heads

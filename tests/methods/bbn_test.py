@@ -170,9 +170,9 @@ class WordTest(parameterized.TestCase):
     ('absgd', '`absgd` and `bbn` both correct'),
     ('drs', '`drs` and `bbn` both correct'),
     ('arb', '`arb` and `bbn` both correct'),
-    ('ldam', '`bbn` is made for the logits of a linear head'),
+    ('ldam', '`bbn` is made for a linear head'),
     ('etf', 'the etf head gives cosines'),
-    ('zero_centroid', '`bbn` is made for the logits of a linear head'),
+    ('zero_centroid', '`bbn` is made for a linear head'),
     ('rescom', "'bbn' and 'rescom' cannot be combined: both choose"),
   )
   def test_refuses(self, word, message):
