@@ -84,7 +84,11 @@ def test_words_of_a_signal_take_the_place_of_the_bar(monkeypatch):
 def test_what_is_compiled_is_said_before():
   said = []
   one, other, several = (
-    mock.Mock(steps_per_call=calls, programs=dict.fromkeys(range(number)).copy)
+    mock.Mock(
+      steps_per_call=calls,
+      programs=dict.fromkeys(range(number)).copy,
+      search=None,
+    )
     for number, calls in ((1, 1), (2, 1), (2, 10))
   )
   with mock.patch.object(compilation.futures, 'ThreadPoolExecutor') as pool:
@@ -93,6 +97,9 @@ def test_what_is_compiled_is_said_before():
     compilation.compile_ahead([several], say=said.append)
     compilation.compile_ahead([one])
     compilation.compile_ahead([], say=said.append)
+    # A run that comes before is compiled with it.
+    one.search = mock.Mock(experiment=other)
+    compilation.compile_ahead([one], say=said.append)
   assert said == [
     # Two initial states, and three steps.
     'compiling 5 programs ...',
@@ -100,6 +107,8 @@ def test_what_is_compiled_is_said_before():
     'compiling 5 programs ...',
     'begins',
     'begins',
+    'begins',
+    'compiling 5 programs ...',
     'begins',
   ]
 

@@ -183,6 +183,9 @@ class HeaderTest(parameterized.TestCase):
         devices=np.array([types.SimpleNamespace(platform='tpu')] * 4),
       ),
       expected_cost=lambda: 1.2345,
+      bases=None,
+      search=None,
+      auxiliary=None,
     )
     self.assertEqual(
       _header.header(experiment).splitlines(),

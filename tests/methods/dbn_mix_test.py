@@ -160,7 +160,9 @@ class NamesTest(parameterized.TestCase):
       'sgd',
       {'objective.scheme': 'dbn_mix', 'objective.loss': 'ldam'},
     )
-    with self.assertRaisesRegex(experiment.ConfigError, '`dbn_mix` joins the'):
+    with self.assertRaisesRegex(
+      experiment.ConfigError, '`dbn_mix` is made for a linear head'
+    ):
       experiment.check(config)
 
   def test_bilateral_mix_alone_has_one_branch(self):
