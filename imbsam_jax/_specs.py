@@ -102,7 +102,13 @@ def bind(
   known = parameters_of(table[chosen])
   for parameter in parameters:
     if parameter not in known:
-      listed = ', '.join(f'{n}={v!r}' for n, v in known.items())
+      # Those without a default are fields of the configuration.
+      listed = ', '.join(
+        f'{n}={v!r}'
+        for n, v in known.items()
+        if v is not inspect.Parameter.empty
+      )
+      of_fields = [n for n, v in known.items() if v is inspect.Parameter.empty]
       why = (
         ' Label smoothing has no meaning for losses with margins; use '
         'cross_entropy, balanced_softmax, logit_adjustment, cdt or vs.'
@@ -111,7 +117,12 @@ def bind(
       )
       raise _errors.ConfigError(
         f'`{field}`: {chosen} has no parameter {parameter!r}.{why} It '
-        + (f'has {listed}.' if known else 'has none.')
+        + (f'has {listed}.' if listed else 'has none.')
+        + (
+          f' Fields of their own are {", ".join(of_fields)}.'
+          if of_fields
+          else ''
+        )
       )
   return functools.partial(table[chosen], **parameters)
 

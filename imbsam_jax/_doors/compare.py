@@ -112,14 +112,30 @@ def main(call: calls.Call) -> None:
 
 def _configs(call: calls.Call, words: list[str]) -> dict[str, Any]:
   """The configuration of every word, with the same fields."""
+  from imbsam_jax import methods
   from imbsam_jax._doors import configs
   from imbsam_jax.experiment import recipes
 
   reserved = {'optimizer.method': 'methods', 'seed': 'seeds'}
   if call.flags.rhos:
     reserved['optimizer.rho'] = 'rhos'
+  needing = [
+    word for word in words if any(map(methods.fine_tunes, methods.split(word)))
+  ]
+  fields = call.overrides
+  alone = {k: v for k, v in fields.items() if k != 'init_from'}
+  # Of a field it is not asked whom it is for.
+  for_some = bool(needing and call.flags.init_from)
   return {
-    word: configs.of_word(call, word, recipes, reserved) for word in words
+    word: configs.of_word(
+      call._replace(
+        overrides=alone if for_some and word not in needing else fields
+      ),
+      word,
+      recipes,
+      reserved,
+    )
+    for word in words
   }
 
 

@@ -120,6 +120,11 @@ class EncodedImages:
     """What each image is called in errors, in order."""
     return (self._describe(int(i)) for i in self._indices)
 
+  def contents(self) -> Iterator[bytes]:
+    """The encoded bytes of each image, in order; reads all."""
+    for i in self._indices:
+      yield named_content(self._read, self._describe, int(i))[1]
+
   def subset(self, indices: Any) -> 'EncodedImages':
     """The images at `indices`, in that order, still encoded."""
     return EncodedImages(

@@ -139,8 +139,8 @@ def hold_out(
 
   Args:
     data: The examples of an experiment.
-    share: Share of each class, in (0, 1), rounded, but at least one example. A
-      class with a single example has it in both parts.
+    share: Share of each class, in (0, 1), rounded, but at least one example,
+      and at least one stays. A class of a single example has it in both parts.
     seed: Seed of the choice.
 
   Returns:
@@ -155,7 +155,8 @@ def hold_out(
   kept, chosen = [], []
   for label, count in enumerate(data.class_counts):
     own = rng.permutation(np.flatnonzero(data.train.labels == label))
-    number = max(round(share * int(count)), 1)
+    # Some of a class stay, and some are set aside.
+    number = min(max(round(share * int(count)), 1), max(int(count) - 1, 1))
     chosen.append(own[:number])
     kept.append(own[number:] if count > 1 else own)
   train, validation = (

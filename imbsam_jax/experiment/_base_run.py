@@ -7,8 +7,10 @@ import dataclasses
 import functools
 import hashlib
 import pathlib
+import re
 from typing import Any
 from typing import NamedTuple
+import warnings
 
 from flax import traverse_util
 import numpy as np
@@ -53,6 +55,12 @@ class BaseRuns:
 
   def __init__(self, config: _config.Config, data: data_lib.LongTailedData):
     self.text: str = config.init_from or ''
+    for name in re.findall(r'{(\w*)}', self.text):
+      if name not in ('seed', 'word'):
+        raise _errors.ConfigError(
+          f'`init_from={self.text}`: {{{name}}} stands for nothing. There are '
+          '{seed} and, in a comparison, {word}.'
+        )
     if '{word}' in self.text:
       raise _errors.ConfigError(
         f'`init_from={self.text}`: {{word}} is filled in by a comparison '
@@ -79,10 +87,13 @@ class BaseRuns:
 
   def config_of(self, seed: int) -> _config.Config:
     """The configuration of a run, for its ``config.json``."""
+    folder, checkpoint = _parts(filled(self.text, seed=seed))
     return dataclasses.replace(
       self._config,
       seed=seed,
-      init_from=filled(self.text, seed=seed),
+      # The same, from wherever the run goes on.
+      init_from=str(folder.resolve())
+      + ('' if checkpoint == 'last' else f':{checkpoint}'),
       init_from_sha256=self.of_seed(seed).sha256,
     )
 
@@ -95,7 +106,7 @@ class BaseRuns:
         f'with: their checksum is {base.sha256[:12]}, it was {known[:12]}. Put '
         'that run back, or begin a new run.'
       )
-    check_unseen(base, self._data)
+    check_unseen(base, self._data, self._config)
     return base
 
 
@@ -111,8 +122,10 @@ def of_method(config: _config.Config, name: str) -> _config.Config:
   words, _, _ = name.partition('@')  # What follows is a radius.
   known = methods.words()
   if all(word in known for word in words.split('+')):
-    first = [w for w in words.split('+') if not methods.fine_tunes(w)]
-    words = '+'.join(first) or 'sgd'
+    first = [
+      known[w].follows if methods.fine_tunes(w) else w for w in words.split('+')
+    ]
+    words = '+'.join(w for w in first if w) or 'sgd'
   return dataclasses.replace(
     config, init_from=filled(config.init_from or '', word=words)
   )
@@ -176,53 +189,105 @@ def read(text: str) -> BaseRun:
   _, wanted = _parts(text)
   step, variables = _variables(folder, config, wanted)
   if config.init_from is not None:
-    # What it did not train is in no checkpoint of its own.
-    below = read(config.init_from).variables['params']
-    variables['params'] = traverse_util.unflatten_dict(
-      traverse_util.flatten_dict(below)
-      | traverse_util.flatten_dict(variables['params'])
-    )
+    variables['params'] = _completed(variables['params'], config)
   return BaseRun(
     folder, step, variables, training.params_sha256(variables), config
   )
 
 
-def check_unseen(base: BaseRun, data: data_lib.LongTailedData) -> None:
+def _completed(params: Any, config: _config.Config) -> Any:
+  """Parameters of a run, with those that it did not train.
+
+  They are in no checkpoint of its own, but in that of the run that it began
+  with. Where that is gone, it may have trained all.
+  """
+  folder, _ = _parts(config.init_from or '')
+  if not folder.exists():
+    return params
+  below = read(config.init_from or '')
+  own = traverse_util.flatten_dict(params)
+  whole = traverse_util.flatten_dict(below.variables['params']) | own
+  if len(whole) > len(own) and below.sha256 != config.init_from_sha256:
+    raise _errors.ConfigError(
+      f'the run in {below.folder} is not the one that this began with, whose '
+      'parameters it did not train: it was trained again. Put that run back.'
+    )
+  return traverse_util.unflatten_dict(whole)
+
+
+def check_unseen(
+  base: BaseRun, data: data_lib.LongTailedData, config: _config.Config
+) -> None:
   """Refuses a run that was trained on images which are now set aside.
+
+  So does it the runs that it began with. Where training sets differ, images are
+  compared by their content.
 
   Args:
     base: The run that another one begins with.
     data: Examples of that other one.
+    config: Its configuration.
 
   Raises:
     ConfigError: If images for validation or for the test were training images
-      of `base`, or it cannot be told.
+      of such a run, or it cannot be told.
   """
   ours = data_lib.fingerprint(data)
-  if folder_lib.read_fingerprint(base.folder).get('train') == ours['train']:
-    return
-  if base.config.data.name == _own.OWN:
+  folder, theirs = base.folder, base.config
+  while True:
+    if folder_lib.read_fingerprint(folder).get('train') != ours['train']:
+      _check_images(folder, theirs.data, data, config.data)
+    if theirs.init_from is None:
+      return
+    folder, _ = _parts(theirs.init_from)
+    if not (folder / 'config.json').exists():
+      warnings.warn(
+        f'the run in {folder}, with which others before this one began, is '
+        'gone: whether it was trained on images that are now set aside cannot '
+        'be told.',
+        stacklevel=2,
+      )
+      return
+    theirs = folder_lib.read_config(folder, _config.Config)
+
+
+def _check_images(
+  folder: pathlib.Path,
+  theirs: _config.Data,
+  data: data_lib.LongTailedData,
+  ours: _config.Data,
+) -> None:
+  """The same for one run, of another training set."""
+  if theirs.name == _own.OWN:
     if data.validation is None:
       return
     raise _errors.ConfigError(
-      f'the run in {base.folder} was trained on other images of your own, and '
+      f'the run in {folder} was trained on other images of your own, and '
       'perhaps on those that are now set aside for validation. Set the same '
       'images aside in both, or none.'
     )
-  theirs = set(_keys(_data_sets.load(base.config.data).train))
-  trained = set(_keys(data.train))
-  for part, examples in (('validation', data.validation), ('test', data.test)):
-    if examples is None:
-      continue
-    # An image that the data have twice is nobody's fault.
-    seen = sum(key in theirs - trained for key in _keys(examples))
-    if seen:
+  if theirs.name == ours.name:  # The files may have been moved.
+    theirs = dataclasses.replace(theirs, data_dir=ours.data_dir)
+  try:
+    trained = _data_sets.load(theirs).train
+  except data_lib.DataError as error:
+    raise _errors.ConfigError(
+      f'whether the run in {folder} was trained on images that are now set '
+      f'aside cannot be told, since its data cannot be read: {error}'
+    ) from error
+  aside = {'validation': data.validation, 'test': data.test}
+  keys = {part: list(_keys(x)) for part, x in aside.items() if x is not None}
+  seen = {*_keys(trained)} & {key for own in keys.values() for key in own}
+  if seen:  # An image that the data have twice is nobody's fault.
+    seen -= {*_keys(data.train)}
+  for part, own in keys.items():
+    number = sum(key in seen for key in own)
+    if number:
       raise _errors.ConfigError(
-        f'the run in {base.folder} was trained on {seen} of the '
-        f'{len(examples.labels)} images that are now set aside for '
-        f'{part}: numbers on these would be too good. Begin with a run that '
-        'has the same fields of `data`, such as '
-        f'`data.validation_per_class={base.config.data.validation_per_class}`.'
+        f'the run in {folder} was trained on {number} of the {len(own)} images '
+        f'that are now set aside for {part}: numbers on these would be too '
+        'good. Train that run anew with the fields of `data` that this one '
+        f'has, such as `data.validation_per_class={ours.validation_per_class}`.'
       )
 
 
@@ -242,11 +307,13 @@ def _variables(
 
 def _keys(examples: data_lib.Examples) -> Iterator[bytes]:
   """By what an image is known again."""
-  if isinstance(examples.images, data_lib.EncodedImages):
-    yield from (str(name).encode() for name in examples.images.names())
-    return
-  for image in examples.images:
-    yield hashlib.sha256(np.ascontiguousarray(image).data).digest()
+  images = examples.images
+  if isinstance(images, data_lib.EncodedImages):
+    contents: Any = images.contents()
+  else:
+    contents = (np.ascontiguousarray(image).data for image in images)
+  for content in contents:
+    yield hashlib.sha256(content).digest()
 
 
 def _parts(text: str) -> tuple[pathlib.Path, str | int]:

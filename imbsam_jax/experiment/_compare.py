@@ -281,11 +281,13 @@ class _Compared:
     self._pace = _pace.Pace(
       {word: len(self._missing_seeds(word)) for word in words}
     )
-    for method in methods.values():
+    begin = {}
+    for word, method in methods.items():
       config = method if isinstance(method, _config.Config) else method.config
       _base_run.check_seeds(config, self._num_seeds)
+      begin[word] = config.init_from
     first = _as_experiment(methods[words[0]], like=None)
-    self._say(f'{_header.of_comparison(first, words, self._num_seeds)}\n')
+    self._say(f'{_header.of_comparison(first, begin, self._num_seeds)}\n')
     # What cannot work is said before hours are spent on what can.
     for word in words[1:]:
       one = methods[word]
@@ -364,6 +366,8 @@ class _Compared:
     """Runs that can be stacked, none of them begun."""
     groups: list[list[_stacked_runs.Member]] = []
     for word, experiment in experiments.items():
+      if experiment.search is not None:
+        continue  # Each begins with what its own search gives.
       members = [
         _stacked_runs.Member(experiment, seed, folder)
         for seed in range(self._num_seeds)

@@ -2,13 +2,17 @@
 # SPDX-License-Identifier: Apache-2.0
 """A rehearsal: every part of a run once, on two steps."""
 
+import math
+import os
 import pathlib
 import tempfile
 import time
+from typing import Any
 
 import jax
 import numpy as np
 
+from imbsam_jax import _errors
 from imbsam_jax import _memory
 from imbsam_jax import training
 from imbsam_jax._runs import console
@@ -26,8 +30,10 @@ def dry_run(experiment: _experiment.Experiment) -> str:
     A text with estimates of time and memory.
 
   Raises:
+    ConfigError: If the state takes more memory than there is.
     CheckpointError: If the restored state is not the saved one.
   """
+  _check_memory(experiment.abstract_state)
   seed = experiment.config.seed
   state = experiment.init(seed)
   batches = experiment.batches(seed)
@@ -41,15 +47,64 @@ def dry_run(experiment: _experiment.Experiment) -> str:
   seconds_per_step = (time.perf_counter() - begin) / 2
   _evaluate.evaluate(experiment, state, experiment.config.final_split)
   num_bytes = _save_and_restore(state)
-  seconds = compiled + seconds_per_step * experiment.num_steps
+  # The run that comes before, if there is one, at the same price of a pass.
+  work = experiment.expected_work() / experiment.expected_cost()
+  seconds = compiled + seconds_per_step * work
   return (
     f'dry run: 2 steps, evaluation, save and restore went well\n'
     f'time     {seconds_per_step * 1e3:.1f} ms per step, about '
     f'{console.duration(seconds)} for {experiment.num_steps} steps '
+    f'{"and the search before " if experiment.search else ""}'
     f'({compiled:.1f} s to compile)\n'
     f'memory   {_peak_memory() / 2**20:.0f} MiB at most so far, '
     f'{num_bytes / 2**20:.1f} MiB per checkpoint'
+    + _remembered(experiment.abstract_state.loss_state)
   )
+
+
+def _remembered(loss_state: Any) -> str:
+  """How much of it is the method's own, if that is worth a word."""
+  number = _bytes(loss_state)
+  if number < 2**20:
+    return ''
+  return f', {number / 2**20:.1f} MiB of the state is what the method remembers'
+
+
+def _check_memory(state: training.TrainState) -> None:
+  """Refuses a state that does not fit, before it is made."""
+  whole, remembered = _bytes(state), _bytes(state.loss_state)
+  free = _free_memory()
+  if free is None or whole <= free:
+    return
+  what = (
+    f', {_gibibytes(remembered)} of it what the method remembers (its queue, '
+    'or weights of examples)'
+    if 2 * remembered > whole
+    else ''
+  )
+  raise _errors.ConfigError(
+    f'the state of this run takes {_gibibytes(whole)}{what}, and '
+    f'{_gibibytes(free)} are free. Pass a smaller one.'
+  )
+
+
+def _bytes(tree: Any) -> int:
+  return sum(x.size * x.dtype.itemsize for x in jax.tree.leaves(tree))
+
+
+def _gibibytes(number: int) -> str:
+  return f'{number / 2**30:.1f} GiB'
+
+
+def _free_memory() -> int | None:
+  """Bytes of the device where it tells, else of this machine, if it tells."""
+  stats = jax.local_devices()[0].memory_stats()
+  if stats and 'bytes_limit' in stats:
+    return stats['bytes_limit'] - stats['bytes_in_use']
+  names = ('SC_AVPHYS_PAGES', 'SC_PAGE_SIZE')
+  if any(name not in os.sysconf_names for name in names):
+    return None
+  return math.prod(map(os.sysconf, names))
 
 
 def _steps(experiment, state, batches):

@@ -2,7 +2,7 @@
 # SPDX-License-Identifier: Apache-2.0
 """What an experiment says about itself before it runs."""
 
-from collections.abc import Sequence
+from collections.abc import Mapping
 from typing import Any
 
 import jax
@@ -42,15 +42,19 @@ def header(experiment: Any) -> str:
   )
 
 
-def of_comparison(experiment: Any, words: Sequence[str], num_seeds: int) -> str:
+def of_comparison(
+  experiment: Any, words: Mapping[str, str | None], num_seeds: int
+) -> str:
   """What a comparison is about, on one screen.
 
   Args:
     experiment: The first of its experiments.
-    words: The methods.
+    words: The methods, each with `init_from`.
     num_seeds: How often each is trained.
   """
-  listed = ', '.join(words[:_LISTED])
+  names = list(words)
+  begin = {word: text for word, text in words.items() if text}
+  listed = ', '.join(names[:_LISTED])
   if len(words) > _LISTED:
     listed += f' and {len(words) - _LISTED} more'
   runs = console.counted(len(words) * num_seeds, 'run')
@@ -59,11 +63,21 @@ def of_comparison(experiment: Any, words: Sequence[str], num_seeds: int) -> str:
     _examples(experiment)
     | {
       'model': f'{_model(experiment.config.model)}, '
-      f'{_parameters(experiment)} with {words[0]}',
+      f'{_parameters(experiment)} with {names[0]}',
       'methods': listed,
+      **({'begin': _listed_begins(begin)} if begin else {}),
       'runs': f'{runs}, {seeds} of each method; {_length(experiment)} each',
     }
   )
+
+
+def _listed_begins(begin: Mapping[str, str]) -> str:
+  """Which methods of a comparison begin with which runs."""
+  texts = list(dict.fromkeys(begin.values()))
+  listed = ', '.join(texts[:2]) + (
+    f' and {len(texts) - 2} more' if texts[2:] else ''
+  )
+  return f'{", ".join(list(begin)[:_LISTED])} with the runs {listed}'
 
 
 def _examples(experiment: Any) -> dict[str, str]:

@@ -146,6 +146,11 @@ def _run(
   ):
     if checkpoints.latest_step is not None:
       state, seconds = checkpoints.restore(state)
+    elif experiment.search is not None and loss_state is None:
+      raise training.CheckpointError(
+        f'the first checkpoint in {workdir} cannot be read. Remove '
+        f'{workdir}/checkpoints; the search before the run is kept.'
+      )
     check_replicas(state)
     history = training.History(workdir / 'metrics.jsonl', start=int(state.step))
     training.in_first_process(

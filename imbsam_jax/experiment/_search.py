@@ -23,7 +23,13 @@ def config_of(config: _config.Config, search: methods.Search) -> _config.Config:
 
   It is reported on validation images: the test images are for the run.
   """
-  whole = {'final_split': 'validation', 'best_on_test': False}
+  whole = {
+    'final_split': 'validation',
+    'best_on_test': False,
+    # Images that are held out here were training images there.
+    'init_from': None,
+    'init_from_sha256': None,
+  }
   return fields.replace(config, {**search.fields, **whole})
 
 
@@ -37,9 +43,12 @@ def data_of(
 
 
 def is_over(workdir: pathlib.Path) -> bool:
-  """Whether a run has begun, so that its search is over."""
+  """Whether a run can go on from a checkpoint, so that its search is over."""
   checkpoints = workdir / 'checkpoints'
-  return checkpoints.exists() and any(checkpoints.iterdir())
+  return checkpoints.exists() and any(
+    report.status != 'incomplete'
+    for report in training.inspect_checkpoints(checkpoints)
+  )
 
 
 def write(workdir: pathlib.Path, begin: Any) -> None:
@@ -52,6 +61,9 @@ def write(workdir: pathlib.Path, begin: Any) -> None:
 
 def summary(workdir: pathlib.Path) -> dict[str, Any]:
   """What the search of a run has cost, for the summary of the run."""
-  there = json.loads((workdir / FOLDER / 'summary.json').read_text())
+  path = workdir / FOLDER / 'summary.json'
+  if not path.exists():  # Somebody has removed the folder.
+    return {}
+  there = json.loads(path.read_text())
   names = ('steps', 'seconds', 'cost_sgd_steps')
   return {f'search_{name}': there[name] for name in names}

@@ -37,8 +37,6 @@ class Member(NamedTuple):
 def fits(one: _experiment.Experiment, other: _experiment.Experiment) -> bool:
   """Whether runs of two experiments can go side by side."""
   first, second = one.config, other.config
-  if one.search is not None:
-    return False  # Each begins with what its own search finds.
   if one is other:
     return True
   if _own.OWN in (first.data.name, first.model.name, first.objective.loss):
@@ -76,6 +74,8 @@ def _run_stacked(
   progress: console.Report | None,
 ) -> list[_summary.Result]:
   first = members[0].experiment
+  if any(member.experiment.search is not None for member in members):
+    raise ValueError('runs that search before they train are not stacked.')
   chooser = _evaluate.choose_by(first)
   marks = _run.evaluation_marks(first)
   for member in members:

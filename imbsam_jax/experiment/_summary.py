@@ -80,6 +80,7 @@ def finish(
   def write():
     summary = _summary(experiment, state, scores, records, seconds, seed)
     summary |= extra
+    _add_search(summary)
     training.write_csv(workdir / 'per_class.csv', classes)
     # Last: a folder with a summary is complete.
     training.write_json(workdir / 'summary.json', summary)
@@ -87,6 +88,17 @@ def finish(
 
   summary = training.in_first_process(write)
   return Result(state, summary, classes, records, workdir)
+
+
+def _add_search(summary: dict[str, Any]) -> None:
+  """Adds what the run before the run took to what the method costs."""
+  if 'search_steps' in summary:
+    share = summary['search_steps'] / summary['steps']
+    cost = summary['cost_sgd_steps'] + share * summary['search_cost_sgd_steps']
+    summary['cost_sgd_steps'] = round(cost, 4)
+    summary['seconds'] = round(
+      summary['seconds'] + summary['search_seconds'], 3
+    )
 
 
 def plot(

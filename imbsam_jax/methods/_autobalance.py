@@ -21,6 +21,9 @@ from imbsam_jax.methods import _part
 from imbsam_jax.methods import _registry
 
 _VALIDATION, _TRAIN = 'validation', 'train'
+# The last term of a series that converges is shorter than the first, but for
+# directions along which the loss is concave.
+_MOST_GROWTH = 2.0
 # Of 300 epochs the outer learning rate falls at 220 and 260.
 _DROPS = (220 / 300, 260 / 300)
 
@@ -51,14 +54,11 @@ class LearnedLoss(training.WrappedObjective):
 
   def __call__(self, ctx, apply, rows):
     """A pass over the rows."""
-    logits = apply(rows['image'])
-    labels = rows.get('mixed', rows['label'])
-    return training.Outcome(
-      training.mixed_losses(
-        lambda y: self.losses(ctx.state, logits, y), labels
-      ),
-      logits,
-      labels,
+    outcome = self.base(ctx, apply, rows)
+    return outcome._replace(
+      losses=training.mixed_losses(
+        lambda y: self.losses(ctx.state, outcome.logits, y), outcome.labels
+      )
     )
 
   def losses(
@@ -75,7 +75,10 @@ class LearnedLoss(training.WrappedObjective):
 
 
 class Search(LearnedLoss):
-  """Learns d and l on held-out images while the network learns by them."""
+  """Learns d and l on held-out images while the network learns by them.
+
+  An outer step whose series diverges is left out, and counted.
+  """
 
   def __init__(
     self,
@@ -103,28 +106,35 @@ class Search(LearnedLoss):
     self._num_terms = num_terms
     self._step_size = step_size
     # However many validation images classes have, in their loss all are alike.
-    self._class_weights = weights_lib.normalize_weights(
+    self.class_weights = weights_lib.normalize_weights(
       validation_counts.sum() / np.maximum(validation_counts, 1), norm='l2'
     )
-    drops = [(int(share * num_steps) - start) // every for share in _DROPS]
-
-    def rate(count):
-      number = jnp.sum(count >= jnp.array(drops))
-      return learning_rate * jnp.power(0.1, number.astype(jnp.float32))
-
+    self._learning_rate = learning_rate
+    self._drops = [
+      math.ceil((share * num_steps - start) / every) for share in _DROPS
+    ]
     self._tx = optax.chain(
       optax.add_decayed_weights(weight_decay),
-      optax.sgd(rate, momentum=momentum),
+      optax.sgd(self.rate, momentum=momentum),
     )
+
+  def rate(self, count: jax.typing.ArrayLike) -> jax.Array:
+    """Learning rate of an outer step, by its number."""
+    number = jnp.sum(jnp.asarray(count) >= jnp.array(self._drops))
+    return self._learning_rate * jnp.power(0.1, number.astype(jnp.float32))
 
   def init(self, key, variables):
     """As `LearnedLoss`, with the state of the outer optimizer."""
     parameters = super().init(key, variables)
-    return {**parameters, 'optimizer': self._tx.init(parameters)}
+    return {
+      **parameters,
+      'optimizer': self._tx.init(parameters),
+      'counts': jnp.zeros(2),  # Of outer steps, and of those left out.
+    }
 
   def _update(self, ctx, apply_at, params, rows):
     del rows  # Not one batch, but the rows of a stream of many.
-    parameters = {k: v for k, v in ctx.state.items() if k != 'optimizer'}
+    parameters = {k: ctx.state[k] for k in _parameters(1)}
     streams = ctx.gathered({k: ctx.streams[k] for k in (_TRAIN, _VALIDATION)})
 
     def train_loss(params, parameters, batch):
@@ -136,10 +146,10 @@ class Search(LearnedLoss):
         losses_lib.cross_entropy,
         apply_at(params)(batch['image']),
         batch['label'],
-        self._class_weights,
+        self.class_weights,
       )
 
-    gradient = oracles.hypergradient(
+    gradient, growth = oracles.hypergradient_and_growth(
       train_loss,
       validation_loss,
       params,
@@ -153,7 +163,14 @@ class Search(LearnedLoss):
       gradient, ctx.state['optimizer'], parameters
     )
     parameters: Any = optax.apply_updates(parameters, updates)
-    return {**parameters, 'optimizer': optimizer}
+    new = {**parameters, 'optimizer': optimizer, 'counts': ctx.state['counts']}
+    # NaN is no convergence either.
+    converges = growth <= _MOST_GROWTH
+    kept = jax.tree.map(
+      lambda n, old: jnp.where(converges, n, old), new, dict(ctx.state)
+    )
+    both = jnp.stack([jnp.ones([]), 1.0 - converges.astype(jnp.float32)])
+    return {**kept, 'counts': ctx.state['counts'] + both}
 
 
 @_registry.word(
@@ -163,6 +180,7 @@ class Search(LearnedLoss):
   sets={'objective.loss': 'cross_entropy'},
   head='linear',
   corrects_prior=True,
+  own_loss=True,
 )
 def autobalance(
   setup: _part.Setup,
@@ -184,6 +202,7 @@ def autobalance(
   class. Its other parameters are those of `autobalance_search`.
   """
   _checks.number('epochs', epochs, above=0)
+  _checks.number('hold_out', hold_out, above=0, below=1)
   size = _group_size(group_size, len(setup.class_counts))
   text = (
     f'autobalance_search(group_size={size}, start={start}, every={every}, '
@@ -195,7 +214,7 @@ def autobalance(
     search=_part.Search(
       {'objective.scheme': text, 'epochs': epochs * setup.time.num_epochs},
       hold_out,
-      lambda state: _of_classes(state, len(setup.class_counts)),
+      lambda state: _of_classes(state, len(setup.class_counts), step_size),
     ),
   )
 
@@ -205,6 +224,7 @@ def autobalance(
   axis='scheme',
   head='linear',
   corrects_prior=True,
+  own_loss=True,
   needs_batch=True,
 )
 def autobalance_search(
@@ -248,6 +268,11 @@ def autobalance_search(
   size = _group_size(group_size, len(counts))
   num_steps = max(round(time.num_epochs * counts.sum() / time.batch_size), 1)
   first = round(time.at(start) / time.num_epochs * num_steps)
+  if first >= num_steps:
+    raise ValueError(
+      f'with start={start:g} none of the {num_steps} steps of the search would '
+      'change the loss. Pass an earlier start, such as 0.4.'
+    )
 
   def rows_of(examples, seed, at):
     # Whole batches, which devices share alike, and no more than there are.
@@ -295,8 +320,22 @@ def _parameters(number: int) -> dict[str, jax.Array]:
   }
 
 
-def _of_classes(state: Mapping[str, Any], num_classes: int) -> dict[str, Any]:
-  """What a search found, for each class."""
+def _of_classes(
+  state: Mapping[str, Any], num_classes: int, step_size: float
+) -> dict[str, Any]:
+  """What a search has learned, for each class.
+
+  Raises:
+    DivergedError: If most of its outer steps diverged.
+  """
+  steps, left_out = (int(x) for x in state['counts'])
+  if 2 * left_out > steps:
+    raise training.DivergedError(
+      f'the series of the hypergradient diverged in {left_out} of {steps} '
+      f'outer steps of the search, with step_size={step_size:g}. Pass a '
+      'smaller one, '
+      f"`objective.scheme='autobalance(step_size={step_size / 10:g})'`."
+    )
   return {
     name: losses_lib.interpolate_groups(state[name], num_classes=num_classes)
     for name in _parameters(1)

@@ -38,6 +38,7 @@ def check(choices: Mapping[str, str]) -> None:
     if (axis, text) != ('loss', _combine.OWN)
   }
   _check_head(choices, chosen)
+  _check_loss(choices, chosen)
   # Before what also speaks of the sampler that such a word brings.
   _check_pairs(list(chosen.values()))
   _check_prior(list(chosen.values()))
@@ -99,15 +100,21 @@ def _check_head(
 ) -> None:
   head = head_for(choices)
   has = _registry.bind('head', head).traits.head
-  for axis, one in chosen.items():
+  # What is more than a loss first: of that the advice is about the whole.
+  for axis, one in sorted(chosen.items(), key=lambda pair: pair[0] == 'loss'):
     needs = one.traits.head
     if axis == 'head' or needs in ('any', has):
       continue
     if needs == 'linear' and axis != 'loss':
+      advice = (
+        'Leave `model.head=auto`, with a loss for linear heads, such as '
+        'cross_entropy or vs.'
+        if _specs.name(choices['head']) == 'auto'
+        else f'Leave `{_registry.typed("head", choices["head"])}` out.'
+      )
       raise _errors.ConfigError(
         f'`{one.word}` is made for a linear head, and the {head} head gives '
-        'cosines. Leave `model.head=auto`, with a loss for linear heads, such '
-        'as balanced_softmax or vs.'
+        f'cosines. {advice}'
       )
     if needs == 'linear':
       raise _errors.ConfigError(
@@ -127,6 +134,18 @@ def _check_head(
         f'`{one.word}` moves learned class vectors, which the {head} head has '
         'not. Use a loss on cosines, such as normface, with '
         '`model.head=auto`.'
+      )
+
+
+def _check_loss(
+  choices: Mapping[str, str], chosen: Mapping[str, _Chosen]
+) -> None:
+  for one in chosen.values():
+    if one.traits.own_loss and choices['loss'] != _registry.AXES['loss'].plain:
+      loss = _registry.typed('loss', choices['loss'])
+      raise _errors.ConfigError(
+        f'`{one.word}` has a loss of its own, and the loss of this run is '
+        f'{loss!r}. Leave one of them out.'
       )
 
 
@@ -151,8 +170,10 @@ def _named(one: _Chosen, chosen: list[_Chosen]) -> str:
   """A word, and which other one has brought it, if it was not typed."""
   axis = _registry.AXES[one.axis]
   for other in chosen:
-    entry = _registry.AXES[other.axis].words.get(other.name)
-    sets = {} if entry is None or other is one else entry.sets
+    entry = _registry.AXES[other.axis].words.get(other.word)
+    sets = (
+      {} if entry is None or other is one else {**entry.suggests, **entry.sets}
+    )
     if axis.field in sets:
       if _specs.name(sets[axis.field]) == one.name:
         return f'`{one.word}`, which `{other.word}` brings,'
@@ -173,7 +194,7 @@ def _check_streams(chosen: Mapping[str, _Chosen]) -> None:
       if axis == 'sampler' and other.corrects_prior:
         raise _errors.ConfigError(
           f'`{own.word}` sets the natural stream beside a re-balanced one, and '
-          f'`{other.word}` would re-balance both. Leave the sampler out.'
+          f'`{other.word}` would re-balance both. Leave one of them out.'
         )
 
 

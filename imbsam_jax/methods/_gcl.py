@@ -52,4 +52,5 @@ _registry.alias(
     'objective.loss': 'gcl_focal',
     'data.sampler': 'class_balanced',
   },
+  follows='gcl',
 )

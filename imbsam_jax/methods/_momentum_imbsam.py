@@ -2,6 +2,7 @@
 # SPDX-License-Identifier: Apache-2.0
 """ImbSAM along a running average: the library's own."""
 
+from imbsam_jax import _checks
 from imbsam_jax import training
 from imbsam_jax.methods import _registry
 from imbsam_jax.methods import _rule
@@ -24,6 +25,8 @@ def momentum_imbsam(
 ) -> training.Method:
   """See `training.update_rules.momentum_imbsam`."""
   _rule.check_tail('momentum_imbsam', setup, threshold)
+  # Under the name that was typed.
+  _checks.number('average_decay', average_decay, low=0, below=1)
   return training.update_rules.momentum_imbsam(
     setup.class_counts,
     rho,

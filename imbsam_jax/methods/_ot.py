@@ -119,7 +119,7 @@ def ot(
   setup: _part.Setup,
   *,
   meta: str = 'prototype',
-  per_class: int = 10,
+  per_class: int | None = None,
   meta_weight: float = 10.0,
   beta: float = 0.9999,
   epsilon: float = 0.1,
@@ -130,10 +130,18 @@ def ot(
   """The head of a finished run, on rows with learned weights.
 
   The meta set is balanced, of `per_class` training images of each class: their
-  mean image ('prototype'), or all of them ('whole'), some twice where a class
-  has fewer.
+  mean image ('prototype'), or all of them ('whole'). None is 10 as in the
+  paper, or as many as the rarest class has.
   """
+  rarest = int(setup.class_counts.min())
+  if per_class is None:
+    per_class = min(10, rarest)
   _checks.integer('per_class', per_class)
+  if per_class > rarest:
+    raise ValueError(
+      f'the rarest class has {rarest} training images, and '
+      f'per_class={per_class} asks for more of each. Pass as many or fewer.'
+    )
   _checks.number('meta_weight', meta_weight, low=0)
   if meta not in ('prototype', 'whole'):
     raise ValueError(f"`meta` must be 'prototype' or 'whole', got {meta!r}.")
@@ -178,14 +186,14 @@ def balanced_set(
   Args:
     examples: Training examples.
     num_classes: Number of classes.
-    per_class: Examples of a class; where there are fewer, some are there twice.
+    per_class: Examples of a class, which each has.
     mean: Whether their mean image stands for them, rounded if these are bytes.
   """
   chosen = []
   for label in range(num_classes):
     own = np.flatnonzero(examples.labels == label)
     own = np.random.RandomState(label).permutation(own)
-    chosen.append(np.resize(own, per_class))
+    chosen.append(own[:per_class])
   indices = np.concatenate(chosen)
   if not mean:
     images = examples.images

@@ -181,6 +181,7 @@ class Traits(NamedTuple):
     auxiliary: Whether it takes auxiliary images, `Setup.auxiliary`.
     perturbs: Whether gradients are those at perturbed parameters.
     fine_tunes: Whether it begins with a finished run.
+    own_loss: Whether it has a loss of its own, in place of cross entropy.
     unmixed: Whether it needs images of one example each, which no word mixes.
   """
 
@@ -195,4 +196,5 @@ class Traits(NamedTuple):
   auxiliary: bool = False
   perturbs: bool = False
   fine_tunes: bool = False
+  own_loss: bool = False
   unmixed: bool = False

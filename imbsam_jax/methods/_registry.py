@@ -45,12 +45,14 @@ class Word(NamedTuple):
     sets: Fields that it is for, with their values, by dotted name.
     suggests: Fields that it sets where no other word does, with their values.
     means: Words that it stands for, instead of fields of its own.
+    follows: Word of the run that it begins with, where that needs one.
   """
 
   about: str
   sets: Mapping[str, Any] = {}
   suggests: Mapping[str, Any] = {}
   means: tuple[str, ...] = ()
+  follows: str | None = None
 
 
 class Axis(NamedTuple):
@@ -178,6 +180,7 @@ def alias(
   about: str,
   sets: Mapping[str, Any] | None = None,
   suggests: Mapping[str, Any] | None = None,
+  follows: str | None = None,
 ) -> None:
   """Registers a further word for a choice, such as one with parameters.
 
@@ -188,9 +191,13 @@ def alias(
     about: A line for the list of words: what it is, and its source.
     sets: Further fields that it sets.
     suggests: Fields that it sets where no other word does, with their values.
+    follows: Word of the run that it begins with, where that needs one.
   """
   entry = Word(
-    about, {AXES[axis].field: chosen, **(sets or {})}, suggests or {}
+    about,
+    {AXES[axis].field: chosen, **(sets or {})},
+    suggests or {},
+    follows=follows,
   )
   _put_word(axis, name, entry)
 

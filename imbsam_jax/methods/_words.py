@@ -8,6 +8,7 @@ import re
 from typing import Any
 
 from imbsam_jax import _errors
+from imbsam_jax import _specs
 from imbsam_jax._runs import console
 from imbsam_jax.methods import _registry
 
@@ -145,12 +146,31 @@ def words_table(axis: str) -> str:
       f'`axis` must be one of {", ".join(_registry.AXES)}, got {axis!r}.'
     )
   chosen = _registry.AXES[axis]
-  lines = ['| word | what it is | sets |', '| :--- | :--- | :--- |']
+  # Words of other axes take those of the functions that they are named after.
+  columns = ['word', 'what it is', 'sets']
+  columns += ['parameters'] if axis == 'scheme' else []
+  lines = [_row(columns), _row([':---'] * len(columns))]
   for name, word in sorted(chosen.words.items()):
-    sets = ', '.join(f'`{field}={value}`' for field, value in word.sets.items())
-    means = ', '.join(f'`{one}`' for one in word.means)
-    lines.append(f'| `{name}` | {word.about} | {means or sets} |')
+    sets = [f'`{field}={value}`' for field, value in word.sets.items()]
+    sets += [
+      f'`{k}={v}` if nothing else does' for k, v in word.suggests.items()
+    ]
+    means = [f'`{one}`' for one in word.means]
+    cells = [f'`{name}`', word.about, ', '.join(means or sets)]
+    if axis == 'scheme':
+      function = _registry.bind(axis, word.sets[chosen.field]).function
+      known = _specs.parameters_of(function)
+      cells.append(', '.join(f'`{k}={_short(v)}`' for k, v in known.items()))
+    lines.append(_row(cells))
   return '\n'.join(lines)
+
+
+def _row(cells: list[str]) -> str:
+  return f'| {" | ".join(cells)} |'
+
+
+def _short(value: Any) -> str:
+  return f'{value:.4g}' if isinstance(value, float) else repr(value)
 
 
 def help_text() -> str:

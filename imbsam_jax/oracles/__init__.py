@@ -13,6 +13,7 @@ from imbsam_jax.oracles._group_gradients import GroupGradients
 from imbsam_jax.oracles._group_weights import focal_weights
 from imbsam_jax.oracles._group_weights import head_tail_weights
 from imbsam_jax.oracles._hypergradient import hypergradient
+from imbsam_jax.oracles._hypergradient import hypergradient_and_growth
 from imbsam_jax.oracles._split_gradient_oracle import split_gradient_oracle
 from imbsam_jax.oracles._tail_only_gradient_oracle import (
   tail_only_gradient_oracle,
@@ -25,6 +26,7 @@ __all__ = [
   'gradient_oracle',
   'head_tail_weights',
   'hypergradient',
+  'hypergradient_and_growth',
   'split_gradient_oracle',
   'tail_only_gradient_oracle',
   'value_and_grad',

@@ -80,6 +80,51 @@ def hypergradient(
     momentum and weight decay go on moving multipliers and offsets, and its
     validation passes update statistics of BatchNorm. Neither is done here.
   """
+  gradient, _ = hypergradient_and_growth(
+    train_loss,
+    validation_loss,
+    params,
+    loss_params,
+    train_batch,
+    validation_batch,
+    num_terms=num_terms,
+    step_size=step_size,
+  )
+  return gradient
+
+
+def hypergradient_and_growth(
+  train_loss: Callable[[Any, Any, Any], jax.Array],
+  validation_loss: Callable[[Any, Any], jax.Array],
+  params: optax.Params,
+  loss_params: Any,
+  train_batch: Any,
+  validation_batch: Any,
+  *,
+  num_terms: int = 5,
+  step_size: ArrayLike = 1.0,
+) -> tuple[Any, jax.Array]:
+  """`hypergradient`, and how its series grows.
+
+  Args:
+    train_loss: As in `hypergradient`.
+    validation_loss: As in `hypergradient`.
+    params: As in `hypergradient`.
+    loss_params: As in `hypergradient`.
+    train_batch: As in `hypergradient`.
+    validation_batch: As in `hypergradient`.
+    num_terms: As in `hypergradient`.
+    step_size: As in `hypergradient`.
+
+  Returns:
+    The gradient, and the norm of the last term divided by that of the first, a
+    scalar: a series that converges has one below 1, but for directions along
+    which the training loss is concave.
+
+  Raises:
+    TypeError: If `hypergradient` raises it.
+    ValueError: If `hypergradient` raises it.
+  """
   num_terms = _checks.integer('num_terms', num_terms, low=0)
   _checks.number('step_size', step_size, above=0)
   _params.check_params(params)
@@ -104,13 +149,20 @@ def hypergradient(
     return (term, jax.tree.map(jnp.add, total, term)), None
 
   first = jax.grad(upper)(params)
-  (_, total), _ = jax.lax.scan(next_term, (first, first), length=num_terms)
+  (last, total), _ = jax.lax.scan(next_term, (first, first), length=num_terms)
   # Second derivatives are symmetric: (d/d alpha of grad_w)^T p is the change of
   # grad_alpha along p.
   mixed = along(
     lambda w: jax.grad(lower, argnums=1)(w, loss_params), _scaled(total, step)
   )
-  return jax.tree.map(jnp.negative, mixed)
+  growth = _norm(last) / jnp.maximum(_norm(first), jnp.finfo(jnp.float32).tiny)
+  return jax.tree.map(jnp.negative, mixed), growth
+
+
+def _norm(tree: Any) -> jax.Array:
+  return optax.tree.norm(
+    jax.tree.map(lambda x: jnp.asarray(x).astype(jnp.float32), tree)
+  )
 
 
 def _scaled(tree: Any, factor: jax.Array) -> Any:

@@ -36,6 +36,9 @@ class ParamPlan(NamedTuple):
   begins_anew: Callable[[tuple[str, ...]], bool] | None = None
 
 
+# Differences that a message has room for.
+_LISTED = 6
+
 # Trains all parameters, from where the model begins.
 ALL = ParamPlan()
 
@@ -94,9 +97,11 @@ def begun_with(plan: ParamPlan, other: Variables) -> ParamPlan:
     if wrong:
       raise ValueError(
         'the run that this one begins with has another network:\n  '
-        + '\n  '.join(wrong)
-        + '\nBegin with a run of the same `model` fields, and of a loss with '
-        'the same head.'
+        + '\n  '.join(wrong[:_LISTED])
+        + (f'\n  and {len(wrong) - _LISTED} more' if wrong[_LISTED:] else '')
+        + '\nBegin with a run of the same `model` fields, such as '
+        '`model.norm`, of a loss with the same head, and without a scheme that '
+        'makes another network, as bbn, dbn_mix and rescom do.'
       )
     return traverse_util.unflatten_dict(
       {path: x if path in kept else theirs[path] for path, x in ours.items()}
@@ -107,9 +112,8 @@ def begun_with(plan: ParamPlan, other: Variables) -> ParamPlan:
 
 def _is_new(plan: ParamPlan, path: tuple[str, ...]) -> bool:
   return (
-    plan.begins_anew is not None
-    and path[0] == 'params'
-    and plan.begins_anew(path[1:])
+    # Of a head also what is no parameter: fixed class vectors.
+    plan.begins_anew is not None and plan.begins_anew(path[1:])
   )
 
 
@@ -119,7 +123,7 @@ def _shape(x: Any) -> tuple[int, ...] | None:
 
 def _difference(path: tuple[str, ...], ours: Any, theirs: Any) -> str:
   there, here = (
-    'no' if x is None else str(list(jnp.shape(x))) for x in (theirs, ours)
+    'none' if x is None else str(list(jnp.shape(x))) for x in (theirs, ours)
   )
   return f'{"/".join(path)}: {there} there, {here} here'
 

@@ -413,7 +413,7 @@ class CompareTest(parameterized.TestCase):
       (
         _header,
         'of_comparison',
-        lambda first, words, seeds: f'{first}, {words}, {seeds} seeds',
+        lambda first, words, seeds: f'{first}, {[*words]}, {seeds} seeds',
       ),
       # A run takes half a minute.
       (

@@ -8,6 +8,7 @@ import shutil
 import chex
 import jax
 import numpy as np
+from PIL import Image
 import pytest
 
 from imbsam_jax import experiment
@@ -211,6 +212,8 @@ def test_seeds_and_words_are_filled_in(tmp_path):
     ('imbsam', 'imbsam'),
     ('imbsam+gcl+crt', 'imbsam+gcl'),
     ('imbsam+crt@0.1', 'imbsam'),
+    ('sam+gcl_stage2', 'sam+gcl'),
+    ('gcl_stage2', 'gcl'),
     ('whatever', 'whatever'),
   ],
 )
@@ -227,9 +230,9 @@ def test_another_network_is_named(base):
   with pytest.raises(experiment.ConfigError) as caught:
     build('normface', init_from=str(folder))
   text = str(caught.value)
-  assert 'params/classifier/kernel: [128, 3] there, no here' in text
-  assert 'params/classifier/class_vectors: no there, [3, 128] here' in text
-  with pytest.raises(experiment.ConfigError, match='dense1/bias: no there'):
+  assert 'params/classifier/kernel: [128, 3] there, none here' in text
+  assert 'params/classifier/class_vectors: none there, [3, 128] here' in text
+  with pytest.raises(experiment.ConfigError, match='dense1/bias: none there'):
     build('sgd', init_from=str(folder), **{'model.norm': 'none'})
 
 
@@ -244,6 +247,8 @@ def test_what_is_no_finished_run_is_refused(base, tmp_path):
     build('sgd', init_from=str(unfinished))
   with pytest.raises(experiment.ConfigError, match='`crt` begins with a fini'):
     build('crt')
+  with pytest.raises(experiment.ConfigError, match='stands for nothing'):
+    build('sgd', init_from='runs/{words}')
   with pytest.raises(experiment.ConfigError, match='by a comparison alone'):
     build('sgd', init_from='runs/{word}')
   configs = {'sgd': build('sgd', init_from=f'{folder}')}
@@ -278,3 +283,71 @@ def test_own_images_that_cannot_be_compared(base):
   fewer = small_sources.SOURCES._replace(train=(images[1:], labels[1:]))
   with pytest.raises(experiment.ConfigError, match='other images of your own'):
     build('sgd', data=fewer, init_from=str(folder))
+
+
+def test_a_run_further_back_that_has_seen_them_is_refused(tmp_path):
+  """And files are known again by their content, wherever they are."""
+  rng = np.random.RandomState(0)
+  for label in 'ab':
+    folder = tmp_path / 'images' / 'train' / label
+    folder.mkdir(parents=True)
+    for number in range(8):
+      pixels = rng.randint(0, 255, (8, 8, 3)).astype(np.uint8)
+      Image.fromarray(pixels).save(folder / f'{number}.png')
+  shutil.copytree(tmp_path / 'images' / 'train', tmp_path / 'images' / 'test')
+  for path in (tmp_path / 'images' / 'test').glob('*/*.png'):
+    Image.fromarray(rng.randint(0, 255, (8, 8, 3)).astype(np.uint8)).save(path)
+
+  def folder_run(place, **fields):
+    return experiment.build(
+      experiment.config(
+        'image_folder',
+        'sgd',
+        {
+          'data.data_dir': str(tmp_path / place),
+          'data.splits': ('train', None, 'test'),
+          'data.image_size': 8,
+          'data.batch_size': 8,
+          'epochs': 1,
+          'optimizer.warmup_epochs': 0.0,
+          'model.name': 'small_conv_net',
+          **fields,
+        },
+      )
+    )
+
+  experiment.run(folder_run('images'), workdir=tmp_path / 'first')
+  # A run on other images than those, in between.
+  fewer = {'data.class_counts': (1, 1), 'data.subset': 'first'}
+  second = folder_run('images', init_from=str(tmp_path / 'first'), **fewer)
+  experiment.run(second, workdir=tmp_path / 'second')
+  shutil.move(tmp_path / 'images', tmp_path / 'moved')
+  aside = {'data.validation_per_class': 2}
+  for base in ('first', 'second'):
+    with pytest.raises(experiment.ConfigError, match='first was trained on 4'):
+      folder_run('moved', init_from=str(tmp_path / base), **aside)
+  folder_run('moved', init_from=str(tmp_path / 'first'))
+
+
+def test_a_trunk_that_was_trained_again_is_refused(tmp_path):
+  experiment.run(build('sgd'), workdir=tmp_path / 'trunk')
+  begun = build('head_only', init_from=str(tmp_path / 'trunk'))
+  experiment.run(begun, workdir=tmp_path / 'head')
+  shutil.rmtree(tmp_path / 'trunk')
+  experiment.run(build('sgd'), seed=1, workdir=tmp_path / 'trunk')
+  with pytest.raises(experiment.ConfigError, match='it was trained again'):
+    build('sgd', init_from=str(tmp_path / 'head'))
+
+
+def test_features_are_those_of_evaluation(base):
+  """Statistics of BatchNorm are not those of the batch."""
+  folder, _ = base
+  exp = build('head_only', init_from=str(folder))
+  state, batch = exp.init(0), exp.batches(0)[0]
+  images = np.asarray(exp.data.train.images)[batch.rows['image']]
+  _, logits = exp.feature_step(state.variables, images)
+  logits = np.asarray(logits, np.float64)
+  powers = np.exp(logits)
+  own = powers[np.arange(16), batch.rows['label']] / powers.sum(axis=1)
+  _, metrics = exp.train_step(0)(state, exp.put(batch))
+  np.testing.assert_allclose(metrics['loss'], -np.log(own).mean(), rtol=1e-4)

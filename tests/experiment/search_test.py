@@ -11,6 +11,7 @@ import pytest
 
 from imbsam_jax import data as data_lib
 from imbsam_jax import experiment
+from imbsam_jax import training
 from tests.experiment import small_sources
 
 _SCHEME = 'autobalance(every=2, batches=1, epochs=1.0, outer_learning_rate=1.0)'
@@ -133,7 +134,11 @@ def test_classes_share_terms():
   exp = build(**{'objective.scheme': 'autobalance(group_size=3, epochs=1.0)'})
   assert exp.search.experiment.objective.num_groups == 1
   begin = exp.search.begin(
-    {'multiplier_logits': np.array([2.0]), 'offsets': np.array([1.0])}
+    {
+      'multiplier_logits': np.array([2.0]),
+      'offsets': np.array([1.0]),
+      'counts': np.array([4.0, 2.0]),
+    }
   )
   np.testing.assert_array_equal(begin['multiplier_logits'], [2.0, 2.0, 2.0])
 
@@ -144,3 +149,61 @@ def test_records_of_the_run_alone_are_told(tmp_path):
   assert [record['step'] for record in steps if 'loss' in record] == [
     1, 2, 3, 4, 5, 6
   ]  # fmt: skip
+
+
+def test_a_search_that_diverges_is_refused(tmp_path):
+  scheme = 'autobalance(every=1, batches=1, epochs=1.0, step_size=1e4)'
+  exp = build(**{'objective.scheme': scheme})
+  with pytest.raises(training.DivergedError, match='step_size=1000'):
+    experiment.run(exp, workdir=tmp_path)
+  assert not (tmp_path / 'found.json').exists()
+
+
+def test_what_is_no_search_is_refused():
+  for scheme, message in (
+    ('autobalance(start=1.0)', 'none of the .* steps'),
+    ('autobalance(hold_out=2.0)', 'hold_out'),
+  ):
+    with pytest.raises(experiment.ConfigError, match=message):
+      build(**{'objective.scheme': scheme})
+  with pytest.raises(experiment.ConfigError, match='has a loss of its own'):
+    build(**{'objective.loss': 'focal'})
+
+
+def test_runs_that_search_are_not_stacked(tmp_path):
+  exp = build()
+  experiment.compare({'a': exp}, seeds=2, workdir=tmp_path, stacked=True)
+  for seed in (0, 1):
+    folder = tmp_path / 'a' / f'seed_{seed}'
+    assert (folder / 'found.json').exists()
+    summary = json.loads((folder / 'summary.json').read_text())
+    # What the search took is part of what the method costs.
+    own = (
+      summary['steps']
+      + summary['search_steps'] * (summary['search_cost_sgd_steps'])
+    )
+    assert summary['cost_sgd_steps'] == pytest.approx(own / summary['steps'])
+
+
+def test_a_first_checkpoint_that_was_interrupted(whole, tmp_path):
+  exp, result = whole
+  folder = tmp_path / 'run'
+  shutil.copytree(result.workdir, folder)
+  for name in ('summary.json', 'metrics.jsonl'):
+    (folder / name).unlink()
+  shutil.rmtree(folder / 'checkpoints')
+  (folder / 'checkpoints' / '3.orbax-checkpoint-tmp').mkdir(parents=True)
+  again = experiment.run(exp, workdir=folder)
+  chex.assert_trees_all_equal(again.state.params, result.state.params)
+  chex.assert_trees_all_equal(again.state.loss_state, result.state.loss_state)
+
+
+def test_the_search_may_be_removed_once_the_run_has_begun(whole, tmp_path):
+  exp, result = whole
+  folder = tmp_path / 'run'
+  shutil.copytree(result.workdir, folder)
+  shutil.rmtree(folder / 'search')
+  (folder / 'summary.json').unlink()
+  again = experiment.run(exp, workdir=folder)
+  chex.assert_trees_all_equal(again.state.params, result.state.params)
+  assert 'search_steps' not in again.summary

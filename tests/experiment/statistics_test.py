@@ -201,7 +201,9 @@ class HeaderTest(parameterized.TestCase):
       ],
     )
     self.assertEqual(
-      _header.of_comparison(experiment, ['sgd', 'sam'], 3).splitlines()[2:],
+      _header.of_comparison(
+        experiment, dict.fromkeys(('sgd', 'sam')), 3
+      ).splitlines()[2:],
       [
         'model    mlp, no norm, 2,107 parameters with sgd',
         'methods  sgd, sam',
@@ -210,7 +212,7 @@ class HeaderTest(parameterized.TestCase):
       ],
     )
     words = [f'm{k}' for k in range(14)]
-    found = _header.of_comparison(experiment, words, 1)
+    found = _header.of_comparison(experiment, dict.fromkeys(words), 1)
     self.assertIn(', m10, m11 and 2 more\n', found)
     self.assertIn('14 runs, seed 0 of each method', found)
     experiment.data.validation = None

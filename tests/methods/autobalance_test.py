@@ -133,3 +133,34 @@ def test_search_is_refused_where_it_has_no_meaning():
   for scheme in ('autobalance(epochs=0)', 'autobalance_search(step_size=0)'):
     with pytest.raises(experiment.ConfigError):
       experiment.build(experiment.replace(config, {'objective.scheme': scheme}))
+
+
+def test_the_rate_falls_late_in_the_search():
+  exp = build(
+    **{
+      'epochs': 30,
+      'objective.scheme': 'autobalance_search(every=3, start=0.4, batches=1)',
+    }
+  )
+  search = exp.objective
+  assert exp.num_steps == 90
+  # Steps 36, 39, ...; of 90 steps the rate falls at 66 and 78.
+  rates = [float(search.rate(count)) for count in (0, 9, 10, 13, 14, 17)]
+  np.testing.assert_allclose(rates, [0.1, 0.1, 0.01, 0.01, 0.001, 0.001])
+
+
+def test_validation_classes_are_alike_however_many_images_they_have():
+  images, labels = small_sources.SOURCES.validation
+  kept = np.concatenate(
+    [np.flatnonzero(labels == c)[: 8 >> c] for c in range(3)]
+  )
+  sources = small_sources.SOURCES._replace(
+    validation=(images[kept], labels[kept])
+  )
+  exp = experiment.build(
+    build().config, data=sources, model=models.MLP(num_classes=3, widths=())
+  )
+  weights = np.asarray(exp.objective.class_weights)
+  np.testing.assert_allclose(
+    weights * [8, 4, 2], [weights[0] * 8] * 3, rtol=1e-5
+  )

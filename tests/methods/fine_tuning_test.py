@@ -150,12 +150,16 @@ def test_ot_begins_with_class_balanced_weights(base):
 def test_the_balanced_set():
   exp = build('sgd')
   train = exp.data.train
-  chosen = _ot.balanced_set(train, 3, 10, mean=False)
-  np.testing.assert_array_equal(np.bincount(chosen.labels), [10, 10, 10])
-  # Of six images of class 2, four are there twice.
-  last = chosen.images[chosen.labels == 2].reshape(10, -1)
-  assert len(np.unique(last, axis=0)) == 6
-  means = _ot.balanced_set(train, 3, 10, mean=True)
+  chosen = _ot.balanced_set(train, 3, 6, mean=False)
+  np.testing.assert_array_equal(np.bincount(chosen.labels), [6, 6, 6])
+  for label in range(3):
+    own, all_of_it = (
+      x.images[x.labels == label].reshape(-1, 36) for x in (chosen, train)
+    )
+    assert len(np.unique(own, axis=0)) == 6
+    known = {row.tobytes() for row in all_of_it}
+    assert {row.tobytes() for row in own} <= known
+  means = _ot.balanced_set(train, 3, 6, mean=True)
   assert means.images.dtype == np.uint8
   first = np.mean(chosen.images[chosen.labels == 1], axis=0)
   np.testing.assert_array_equal(means.images[1], np.rint(first))
@@ -244,6 +248,11 @@ def test_gae_is_for_bytes():
       '`absgd.beta=0.` and `ot` cannot be combined: each remembers',
     ),
     ('ot', {'optimizer.rows': 'split'}, 'looks at the whole batch'),
+    (
+      'ot',
+      {'objective.scheme': 'ot(per_class=7)'},
+      'the rarest class has 6 training images',
+    ),
   ],
 )
 def test_what_does_not_go_together(base, words, fields, message):
