@@ -6,6 +6,7 @@ from collections.abc import Callable
 import contextlib
 import os
 import pathlib
+import re
 import tempfile
 from typing import Any
 
@@ -91,6 +92,7 @@ def _whole(
   workdir: pathlib.Path,
   progress: bool | console.Report | None,
   interruption: Callable[[], _Interruption],
+  prefix: str = '',
 ) -> _summary.Result:
   """A run, and before it the one that finds what it begins with."""
   folder.claim(
@@ -106,10 +108,14 @@ def _whole(
         # A function gets the records of the run alone.
         progress is True,
         interruption,
+        'before the run: ',
       ).state.loss_state
     )
     _search.write(workdir, loss_state)
-  title = _choices.describe(experiment.config)
+  # What a line has room for.
+  title = prefix + re.sub(
+    r'\([^()]*\)', '', _choices.describe(experiment.config)
+  )
   with console.shown(progress, experiment.num_steps, title) as report:
     return _run(experiment, seed, workdir, report, interruption(), loss_state)
 

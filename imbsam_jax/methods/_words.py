@@ -25,10 +25,10 @@ def split(words: str) -> tuple[str, ...]:
   single: list[str] = []
   for word in map(str.strip, re.split('[,+]', words)):
     if '(' in word:
+      field, example = _with_parameters(word)
       raise _errors.ConfigError(
         f'parameters are no part of a word: {word!r}. Set the field of its '
-        "axis instead, {'objective.loss': 'ldam(max_margin=0.3)'} or "
-        "`objective.loss='ldam(max_margin=0.3)'`."
+        f'axis instead, {{{field!r}: {example!r}}} or `{field}={example!r}`.'
       )
     if word not in known:
       near = difflib.get_close_matches(word, known, n=1)
@@ -43,6 +43,17 @@ def split(words: str) -> tuple[str, ...]:
       )
     single += known[word].means or (word,)
   return tuple(dict.fromkeys(single))
+
+
+def _with_parameters(word: str) -> tuple[str, str]:
+  """The field of a word that was typed with parameters, and its value."""
+  name, _, parameters = word.partition('(')
+  for axis in _registry.AXES.values():
+    entry = axis.words.get(name)
+    if entry is not None and axis.field and ')' in parameters:
+      chosen = _specs.name(str(entry.sets[axis.field]))
+      return axis.field, f'{chosen}({parameters}'
+  return 'objective.loss', 'ldam(max_margin=0.3)'
 
 
 def field_values(
