@@ -2,9 +2,8 @@
 # SPDX-License-Identifier: Apache-2.0
 """A rehearsal: every part of a run once, on two steps."""
 
-import math
-import os
 import pathlib
+import re
 import tempfile
 import time
 from typing import Any
@@ -76,15 +75,13 @@ def _check_memory(state: training.TrainState) -> None:
   free = _free_memory()
   if free is None or whole <= free:
     return
-  what = (
-    f', {_gibibytes(remembered)} of it what the method remembers (its queue, '
-    'or weights of examples)'
-    if 2 * remembered > whole
-    else ''
-  )
+  what, advice = '', 'Pass a smaller network.'
+  if 2 * remembered > whole:
+    what = f', {_gibibytes(remembered)} of it what the method remembers'
+    advice = 'Give it less to remember, such as a queue of a smaller `size`.'
   raise _errors.ConfigError(
     f'the state of this run takes {_gibibytes(whole)}{what}, and '
-    f'{_gibibytes(free)} are free. Pass a smaller one.'
+    f'{_gibibytes(free)} are free. {advice}'
   )
 
 
@@ -101,10 +98,12 @@ def _free_memory() -> int | None:
   stats = jax.local_devices()[0].memory_stats()
   if stats and 'bytes_limit' in stats:
     return stats['bytes_limit'] - stats['bytes_in_use']
-  names = ('SC_AVPHYS_PAGES', 'SC_PAGE_SIZE')
-  if any(name not in os.sysconf_names for name in names):
+  # With what the system would give back, such as cached files.
+  meminfo = pathlib.Path('/proc/meminfo')
+  if not meminfo.exists():
     return None
-  return math.prod(map(os.sysconf, names))
+  available = re.search(r'MemAvailable:\s+(\d+) kB', meminfo.read_text())
+  return int(available[1]) * 1024 if available else None
 
 
 def _steps(experiment, state, batches):
