@@ -6,9 +6,11 @@ import json
 import pathlib
 import re
 
+import numpy as np
 import pytest
 
 from results import render
+from results import share_of_gain
 
 _ROOT = pathlib.Path(__file__).parents[1]
 
@@ -115,3 +117,21 @@ def test_without_address_there_is_neither(tmp_path):
   assert 'badge.svg' not in text
   assert 'git+' not in text
   assert '<!-- address: badge -->\n<!-- end -->' in text
+
+
+def test_share_of_a_gain():
+  rng = np.random.RandomState(1)
+  plain = 0.8 + 0.02 * rng.randn(10)
+  whole = plain + 0.05 + 0.01 * rng.randn(10)
+  # A third of each gain: whatever is drawn, the share is that.
+  value, interval = share_of_gain.share(
+    plain, whole, plain + (whole - plain) / 3
+  )
+  np.testing.assert_allclose([value, *interval], [1 / 3] * 3)
+  noisy = plain + (whole - plain) / 3 + 0.01 * rng.randn(10)
+  value, (low, high) = share_of_gain.share(plain, whole, noisy)
+  gains = (noisy - plain).mean() / (whole - plain).mean()
+  np.testing.assert_allclose(value, gains)
+  # About 4 standard errors wide: that of the noise, in gains.
+  assert low < value < high
+  np.testing.assert_allclose(high - low, 4 * 0.01 / 10**0.5 / 0.05, rtol=0.5)
