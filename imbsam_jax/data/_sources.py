@@ -33,6 +33,13 @@ class Examples(NamedTuple):
   images: Any
   labels: np.ndarray
 
+  def at(self, indices: np.ndarray) -> 'Examples':
+    """The examples at `indices`, in that order, encoded if these are."""
+    images = self.images
+    if isinstance(images, _encoded_images.EncodedImages):
+      return Examples(images.subset(indices), self.labels[indices])
+    return Examples(images[indices], self.labels[indices])
+
 
 class Source(Protocol):
   """Labels at once, images on demand.

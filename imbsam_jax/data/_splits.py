@@ -160,22 +160,10 @@ def hold_out(
     chosen.append(own[:number])
     kept.append(own[number:] if count > 1 else own)
   train, validation = (
-    _taken(data.train, np.sort(np.concatenate(part))) for part in (kept, chosen)
+    data.train.at(np.sort(np.concatenate(part))) for part in (kept, chosen)
   )
   counts = np.bincount(train.labels, minlength=len(data.class_counts))
   return data._replace(train=train, validation=validation, class_counts=counts)
-
-
-def _taken(
-  examples: _sources.Examples, indices: np.ndarray
-) -> _sources.Examples:
-  images = examples.images
-  return _sources.Examples(
-    images[indices]
-    if isinstance(images, np.ndarray)
-    else images.subset(indices),
-    examples.labels[indices],
-  )
 
 
 def check_same_rows(data: LongTailedData) -> None:

@@ -3,6 +3,7 @@
 """The finished run that another run begins with."""
 
 from collections.abc import Iterator
+from collections.abc import Mapping
 import dataclasses
 import functools
 import hashlib
@@ -106,8 +107,13 @@ class BaseRuns:
         f'with: their checksum is {base.sha256[:12]}, it was {known[:12]}. Put '
         'that run back, or begin a new run.'
       )
-    check_unseen(base, self._data, self._config)
+    check_unseen(base, self._data, self._config, self._fingerprint)
     return base
+
+  @functools.cached_property
+  def _fingerprint(self) -> dict[str, str]:
+    """Checksums of the data, made once for the runs of all seeds."""
+    return data_lib.fingerprint(self._data)
 
 
 def of_method(config: _config.Config, name: str) -> _config.Config:
@@ -216,7 +222,10 @@ def _completed(params: Any, config: _config.Config) -> Any:
 
 
 def check_unseen(
-  base: BaseRun, data: data_lib.LongTailedData, config: _config.Config
+  base: BaseRun,
+  data: data_lib.LongTailedData,
+  config: _config.Config,
+  fingerprint: Mapping[str, str],
 ) -> None:
   """Refuses a run that was trained on images which are now set aside.
 
@@ -227,15 +236,15 @@ def check_unseen(
     base: The run that another one begins with.
     data: Examples of that other one.
     config: Its configuration.
+    fingerprint: Checksums of these examples.
 
   Raises:
     ConfigError: If images for validation or for the test were training images
       of such a run, or it cannot be told.
   """
-  ours = data_lib.fingerprint(data)
   folder, theirs = base.folder, base.config
   while True:
-    if folder_lib.read_fingerprint(folder).get('train') != ours['train']:
+    if folder_lib.read_fingerprint(folder).get('train') != fingerprint['train']:
       _check_images(folder, theirs.data, data, config.data)
     if theirs.init_from is None:
       return

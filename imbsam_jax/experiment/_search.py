@@ -45,9 +45,15 @@ def data_of(
 def is_over(workdir: pathlib.Path) -> bool:
   """Whether a run can go on from a checkpoint, so that its search is over."""
   checkpoints = workdir / 'checkpoints'
-  return checkpoints.exists() and any(
-    report.status != 'incomplete'
-    for report in training.inspect_checkpoints(checkpoints)
+  # All processes go the same way, whatever each sees of a shared disk.
+  return training.in_first_process(
+    lambda: (
+      checkpoints.exists()
+      and any(
+        report.status != 'incomplete'
+        for report in training.inspect_checkpoints(checkpoints)
+      )
+    )
   )
 
 

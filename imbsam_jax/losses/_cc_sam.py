@@ -10,6 +10,7 @@ from jax.typing import ArrayLike
 
 from imbsam_jax import _checks
 from imbsam_jax import _cosine
+from imbsam_jax import _device_axis
 
 
 def cc_sam_shift(
@@ -103,18 +104,16 @@ def cc_sam_shift(
   factors = noise_ratio * jnp.sqrt(length / 2)
   factors = factors * (size / jnp.maximum(counts - 1.0, 1.0)) ** 0.25
   factors, slopes = jax.lax.stop_gradient((factors[labels][:, None], slopes))
-  everything = jax.lax.stop_gradient((features, slopes, labels))
-  if axis_name is not None:
-    everything = jax.lax.all_gather(everything, axis_name, tiled=True)
-  all_features, all_slopes, all_labels = everything
+  all_features, all_slopes, all_labels = _device_axis.gathered(
+    jax.lax.stop_gradient((features, slopes, labels)), axis_name
+  )
   alike = (labels[:, None] == all_labels[None]).astype(jnp.float32)
   mean = alike / jnp.sum(alike, axis=1, keepdims=True)
   by_kernel = _product(mean * _product(features, all_features.T), all_slopes)
   by_bias = _product(mean, all_slopes)
   # ||g||^2 = tr(g^T g) is the mean of (z_i g) d_i over the rows of the class.
   squares = jax.lax.stop_gradient(jnp.sum(by_kernel * slopes, axis=1))
-  if axis_name is not None:
-    squares = jax.lax.all_gather(squares, axis_name, tiled=True)
+  squares = _device_axis.gathered(squares, axis_name)
   kernel_square = _product(mean, squares[:, None])
   bias_square = jnp.sum(by_bias**2, axis=1, keepdims=True)
   return factors * (

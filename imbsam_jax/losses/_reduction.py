@@ -10,6 +10,7 @@ import jax
 import jax.numpy as jnp
 from jax.typing import ArrayLike
 
+from imbsam_jax import _device_axis
 from imbsam_jax.losses import _mixed
 
 Reduction = Literal['none', 'mean', 'weighted_mean', 'sum']
@@ -77,8 +78,7 @@ def reduce_loss(
     return weights * losses
 
   def total(x):
-    x = jnp.sum(x)
-    return x if axis_name is None else jax.lax.psum(x, axis_name)
+    return _device_axis.summed(jnp.sum(x), axis_name)
 
   weighted = total(weights * losses)
   if reduction == 'sum':

@@ -87,22 +87,18 @@ class Search(LearnedLoss):
     validation_counts: np.ndarray,
     *,
     group_size: int,
-    every: int,
-    start: int,
+    outer: training.Outer,
     num_steps: int,
     learning_rate: float,
     momentum: float,
     weight_decay: float,
     num_terms: int,
     step_size: float,
-    cost: float,
   ):
     super().__init__(base, class_counts)
     self.coupled = True
     self.group_size = group_size
-    self.outer = training.Outer(
-      self._update, every=every, stream=_VALIDATION, start=start, cost=cost
-    )
+    self.outer = outer._replace(update=self._update)
     self._num_terms = num_terms
     self._step_size = step_size
     # However many validation images classes have, in their loss all are alike.
@@ -111,7 +107,8 @@ class Search(LearnedLoss):
     )
     self._learning_rate = learning_rate
     self._drops = [
-      math.ceil((share * num_steps - start) / every) for share in _DROPS
+      math.ceil((share * num_steps - outer.start) / outer.every)
+      for share in _DROPS
     ]
     self._tx = optax.chain(
       optax.add_decayed_weights(weight_decay),
@@ -274,41 +271,44 @@ def autobalance_search(
       'change the loss. Pass an earlier start, such as 0.4.'
     )
 
-  def rows_of(examples, seed, at):
+  outer = training.Outer(
+    lambda *unused: None,  # That of the objective takes its place.
+    every=every,
+    stream=_VALIDATION,
+    start=first,
+    # A gradient of the validation loss, and products with second derivatives of
+    # the training loss, each about twice the price of its gradient.
+    cost=batches * (1 + 2 * (num_terms + 1)),
+  )
+
+  def rows_of(examples, seed):
     # Whole batches, which devices share alike, and no more than there are.
     number = min(batches, math.ceil(len(examples.labels) / time.batch_size))
     order = data_lib.shuffled_order(
       len(examples.labels), batch_size=number * time.batch_size, seed=seed
     )
-    return data_lib.Stream(order, examples, at)
+    return data_lib.Stream(order, examples, outer.at)
 
   def objective(base):
-    # A gradient of the validation loss, and products with second derivatives of
-    # the training loss, each about twice the price of its gradient.
     return Search(
       base,
       counts,
       np.bincount(setup.validation.labels, minlength=len(counts)),
       group_size=size,
-      every=every,
-      start=first,
+      outer=outer,
       num_steps=num_steps,
       learning_rate=outer_learning_rate,
       momentum=outer_momentum,
       weight_decay=outer_weight_decay,
       num_terms=num_terms,
       step_size=step_size,
-      cost=batches * (1 + 2 * (num_terms + 1)),
     )
-
-  def at(step):
-    return step >= first and (step - first) % every == 0
 
   return _part.Part(
     objective=objective,
     streams={
-      _VALIDATION: lambda seed: rows_of(setup.validation, seed, at),
-      _TRAIN: lambda seed: rows_of(setup.training, seed, at),
+      _VALIDATION: lambda seed: rows_of(setup.validation, seed),
+      _TRAIN: lambda seed: rows_of(setup.training, seed),
     },
   )
 

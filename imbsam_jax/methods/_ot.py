@@ -196,12 +196,7 @@ def balanced_set(
     chosen.append(own[:per_class])
   indices = np.concatenate(chosen)
   if not mean:
-    images = examples.images
-    stored = isinstance(images, np.ndarray)
-    return data_lib.Examples(
-      images[indices] if stored else images.subset(indices),
-      examples.labels[indices],
-    )
+    return examples.at(indices)
   images = np.asarray(examples.images[indices], np.float64)
   images = images.reshape(num_classes, per_class, *images.shape[1:]).mean(1)
   if examples.images.dtype == np.uint8:

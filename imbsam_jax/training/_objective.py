@@ -23,6 +23,7 @@ from typing import NamedTuple
 from flax import linen as nn
 import jax
 
+from imbsam_jax import _device_axis
 from imbsam_jax import _modes
 
 Rows = Mapping[str, Any]
@@ -148,27 +149,19 @@ class Context(NamedTuple):
   @property
   def num_devices(self) -> int:
     """Number of devices that `axis_name` has; 1 without."""
-    return 1 if self.axis_name is None else jax.lax.axis_size(self.axis_name)
+    return _device_axis.size(self.axis_name)
 
   def summed(self, tree: Any) -> Any:
     """The sum over devices, where there is an axis of them."""
-    if self.axis_name is None:
-      return tree
-    return jax.lax.psum(tree, self.axis_name)
+    return _device_axis.summed(tree, self.axis_name)
 
   def gathered(self, rows: Any) -> Any:
     """The rows of all devices, where there is an axis of them."""
-    if self.axis_name is None:
-      return rows
-    return jax.lax.all_gather(rows, self.axis_name, tiled=True)
+    return _device_axis.gathered(rows, self.axis_name)
 
   def own(self, rows: jax.Array) -> jax.Array:
     """The rows of this device among those of `gathered`."""
-    if self.axis_name is None:
-      return rows
-    number = len(rows) // self.num_devices
-    begin = jax.lax.axis_index(self.axis_name) * number
-    return jax.lax.dynamic_slice_in_dim(rows, begin, number)
+    return _device_axis.own(rows, self.axis_name)
 
 
 class Outcome(NamedTuple):

@@ -13,6 +13,7 @@ import jax
 import jax.numpy as jnp
 import optax
 
+from imbsam_jax import _device_axis
 from imbsam_jax import data
 from imbsam_jax import losses as losses_lib
 from imbsam_jax.training import _inputs
@@ -106,7 +107,7 @@ def make_train_step(
       (rows,) = rows
     if outer:
       ctx = _outer_step(objective, ctx, at, state.params, rows)
-    total_weight = _summed(layout.total_weight(batch), axis_name)
+    total_weight = ctx.summed(layout.total_weight(batch))
     # Row weights of the clean pass, which perturbed passes reuse.
     weighed = None
 
@@ -133,7 +134,7 @@ def make_train_step(
     changed, record = passes[0].model_state, passes[0].record
     if axis_name is not None:
       changed = jax.lax.pmean(changed, axis_name)
-      record = jax.lax.all_gather(record, axis_name, tiled=True)
+    record = ctx.gathered(record)
     if weighed is not None:
       ctx = ctx._replace(state=weighed[1])
     new = _state.advanced(
@@ -181,8 +182,8 @@ def _pass(
   if outcome.shared is not None:
     # The shared term counts once per batch: a group has its share of it by its
     # weights, and devices, whose losses are added up, divide it evenly.
-    share = _summed(jnp.sum(weights), ctx.axis_name) / total_weight
-    loss = loss + share * outcome.shared / _summed(1.0, ctx.axis_name)
+    share = ctx.summed(jnp.sum(weights)) / total_weight
+    loss = loss + share * outcome.shared / ctx.num_devices
   hits = jnp.argmax(outcome.logits, axis=-1) == terms.labels
   counted = terms.weights != 0
   return loss, _Aux(
@@ -236,7 +237,7 @@ def _metrics(
     sum(jnp.sum(p.num_correct) for p in passes),
     sum(jnp.sum(p.num_rows) for p in passes),
   )
-  loss, num_correct, num_rows = _summed(totals, axis_name)
+  loss, num_correct, num_rows = _device_axis.summed(totals, axis_name)
   return {
     'loss': loss,
     'train_accuracy': num_correct / num_rows,
@@ -269,11 +270,6 @@ def _check_uncoupled(
       'an objective that weighs or records rows needs all of a batch: set its '
       'attribute `coupled` to True.'
     )
-
-
-def _summed(x: Any, axis_name: str | None) -> Any:
-  """The sum over devices, where there is an axis of them."""
-  return x if axis_name is None else jax.lax.psum(x, axis_name)
 
 
 def _at(

@@ -11,8 +11,8 @@ import jax.numpy as jnp
 import optax
 
 from imbsam_jax import _checks
+from imbsam_jax import _device_axis
 from imbsam_jax import _masks
-from imbsam_jax.transforms import _device_axis
 from imbsam_jax.transforms import _oracle_checks
 from imbsam_jax.transforms import _perturbation
 

@@ -17,6 +17,7 @@ from imbsam_jax import methods
 from imbsam_jax import models
 from imbsam_jax import schedules
 from imbsam_jax import training
+from tests.methods import choices as choices_lib
 from tests.training import tiny_objectives as kinds
 from tests.training import tiny_training as tiny
 
@@ -177,25 +178,16 @@ class WordTest(parameterized.TestCase):
   )
   def test_refuses(self, word, message):
     with self.assertRaisesRegex(ValueError, message):
-      methods.check(_choices(f'bbn,{word}'))
+      methods.check(choices_lib.of_words(f'bbn,{word}'))
 
   @parameterized.parameters('focal', 'imbsam', 'instance_sampling')
   def test_takes(self, word):
-    methods.check(_choices(f'bbn,{word}'))
+    methods.check(choices_lib.of_words(f'bbn,{word}'))
 
   def test_options(self):
     part = methods.make_part('scheme', "bbn(own='block')", _SETUP)
     self.assertEqual(part.model(_NETWORK).own, 'block')
-    self.assertEqual(methods.needs_batch(_choices('bbn')), 'bbn')
-
-
-def _choices(words):
-  fields = methods.field_values(words, {})
-  return {
-    name: fields.get(axis.field, axis.plain or 'sgd')
-    for name, axis in methods.AXES.items()
-    if axis.field
-  }
+    self.assertEqual(methods.needs_batch(choices_lib.of_words('bbn')), 'bbn')
 
 
 if __name__ == '__main__':

@@ -14,6 +14,7 @@ from imbsam_jax import methods
 from imbsam_jax import models
 from imbsam_jax import schedules
 from imbsam_jax import training
+from tests.methods import choices as choices_lib
 from tests.training import tiny_objectives as kinds
 from tests.training import tiny_training as tiny
 
@@ -222,22 +223,16 @@ class WordTest(parameterized.TestCase):
   )
   def test_refuses(self, word, message):
     with self.assertRaisesRegex(ValueError, message):
-      methods.check(_choices(f'rescom,{word}'))
+      methods.check(choices_lib.of_words(f'rescom,{word}'))
 
   def test_it_corrects_for_the_counts_by_its_weights(self):
-    choices = _choices('rescom') | {'loss': 'cross_entropy', 'weights': 'drw'}
+    choices = choices_lib.of_words('rescom') | {
+      'loss': 'cross_entropy',
+      'weights': 'drw',
+    }
     with self.assertRaisesRegex(ValueError, '`drw` and `rescom` both correct'):
       methods.check(choices)
     methods.check(choices | {'scheme': 'rescom(beta=0.0)'})
-
-
-def _choices(words):
-  fields = methods.field_values(words, {})
-  return {
-    name: fields.get(axis.field, axis.plain or 'sgd')
-    for name, axis in methods.AXES.items()
-    if axis.field
-  }
 
 
 if __name__ == '__main__':
