@@ -21,6 +21,8 @@ SCHEMES = {
   'gae': {'objective.scheme': 'gae(epsilon=0.05)'},
   'ot': {'objective.scheme': 'ot(num_iterations=20)'},
   'autobalance': {'objective.scheme': _SEARCH},
+  'dbn_mix': {},
+  'head_only': {},
   'open_sampling': {},
   'pure_noise': {
     'objective.scheme': 'pure_noise(delta=1.0, start=0.0)',

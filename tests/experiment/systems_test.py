@@ -258,3 +258,15 @@ def test_a_step_of_resnet20(word, first):
   if set(moved) != {'classifier'}:
     trunk = moved.get('network', moved)  # Two branches are around one.
     assert trunk['stem']['kernel']
+
+
+@pytest.mark.extended
+@pytest.mark.parametrize('name', ['small_conv_net', 'resnet20'])
+@pytest.mark.parametrize('word', ['bbn', 'dbn_mix', 'head_only', 'rescom'])
+def test_cost_on_networks(word, name, first):
+  """What is stated is what is compiled, in FLOPs of a step of SGD."""
+  network = {'model.name': name, 'model.norm': 'group'}
+  exp = kinds_test.build(word, 1, **first(word, network))
+  (sgd,) = kinds_test.flops(kinds_test.build('sgd', 1, **network))
+  (own,) = kinds_test.flops(exp)
+  np.testing.assert_allclose(own / sgd, exp.expected_cost(), rtol=0.1)
