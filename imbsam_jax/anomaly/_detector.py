@@ -41,14 +41,17 @@ class DeepSAD(base.BaseEstimator):
   more anomalous, and `predict` gives 1 for anomalies and 0 for others.
 
   Args:
-    method: Name of the update rule: 'sgd', 'sam', 'imbsam', 'sse_sam' or
-      'rsam'.
+    method: Name of the update rule: 'sgd', 'sam', 'imbsam', 'sse_sam',
+      'rsam' or 'momentum_imbsam'.
     rho: Radius of the perturbation: for all rows (sam), for the anomalies
-      (imbsam, sse_sam), or per entry of the parameters (rsam, where 0.005 is
-      usual).
+      (imbsam, momentum_imbsam, sse_sam), or per entry of the parameters (rsam,
+      where 0.005 is usual).
     head_rho: Radius of the perturbation for the other rows (sse_sam).
     switch: Share of the steps after which sse_sam no longer perturbs for the
       other rows.
+    average_decay: Decay rate, from 0 to 1, without 1, of the running average
+      of the anomalies' gradients (momentum_imbsam). A step whose batch has no
+      labeled anomaly leaves it as it is.
     normalization: 'group' weighs labeled anomalies by their own number in a
       batch, and the others by theirs, as the published ImbSAM form does;
       'batch' divides all by the batch size, as Deep SAD does.
@@ -105,6 +108,7 @@ class DeepSAD(base.BaseEstimator):
     rho: float = 0.02,
     head_rho: float = 0.02,
     switch: float = 0.7,
+    average_decay: float = 0.99,
     normalization: _weights.Normalization = 'group',
     eta: float = 1.0,
     hidden_sizes: Sequence[int] | None = None,
@@ -125,6 +129,7 @@ class DeepSAD(base.BaseEstimator):
     self.rho = rho
     self.head_rho = head_rho
     self.switch = switch
+    self.average_decay = average_decay
     self.normalization = normalization
     self.eta = eta
     self.hidden_sizes = hidden_sizes

@@ -118,6 +118,13 @@ def check_hyperparameters(parameters: Mapping[str, Any]) -> None:
     _checks.number(name, parameters[name], low=0, error=ValueError)
   for name in _SHARES:
     _checks.number(name, parameters[name], low=0, high=1, error=ValueError)
+  _checks.number(
+    'average_decay',
+    parameters['average_decay'],
+    low=0,
+    below=1,
+    error=ValueError,
+  )
   _checks.number('eta', parameters['eta'], above=0, error=ValueError)
   if parameters['clip_norm'] is not None:
     _checks.number(

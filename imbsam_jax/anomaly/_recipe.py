@@ -16,7 +16,9 @@ from imbsam_jax import training
 from imbsam_jax.anomaly import _networks
 from imbsam_jax.anomaly import _weights
 
-MethodName = Literal['sgd', 'sam', 'imbsam', 'sse_sam', 'rsam']
+MethodName = Literal[
+  'sgd', 'sam', 'imbsam', 'sse_sam', 'rsam', 'momentum_imbsam'
+]
 OptimizerName = Literal['sgd', 'adam']
 
 METHODS: tuple[MethodName, ...] = typing.get_args(MethodName)
@@ -32,6 +34,7 @@ class Recipe:
   rho: float
   head_rho: float
   switch: float
+  average_decay: float
   normalization: _weights.Normalization
   eta: float
   optimizer: OptimizerName
@@ -44,7 +47,7 @@ class Recipe:
     """Passes over all rows, averaged over the run, in SGD steps."""
     stages = self._stages(self.head_rho, jax.random.key(0))
     first, last = [
-      training.update_rules.joint_cost(stage.perturbed)
+      training.update_rules.joint_cost(stage.perturbed, instead=stage.instead)
       for stage in (stages[0], stages[-1])
     ]
     return first + (1 - self.switch) * (last - first)
@@ -88,6 +91,7 @@ class Recipe:
       head_rho=head_rho,
       switch_step=1,  # There are two; what asks knows better when.
       key=key,
+      decay=self.average_decay,
     )
 
 

@@ -33,7 +33,7 @@ from imbsam_jax.anomaly import _recipe
 from imbsam_jax.anomaly import _training
 from tests.anomaly import witness
 
-METHODS = ('sgd', 'sam', 'imbsam', 'sse_sam', 'rsam')
+METHODS = ('sgd', 'sam', 'imbsam', 'sse_sam', 'rsam', 'momentum_imbsam')
 # One set for all that is trained: what varies beside it is not compiled anew.
 SETTINGS = {
   'hidden_sizes': (8,),
@@ -657,7 +657,7 @@ def _check_against_witness(detector, rows, labels):
     )
   ]
   names = ('learning_rate', 'weight_decay', 'clip_norm', 'switch', 'head_rho')
-  names += ('normalization', 'rho', 'eta')
+  names += ('normalization', 'rho', 'eta', 'average_decay')
   points = [kernels] + witness.train(
     detector.method,
     kernels,
@@ -709,7 +709,9 @@ def _check_against_witness(detector, rows, labels):
   )
 
 
-@pytest.mark.parametrize('method', ['sgd', 'sam', 'imbsam', 'sse_sam'])
+@pytest.mark.parametrize(
+  'method', ['sgd', 'sam', 'imbsam', 'sse_sam', 'momentum_imbsam']
+)
 def test_fit_is_that_of_the_witness(method, table, fitted):
   _check_against_witness(fitted[method], *table)
 
@@ -724,6 +726,36 @@ def test_sse_sam_lets_go_of_the_head(table, fitted):
   _assert_close(whole.fitted_.variables, fitted['imbsam'].fitted_.variables)
   gap = np.abs(whole.history_['loss'] - fitted['sse_sam'].history_['loss'])
   assert gap[1] > 1e-5 * whole.history_['loss'][1]
+
+
+def test_momentum_imbsam_of_radius_zero_is_sgd(table, fitted):
+  found = _detector('momentum_imbsam', rho=0.0).fit(*table)
+  _assert_close(found.fitted_.variables, fitted['sgd'].fitted_.variables, 1e-6)
+  gap = fitted['momentum_imbsam'].history_['loss'] - found.history_['loss']
+  assert np.abs(gap).max() > 1e-5
+
+
+def test_momentum_imbsam_without_anomalies_is_sgd(table):
+  rows, labels = table
+  labels = np.minimum(labels, 0)
+  found, expected = (
+    _detector(method).fit(rows, labels) for method in ('momentum_imbsam', 'sgd')
+  )
+  _assert_close(found.fitted_.variables, expected.fitted_.variables, 1e-6)
+
+
+def test_momentum_imbsam_of_the_last_step_is_that_of_the_witness(table):
+  # Batches of 4 rows: some have no anomaly, and remember nothing new.
+  detector = _detector(
+    'momentum_imbsam', average_decay=0.0, batch_size=4, epochs=1, rho=0.2
+  ).fit(*table)
+  _check_against_witness(detector, *table)
+  other = _detector(
+    'momentum_imbsam', average_decay=0.6, batch_size=4, epochs=1, rho=0.2
+  ).fit(*table)
+  _check_against_witness(other, *table)
+  gap = other.history_['loss'] - detector.history_['loss']
+  assert np.abs(gap).max() > 1e-4
 
 
 def test_rsam_of_radius_zero_is_sgd(table, fitted):
@@ -1229,6 +1261,9 @@ def test_cost():
   assert costs['sgd'] == 1 and costs['rsam'] == 1 and costs['sam'] == 2
   np.testing.assert_allclose(costs['imbsam'], 8 / 3)
   np.testing.assert_allclose(costs['sse_sam'], (8 + 11) / 6)
+  # All rows go through both passes; none at w is for the direction alone.
+  assert costs['momentum_imbsam'] == 2
+  assert _detector('momentum_imbsam', rho=0.0).cost == 1
   most = _detector('sse_sam', switch=0.75)
   np.testing.assert_allclose(most.cost, (8 + 3 * 11) / 12)
   # What the links leave out costs nothing.
@@ -1447,6 +1482,7 @@ def test_not_fitted(tmp_path):
       ('weight_decay', (-0.1, np.nan, np.inf)),
       ('eta', (0.0, -1.0, np.nan, np.inf)),
       ('switch', (-0.1, 1.1, np.nan)),
+      ('average_decay', (-0.1, 1.0, np.nan)),
       ('contamination', (-0.1, 1.1, np.nan)),
       ('clip_norm', (0.0, -1.0, np.nan)),
       ('batch_size', (0, -1, 1.5, None)),
@@ -1477,6 +1513,7 @@ def test_hyperparameters_out_of_range(name, value):
     'weight_decay',
     'eta',
     'switch',
+    'average_decay',
     'contamination',
     'clip_norm',
   ],

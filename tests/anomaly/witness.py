@@ -234,6 +234,28 @@ def rule(
   raise ValueError(method)
 
 
+def momentum_rule(
+  kernels, batch, center, remembered, *, normalization, rho, decay, **model
+):
+  """The gradient of momentum_imbsam, and what it remembers afterwards.
+
+  G = g_n(w) + g_a(w + e),  e = rho m / ||m||
+  m <- decay m + (1 - decay) g_a(w + e), if there are anomalies; first m = 0
+  """
+  normal, anomalous = anomaly_weights(batch['labels'], normalization)
+  if remembered is None:
+    remembered = [np.zeros_like(k) for k in kernels]
+  point = ascend(kernels, remembered, rho)
+  tail = gradient(point, batch, anomalous, center, **model)
+  total = add(gradient(kernels, batch, normal, center, **model), tail)
+  if anomalous.any():
+    remembered = [
+      decay * m + (1.0 - decay) * t
+      for m, t in zip(remembered, tail, strict=True)
+    ]
+  return total, remembered
+
+
 def clip(tree, largest):
   """Scaled to the norm `largest` where it is longer."""
   norm = global_norm(tree)
@@ -257,27 +279,33 @@ def train(
   clip_norm=1.0,
   switch=1.0,
   head_rho=0.0,
+  average_decay=None,
   schedule=True,
   **arguments,
 ):
   """All steps: rule, clipping, then m = momentum m + g + decay w, w -= lr m.
 
   `schedule` is a cosine to 0. From step switch * steps on, sse_sam's head_rho
-  is zero.
+  is zero; average_decay is that of momentum_imbsam.
 
   Returns:
     The kernels after each step.
   """
-  memory, points = None, []
+  memory, points, remembered = None, [], None
   for step, batch in enumerate(batches):
-    g = rule(
-      method,
-      kernels,
-      batch,
-      center,
-      head_rho=head_rho if step < switch * len(batches) else 0.0,
-      **arguments,
-    )
+    if method == 'momentum_imbsam':
+      g, remembered = momentum_rule(
+        kernels, batch, center, remembered, decay=average_decay, **arguments
+      )
+    else:
+      g = rule(
+        method,
+        kernels,
+        batch,
+        center,
+        head_rho=head_rho if step < switch * len(batches) else 0.0,
+        **arguments,
+      )
     if clip_norm is not None:
       g = clip(g, clip_norm)
     g = add(g, kernels, weight_decay)

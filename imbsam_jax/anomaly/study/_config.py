@@ -53,6 +53,7 @@ class Detector:
   rho: float = 0.02
   head_rho: float = 0.02
   switch: float = 0.7
+  average_decay: float = 0.99
   normalization: str = 'group'
   eta: float = 1.0
   hidden_sizes: tuple[int, ...] | None = None
@@ -112,6 +113,10 @@ WORDS: dict[str, tuple[str, dict[str, Any]]] = {
     {'detector.method': 'imbsam'},
   ),
   'sse_sam': ('the same under SSE-SAM', {'detector.method': 'sse_sam'}),
+  'momentum_imbsam': (
+    'the same along a running average, for the price of SAM',
+    {'detector.method': 'momentum_imbsam'},
+  ),
   'rsam': (
     'the same under RSAM',
     {'detector.method': 'rsam', 'detector.rho': 0.005},
