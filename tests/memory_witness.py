@@ -58,6 +58,28 @@ def momentum_imbsam(
   return numpy_witness.unflatten(g_h + g_t, params), m
 
 
+def momentum_groups(
+  params, batch, remembered, group_weights, rhos, decay, adaptive=False
+):
+  """G = sum_k grad L_k(w + e_k),  e_k = rho_k m_k / ||m_k||.
+
+  m_k <- decay m_k + (1 - decay) grad L_k(w + e_k), if group k has rows.
+  What is remembered is m_0, m_1, ... in one vector.
+  """
+  w = numpy_witness.flatten(params)
+  scale = np.abs(w) if adaptive else 1.0
+  memory = np.zeros((len(rhos), len(w)))
+  if remembered is not None:
+    memory = np.array(remembered).reshape(memory.shape)
+  total = np.zeros_like(w)
+  for k, (rho, weights) in enumerate(zip(rhos, group_weights, strict=True)):
+    g = _gradient(params, w + _step(rho, memory[k], scale), batch, weights)
+    total += g
+    if np.any(np.asarray(weights) != 0):
+      memory[k] = decay * memory[k] + (1.0 - decay) * g
+  return numpy_witness.unflatten(total, params), memory.ravel()
+
+
 def look_sam(params, batch, remembered, count, rho, every, alpha):
   """G = g_s if count is a multiple of every, else g + alpha |g|/|g_v| g_v.
 

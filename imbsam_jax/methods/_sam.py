@@ -14,7 +14,13 @@ from imbsam_jax.methods import _rule
   perturbs=True,
 )
 def sam(
-  setup: _rule.RuleSetup, *, rho: _rule.Radius, adaptive: bool
+  setup: _rule.RuleSetup,
+  *,
+  rho: _rule.Radius,
+  average_decay: float | None = None,
+  adaptive: bool,
 ) -> training.Method:
   """See `training.update_rules.sam`."""
-  return training.update_rules.sam(setup.class_counts, rho, adaptive=adaptive)
+  return training.update_rules.sam(
+    setup.class_counts, rho, average_decay=average_decay, adaptive=adaptive
+  )

@@ -20,6 +20,7 @@ def sse_sam(
   head_rho: _rule.Radius,
   threshold: int,
   tail_weight: float,
+  average_decay: float | None = None,
   adaptive: bool,
 ) -> training.Method:
   """See `training.update_rules.sse_sam`."""
@@ -31,5 +32,6 @@ def sse_sam(
     threshold=threshold,
     tail_weight=tail_weight,
     switch_step=setup.switch_step,
+    average_decay=average_decay,
     adaptive=adaptive,
   )

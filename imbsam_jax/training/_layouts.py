@@ -118,7 +118,9 @@ class _TailOnly:
     head_twice, tail_twice = stage.perturbed
     tail_passes = tail_twice * (1 if stage.instead else 2)
     num_tail = len(batch.weights[1]) * (tail_passes or head_twice)
-    return 1 + head_twice + num_tail / batch_size
+    # Of the pass of all rows at w, the forward pass alone is then of use.
+    head = head_twice / 3 if stage.instead else head_twice
+    return 1 + head + num_tail / batch_size
 
 
 LAYOUTS: dict[str, Layout] = {

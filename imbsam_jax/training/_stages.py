@@ -64,6 +64,7 @@ def stages(
   adaptive: bool = False,
   key: Any = None,
   decay: Any = 0.99,
+  average_decay: Any = None,
   every: Any = None,
   alpha: Any = None,
   sigma: Any = None,
@@ -88,6 +89,8 @@ def stages(
       all but 'rsam'.
     key: Key of `jax.random` for the noise ('rsam').
     decay: Decay rate of the running average ('momentum_imbsam').
+    average_decay: Decay rate of running averages that are ascended along
+      ('sam', 'sse_sam'), or None.
     every: Number of steps from one SAM gradient to the next ('look_sam').
     alpha: Factor of the orthogonal part ('look_sam', 'gsam').
     sigma: Factor of what is taken away ('friendly_sam').
@@ -114,7 +117,8 @@ def stages(
     case 'sgd':
       return (Stage(0, transforms.group_sam((None,)), (False,)),)
     case 'sam':
-      return (Stage(0, transforms.sam(rho, adaptive=adaptive), (moves,)),)
+      link = transforms.sam(rho, average_decay=average_decay, adaptive=adaptive)
+      return (Stage(0, link, (moves,), instead=average_decay is not None),)
     case 'rsam':
       return (Stage(0, transforms.rsam(rho, key=key), (False,)),)
     case 'imbsam':
@@ -144,9 +148,18 @@ def stages(
         low=0,
         hint='It is a number of steps: multiply epochs by the steps per epoch.',
       )
-      link = transforms.sse_sam(head_rho, rho, adaptive=adaptive)
-      first = Stage(0, link, (_moves(head_rho), moves))
-      (second,) = stages('imbsam', rho=rho, adaptive=adaptive)
+      remembers = average_decay is not None
+      first, second = [
+        Stage(
+          0,
+          transforms.sse_sam(
+            radius, rho, average_decay=average_decay, adaptive=adaptive
+          ),
+          (_moves(radius), moves),
+          instead=remembers,
+        )
+        for radius in (head_rho, 0.0)
+      ]
       if not switch_step:
         return (second,)
       return (first, second._replace(start=switch_step))
@@ -188,13 +201,18 @@ def joint_cost(perturbed: Sequence[bool], *, instead: bool = False) -> float:
   Args:
     perturbed: Which groups have a pass away from w, as in `Stage`.
     instead: Whether no clean gradient of theirs is computed, as in `Stage`.
+      Where all of several groups are perturbed, one forward pass at w is left,
+      for the loss that is reported.
 
   Returns:
-    1 if none is perturbed, 2 for SAM and the momentum form of ImbSAM, 8/3 for
-    ImbSAM and Focal-SAM, 11/3 for the first stage of SSE-SAM.
+    1 if none is perturbed, 2 for SAM, 8/3 for ImbSAM and Focal-SAM, 11/3 for
+    the first stage of SSE-SAM; of their momentum forms SAM has 1, ImbSAM 2, the
+    first stage of SSE-SAM 7/3.
   """
   if instead:
-    return 1.0 + sum(perturbed)
+    alone = len(perturbed) == 1
+    at_w = (0.0 if alone else 1 / 3) if all(perturbed) else 1.0
+    return at_w + sum(perturbed)
   apart = tuple(perturbed[1:])
   if perturbed[0]:  # Group 0 is what the others leave.
     apart = (True,) * len(apart)

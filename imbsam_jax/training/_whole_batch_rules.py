@@ -32,6 +32,7 @@ def sam(
   class_counts: _class_groups.ClassCounts,
   rho: _stages.Radius,
   *,
+  average_decay: float | None = None,
   adaptive: bool = False,
 ) -> _class_groups.Method:
   r"""SAM: all rows are perturbed.
@@ -42,17 +43,21 @@ def sam(
 
   Args:
     class_counts: Training images of each class, ``[C]``.
-    rho: _stages.Radius, a number >= 0 or a schedule of them; 0.05 is usual.
+    rho: Radius, a number >= 0 or a schedule of them; 0.05 is usual.
+    average_decay: Decay rate, from 0 to 1, without 1, of a running average of
+      the perturbed gradients that takes the place of the gradient at w in e, or
+      None.
     adaptive: Whether the perturbation is scaled by the size of each weight
       (ASAM), where radii are about ten times larger.
 
   Returns:
-    One group, one stage. A step costs 2: two passes over all rows.
+    One group, one stage. A step costs 2: two passes over all rows. With
+    `average_decay` it costs 1, and the loss of a step is that at w + e.
 
   Raises:
     TypeError: If the counts or the radius are not numbers.
     ValueError: If there are no counts, they are negative or nothing but zeros,
-      or the radius is negative.
+      the radius is negative, or `average_decay` is outside of its range.
 
   References:
     Foret et al., `Sharpness-Aware Minimization for Efficiently Improving
@@ -61,7 +66,9 @@ def sam(
   """
   return _class_groups.Method(
     _class_groups.group_weights_by_class('sam', class_counts),
-    _stages.stages('sam', rho=rho, adaptive=adaptive),
+    _stages.stages(
+      'sam', rho=rho, average_decay=average_decay, adaptive=adaptive
+    ),
   )
 
 

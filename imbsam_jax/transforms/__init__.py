@@ -4,7 +4,8 @@
 
 `group_sam` is the core, and `sam`, `imbsam`, `sse_sam` and `focal_sam` are
 instances of it. `rsam`, `look_sam`, `friendly_sam` and `gsam` are rules for the
-whole batch, and `momentum_imbsam` is ImbSAM for the price of SGD.
+whole batch, and `momentum_imbsam` is ImbSAM for the price of SGD, `group_sam`
+with an `average_decay`.
 `stage_switch` makes schedules of a radius, and `skip_nonfinite` guards a whole
 chain.
 """
@@ -19,7 +20,7 @@ from imbsam_jax.transforms._imbsam import imbsam
 from imbsam_jax.transforms._look_sam import look_sam
 from imbsam_jax.transforms._look_sam import LookSamState
 from imbsam_jax.transforms._momentum_imbsam import momentum_imbsam
-from imbsam_jax.transforms._momentum_imbsam import MomentumImbsamState
+from imbsam_jax.transforms._remembered_ascent import GroupAverageState
 from imbsam_jax.transforms._rsam import rsam
 from imbsam_jax.transforms._rsam import RsamState
 from imbsam_jax.transforms._sam import sam
@@ -30,9 +31,9 @@ from imbsam_jax.transforms._stage_switch import stage_switch
 
 __all__ = [
   'FriendlySamState',
+  'GroupAverageState',
   'GroupSamState',
   'LookSamState',
-  'MomentumImbsamState',
   'RsamState',
   'SkipNonfiniteState',
   'focal_sam',

@@ -15,10 +15,14 @@ from imbsam_jax import _checks
 from imbsam_jax import _masks
 from imbsam_jax.transforms import _oracle_checks
 from imbsam_jax.transforms import _perturbation
+from imbsam_jax.transforms import _remembered_ascent
 
 
 class GroupSamState(NamedTuple):
-  """State of `group_sam`: the number of completed updates, int32."""
+  """State of `group_sam`: the number of completed updates, int32.
+
+  With `average_decay` it is `GroupAverageState`.
+  """
 
   count: jax.Array
 
@@ -26,6 +30,7 @@ class GroupSamState(NamedTuple):
 def group_sam(
   rhos: Sequence[_perturbation.Radius | None],
   *,
+  average_decay: jax.typing.ArrayLike | None = None,
   mask: _masks.Mask = None,
   adaptive: bool | _masks.Mask = False,
   eps: float = 1e-12,
@@ -39,8 +44,17 @@ def group_sam(
     g = \sum_k \nabla L_k(w + e_k), \qquad
     e_k = \rho_k \, \frac{\nabla L_k(w)}{\|\nabla L_k(w)\|_2 + \epsilon},
 
-  where a group of radius None stays at w and costs no further pass. Every
-  sharpness-aware method of this library but `rsam` is an instance:
+  where a group of radius None stays at w and costs no further pass. With
+  `average_decay` :math:`\beta` each group ascends along what is remembered of
+  its own perturbed gradients instead, so that no pass is made for a direction:
+
+  .. math::
+    g_t = \sum_k \nabla L_k(w_t + e_{k,t}), \qquad
+    e_{k,t} = \rho_k \, \frac{m_{k,t}}{\|m_{k,t}\|_2 + \epsilon}, \qquad
+    m_{k,t+1} = \beta m_{k,t} + (1 - \beta) \nabla L_k(w_t + e_{k,t}),
+
+  with :math:`m_{k,0} = 0`, so that the first perturbations are zero. A batch
+  without rows of a group leaves its average as it is. Instances are:
 
   ============= ====================================================
   SGD           ``(None,)``
@@ -49,6 +63,9 @@ def group_sam(
   `sse_sam`     ``(head_rho, tail_rho)``
   `focal_sam`   ``(None, rho)`` with the weights of `focal_weights`
   ============= ====================================================
+
+  and `momentum_imbsam`, ``(None, rho)`` with an `average_decay`, which `sam`
+  and `sse_sam` take too.
 
   It must be the first link of a chain, because the gradient that it receives
   has to be the full gradient at w; clipping, weight decay, momentum and the
@@ -75,6 +92,8 @@ def group_sam(
   Args:
     rhos: One radius per group: a float >= 0, an `optax.Schedule` of the number
       of completed updates, or None. A constant 0.0 is the same as None.
+    average_decay: Decay rate beta of the running averages, from 0 to 1, without
+      1, or None. With 0 a direction is the gradient of the group's last step.
     mask: Leaves that are perturbed and counted in the norm: a tree of bools
       like the parameters (or a prefix of it), or a function from parameters to
       one. None means all. This is the place to freeze leaves: `optax.masked`
@@ -95,6 +114,14 @@ def group_sam(
     its rows for each group with a radius, and the clean gradient of each such
     group from 1 on, which the library's oracles have already.
 
+    With `average_decay` the gradient passed in is not read, and a step costs 1
+    where each group has rows of its own (`split_gradient_oracle`, or one
+    group): the pass at w of a group that is perturbed is dead code under
+    `jax.jit`, and loss and aux in ``grad_fn.value`` are those at the perturbed
+    points. Groups that share their rows (`gradient_oracle`) have a pass of all
+    rows each, and ``grad_fn.value`` is that at w. One tree of parameters more
+    in memory for each group with a radius.
+
   Raises:
     ValueError: If a radius is negative or there are no groups. The update
       raises it without `grad_fn`, for an oracle with another number of groups,
@@ -105,6 +132,14 @@ def group_sam(
   .. note::
     A group with a zero gradient (no rows in this batch) contributes that zero
     gradient: groups from 1 on leave the update unchanged bit for bit.
+
+  .. note::
+    A remembered direction is that of Becker et al., `Momentum-SAM
+    <https://arxiv.org/abs/2401.12033>`_, 2024, where it is the momentum of the
+    optimizer, for the whole loss, and taken with a minus: downhill. Here it is
+    an average of perturbed gradients, for each group, and goes up. Where every
+    device ascends on its own rows, call the update with ``axis_name='data'``:
+    the averages are then those of the sum over devices, the same on each.
 
   .. note::
     Norm, e and w + e are computed in float32, so the loss sees float32 leaves
@@ -137,7 +172,12 @@ def group_sam(
     )
   named = {f'rhos[{group}]': rho for group, rho in enumerate(rhos)}
   return group_transform(
-    'group_sam', named, mask=mask, adaptive=adaptive, eps=eps
+    'group_sam',
+    named,
+    average_decay=average_decay,
+    mask=mask,
+    adaptive=adaptive,
+    eps=eps,
   )
 
 
@@ -148,6 +188,7 @@ def group_transform(
   mask: _masks.Mask,
   adaptive: bool | _masks.Mask,
   eps: float,
+  average_decay: jax.typing.ArrayLike | None = None,
   required: Sequence[str] = (),
 ) -> optax.GradientTransformationExtraArgs:
   """`group_sam` speaking of itself and its radii by the names of a method.
@@ -158,6 +199,7 @@ def group_transform(
     mask: Leaves that are perturbed and counted in the norm, see `group_sam`.
     adaptive: Whether the perturbation scales with the magnitude of the weights.
     eps: Number that is added to the norm.
+    average_decay: Decay rate of running averages to ascend along, or None.
     required: Names of radii that may not be None.
 
   Returns:
@@ -166,6 +208,11 @@ def group_transform(
   for argument, rho in rhos.items():
     if rho is not None or argument in required:
       _checks.radius(argument, rho)
+  if average_decay is not None:
+    _checks.number('average_decay', average_decay, low=0, below=1)
+    return _remembered_ascent.remembering_transform(
+      name, rhos, average_decay, mask=mask, adaptive=adaptive, eps=eps
+    )
   radii = tuple(
     None if _perturbation.is_zero(rho) else rho for rho in rhos.values()
   )

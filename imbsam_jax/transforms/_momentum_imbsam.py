@@ -2,31 +2,13 @@
 # SPDX-License-Identifier: Apache-2.0
 """ImbSAM at the price of SGD: the tail ascends along its running average."""
 
-from typing import Any
-from typing import NamedTuple
-
 import jax
-import jax.numpy as jnp
 import optax
 
 from imbsam_jax import _checks
-from imbsam_jax import _device_axis
 from imbsam_jax import _masks
-from imbsam_jax.transforms import _oracle_checks
+from imbsam_jax.transforms import _group_sam
 from imbsam_jax.transforms import _perturbation
-
-
-class MomentumImbsamState(NamedTuple):
-  """State of `momentum_imbsam`.
-
-  Attributes:
-    count: Number of completed updates, int32.
-    average: Running average of the tail's gradients, a tree like the
-      parameters, float32 (float64 for float64).
-  """
-
-  count: jax.Array
-  average: Any
 
 
 def momentum_imbsam(
@@ -89,63 +71,13 @@ def momentum_imbsam(
     same on each of them. The direction is therefore that of all rows in any
     case, and ascent by device is not another method.
   """
-  _checks.radius('rho', rho)
   _checks.number('decay', decay, low=0, below=1)
-
-  def init_fn(params: optax.Params) -> MomentumImbsamState:
-    return MomentumImbsamState(
-      jnp.zeros([], jnp.int32), _perturbation.zeros_like(params)
-    )
-
-  def update_fn(
-    updates: optax.Updates,
-    state: Any,
-    params: Any = None,
-    *,
-    grad_fn: Any = None,
-    axis_name: str | None = None,
-    **extra_args: Any,
-  ) -> tuple[optax.Updates, MomentumImbsamState]:
-    del extra_args
-    name = 'momentum_imbsam'
-    grad_fn = _oracle_checks.check_grad_fn(name, grad_fn, num_groups=2)
-    _perturbation.check_params(name, params)
-    count = jnp.asarray(optax.safe_increment(state.count))
-    if _perturbation.is_zero(rho):
-      return updates, MomentumImbsamState(count, state.average)
-    _oracle_checks.check_updates(name, updates, grad_fn)
-    perturbed, _ = _perturbation.ascend(
-      params,
-      state.average,
-      _perturbation.radius_at(rho, state.count),
-      eps=eps,
-      **_perturbation.resolve_masks(params, mask=mask, adaptive=adaptive),
-    )
-    head, tail = _apart(grad_fn, params, perturbed)
-    gradient = jax.tree.map(
-      lambda h, t, u: (h.astype(t.dtype) + t).astype(u.dtype),
-      head,
-      _perturbation.wide(tail),
-      updates,
-    )
-    tail = _device_axis.summed(_perturbation.wide(tail), axis_name)
-    has_tail = _perturbation.global_norm(tail) != 0
-    average = jax.tree.map(
-      lambda old, new: jnp.where(has_tail, new, old),
-      state.average,
-      _perturbation.running_average(state.average, tail, decay),
-    )
-    return gradient, MomentumImbsamState(count, average)
-
-  return optax.GradientTransformationExtraArgs(init_fn, update_fn)
-
-
-def _apart(
-  grad_fn: Any, params: optax.Params, perturbed: optax.Params
-) -> list[optax.Updates]:
-  """The head's gradient at w and the tail's at w + e."""
-  points = [params, perturbed]
-  if hasattr(grad_fn, 'apart'):
-    return grad_fn.apart(points)
-  # Oracles of one's own, and functions around the library's.
-  return [grad_fn(point, group) for group, point in enumerate(points)]
+  return _group_sam.group_transform(
+    'momentum_imbsam',
+    {'head': None, 'rho': rho},
+    average_decay=decay,
+    mask=mask,
+    adaptive=adaptive,
+    eps=eps,
+    required=('rho',),
+  )

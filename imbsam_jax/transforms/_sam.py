@@ -2,6 +2,7 @@
 # SPDX-License-Identifier: Apache-2.0
 """SAM: one group, the whole batch."""
 
+import jax
 import optax
 
 from imbsam_jax import _masks
@@ -12,6 +13,7 @@ from imbsam_jax.transforms import _perturbation
 def sam(
   rho: _perturbation.Radius,
   *,
+  average_decay: jax.typing.ArrayLike | None = None,
   mask: _masks.Mask = None,
   adaptive: bool | _masks.Mask = False,
   eps: float = 1e-12,
@@ -29,13 +31,18 @@ def sam(
 
   Args:
     rho: Radius, a float >= 0 or an `optax.Schedule`; 0.05 is usual.
+    average_decay: Decay rate of a running average of the perturbed gradients
+      to ascend along, from 0 to 1, without 1; None ascends along the gradient
+      at w. See `group_sam`.
     mask: Leaves that are perturbed and counted in the norm, see `group_sam`.
     adaptive: True gives ASAM, where radii are about ten times larger.
     eps: Number that is added to the norm.
 
   Returns:
     The first link of a chain; the oracle has one group (weights ``[1, B]``).
-    Cost: 2 forward and 2 backward passes, one pair of them passed in.
+    Cost: 2 forward and 2 backward passes, one pair of them passed in; with
+    `average_decay` 1 of each, with BatchNorm too, whose statistics are then
+    those of the rows at w + e.
 
   Raises:
     ValueError: If a radius is negative. What the update refuses is listed in
@@ -57,5 +64,6 @@ def sam(
     mask=mask,
     adaptive=adaptive,
     eps=eps,
+    average_decay=average_decay,
     required=('rho',),
   )

@@ -2,6 +2,7 @@
 # SPDX-License-Identifier: Apache-2.0
 """SSE-SAM: head and tail classes perturbed apart, the head only at first."""
 
+import jax
 import optax
 
 from imbsam_jax import _masks
@@ -13,6 +14,7 @@ def sse_sam(
   head_rho: _perturbation.Radius,
   tail_rho: _perturbation.Radius,
   *,
+  average_decay: jax.typing.ArrayLike | None = None,
   mask: _masks.Mask = None,
   adaptive: bool | _masks.Mask = False,
   eps: float = 1e-12,
@@ -27,11 +29,15 @@ def sse_sam(
   radius is zero for good, and what is left is `imbsam`. Pass
   ``head_rho=stage_switch(0.05, 0.0, boundary)`` for one chain that does both;
   compile the second stage as `imbsam(tail_rho)` (the states are alike) to stop
-  paying for the head's second pass, as the trainer does.
+  paying for the head's second pass, as the trainer does. With `average_decay`
+  that is ``sse_sam(0.0, tail_rho, average_decay=...)``.
 
   Args:
     head_rho: Radius of the head group; the authors use 0.05.
     tail_rho: Radius of the tail group; the authors use 0.10.
+    average_decay: Decay rate of running averages of the perturbed gradients,
+      one of each group, to ascend along, from 0 to 1, without 1; None ascends
+      along the gradients at w. See `group_sam`.
     mask: Leaves that are perturbed and counted in the norm, see `group_sam`.
     adaptive: True scales the perturbation by each weight's magnitude.
     eps: Number that is added to the norm.
@@ -39,7 +45,8 @@ def sse_sam(
   Returns:
     The first link of a chain; the oracle has the groups head and tail.
     Cost in SGD steps: 2 with `split_gradient_oracle`, 3.67 with
-    `gradient_oracle`; in the second stage those of `imbsam`.
+    `gradient_oracle`; in the second stage those of `imbsam`. With
+    `average_decay` 1 and 2.33, then 1 and 2.
 
   Raises:
     ValueError: If a radius is negative. What the update refuses is listed in
@@ -65,5 +72,6 @@ def sse_sam(
     mask=mask,
     adaptive=adaptive,
     eps=eps,
+    average_decay=average_decay,
     required=('head_rho', 'tail_rho'),
   )

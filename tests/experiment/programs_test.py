@@ -583,13 +583,17 @@ def test_every_method_trains(words, tmp_path, tfds_dir):
     'sam,absgd,ppmix,ldam',
     'imbsam,pps,gcl',
     'momentum_imbsam',
+    'sam(average_decay=0.9)',
+    'sse_sam(average_decay=0.9)',
     'look_sam',
     'friendly_sam',
   ],
 )
 @pytest.mark.extended
 def test_stopped_run_ends_bit_identical(word, tmp_path, tfds_dir, monkeypatch):
-  experiment = experiment_lib.build(_config(tfds_dir, word))
+  rule, bracket, _ = word.partition('(')
+  own = {'optimizer.method': word} if bracket else {}
+  experiment = experiment_lib.build(_config(tfds_dir, rule, **own))
   whole = experiment_lib.run(
     experiment, seed=7, workdir=tmp_path / 'whole'
   ).summary

@@ -507,6 +507,8 @@ class RadiusTest(parameterized.TestCase):
 
   @parameterized.parameters(
     ('momentum_imbsam', 'average_decay', 0.5),
+    ('sam', 'average_decay', 0.5),
+    ('sse_sam', 'average_decay', 0.5),
     ('look_sam', 'alpha', 0.4),
     ('friendly_sam', 'sigma', 0.5),
     ('friendly_sam', 'lam', 0.5),
@@ -520,14 +522,16 @@ class RadiusTest(parameterized.TestCase):
     ).optimizer  # fmt: skip
     stages = _make_method(config, jax.random.key(0)).stages
     # The optimizer has a field `decay`, for what weight decay is applied to.
-    argument = argument.removeprefix('average_')
+    if name == 'momentum_imbsam':
+      argument = argument.removeprefix('average_')
     options = {argument: value}
+    radii = (config.head_rho, 0.3) if name == 'sse_sam' else (0.3,)
     if name == 'look_sam':
       self.assertEqual([stage.every for stage in stages], [1, 10])
       options['every'] = None
-    link = getattr(imbsam_jax, name)(0.3, **options)
+    link = getattr(imbsam_jax, name)(*radii, **options)
     groups = len(stages[0].perturbed)
-    other = getattr(imbsam_jax, name)(0.3, **{**options, argument: 0.25})
+    other = getattr(imbsam_jax, name)(*radii, **{**options, argument: 0.25})
     found, expected, different = [
       problems.second_quartic_gradient(each, groups)
       for each in (stages[0].link, link, other)

@@ -160,6 +160,18 @@ class FlopsTest(parameterized.TestCase):
     cost = _masked(imbsam_jax.momentum_imbsam(0.1), _weights()) / _sgd()
     self.assertBetween(cost, 1.95, 2.05)
 
+  def test_sam_that_remembers(self):
+    mean = np.full((1, ROWS), 1 / ROWS, np.float32)
+    cost = _masked(imbsam_jax.sam(0.1, average_decay=0.9), mean) / _sgd()
+    self.assertBetween(cost, 0.99, 1.01)
+
+  def test_sse_sam_that_remembers(self):
+    link = imbsam_jax.sse_sam(0.1, 0.1, average_decay=0.9)
+    self.assertBetween(_split(link) / _sgd(), 0.97, 1.03)
+    # Two passes of all rows, and one forward for the loss at w.
+    cost = _masked(link, _weights()) / _sgd()
+    self.assertBetween(cost, 2.25, 2.4)
+
   def test_momentum_imbsam_of_the_tail_only(self):
     batch, weights = _make_batch(), _weights()
     tail = jax.tree.map(lambda x: x[ROWS - TAIL_ROWS :], batch)

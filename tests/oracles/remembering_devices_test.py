@@ -23,6 +23,14 @@ _LINKS = {
     imbsam_jax.momentum_imbsam(0.3, decay=0.5),
     problems.head_tail_weights,
   ),
+  'sam': (
+    imbsam_jax.sam(0.3, average_decay=0.5),
+    lambda labels: problems.mean_weights(),
+  ),
+  'sse_sam': (
+    imbsam_jax.sse_sam(0.2, 0.3, average_decay=0.5),
+    problems.head_tail_weights,
+  ),
   'look_sam': (
     imbsam_jax.look_sam(0.3, every=2),
     lambda labels: problems.mean_weights(),
@@ -211,7 +219,7 @@ class DevicesTest(parameterized.TestCase):
       self._assert_close(one, self._expected(name, by_device))
 
   def _expected(self, name, by_device):
-    if not by_device or name == 'momentum_imbsam':
+    if not by_device or name in ('momentum_imbsam', 'sam', 'sse_sam'):
       # The direction is that of all rows in any case.
       return _one_device(name)
     found, memory = _ascent_by_device(name)

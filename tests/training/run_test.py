@@ -314,6 +314,9 @@ class CostTest(parameterized.TestCase):
     ('momentum_imbsam', True, None),
     ('momentum_imbsam', False, 2.0),
     ('sse_sam', True, None),
+    ('momentum_sam', False, 1.0),
+    ('momentum_sse_sam', True, None),
+    ('momentum_sse_sam', False, 7 / 3),
   )
   @pytest.mark.extended
   def test_cost_is_the_ratio_of_flops(self, word, split, expected):
@@ -325,6 +328,10 @@ class CostTest(parameterized.TestCase):
         tiny.COUNTS, 0.1, threshold=10
       ),
       'sse_sam': _method(),
+      'momentum_sam': methods.sam(tiny.COUNTS, 0.1, average_decay=0.5),
+      'momentum_sse_sam': methods.sse_sam(
+        tiny.COUNTS, 0.1, 0.1, threshold=10, switch_step=3, average_decay=0.5
+      ),
     }[word]
     batch = self._batch(method, split=split)
     cost = training.step_cost(
@@ -345,6 +352,24 @@ class CostTest(parameterized.TestCase):
     ):
       batch = tiny.batches(method, split=False)[0]
       cost = training.step_cost(method.stage(0), batch, batch_size=16)
+      self.assertAlmostEqual(cost, expected)
+
+  def test_costs_of_rules_that_remember(self):
+    sam = methods.sam(tiny.COUNTS, 0.1, average_decay=0.5)
+    sse = methods.sse_sam(
+      tiny.COUNTS, 0.1, 0.1, threshold=10, switch_step=3, average_decay=0.5
+    )
+    joint = tiny.batches(sse, split=False)[0]
+    split = tiny.batches(sse, split=True)[0]
+    rows = sum(map(len, split.weights))
+    for method, step, batch, expected in (
+      (sam, 0, tiny.batches(sam, split=False)[0], 1.0),
+      (sse, 0, joint, 7 / 3),
+      (sse, 3, joint, 2.0),
+      (sse, 0, split, rows / 16),
+      (sse, 3, split, rows / 16),
+    ):
+      cost = training.step_cost(method.stage(step), batch, batch_size=16)
       self.assertAlmostEqual(cost, expected)
 
   def test_costs_of_stages_that_take_turns(self):
@@ -373,6 +398,12 @@ class CostTest(parameterized.TestCase):
     for one, passes in ((method, 1), (imbsam, 2)):
       cost = training.step_cost(one.stage(0), batch, batch_size=16)
       self.assertAlmostEqual(cost, 1 + passes * tail / 16)
+    sse = methods.sse_sam(
+      tiny.COUNTS, 0.1, 0.1, threshold=10, switch_step=3, average_decay=0.5
+    )
+    for step, expected in ((0, 4 / 3), (3, 1)):
+      cost = training.step_cost(sse.stage(step), batch, batch_size=16)
+      self.assertAlmostEqual(cost, expected + tail / 16)
 
 
 if __name__ == '__main__':

@@ -98,6 +98,32 @@ class StagesTest(parameterized.TestCase):
     plain = problems.second_quartic_gradient(_LINKS[name][0][0], groups)
     self.assertGreater(np.abs(found - plain).max(), 1e-2)
 
+  @parameterized.parameters('sam', 'sse_sam')
+  def test_rules_that_remember(self, name):
+    found = _stages(name, average_decay=0.5)
+    expected = {
+      'sam': [(imbsam_jax.sam(0.3, average_decay=0.5), (True,))],
+      'sse_sam': [
+        (imbsam_jax.sse_sam(0.1, 0.3, average_decay=0.5), (True, True)),
+        (imbsam_jax.sse_sam(0.0, 0.3, average_decay=0.5), (False, True)),
+      ],
+    }[name]
+    states = []
+    for stage, (link, perturbed) in zip(found, expected, strict=True):
+      self.assertEqual(stage.perturbed, perturbed)
+      self.assertTrue(stage.instead)
+      gradient = problems.second_quartic_gradient(stage.link, len(perturbed))
+      np.testing.assert_array_equal(
+        gradient, problems.second_quartic_gradient(link, len(perturbed))
+      )
+      plain = problems.second_quartic_gradient(
+        _LINKS[name][len(states)][0], len(perturbed)
+      )
+      self.assertGreater(np.abs(gradient - plain).max(), 1e-2)
+      states.append(jax.tree.structure(stage.link.init(jnp.zeros(2))))
+    # One run goes from stage to stage.
+    self.assertLen(set(states), 1)
+
   def test_both_stages_are_adaptive(self):
     _, second = rules.stages('sse_sam', adaptive=True, **_RHOS)
     np.testing.assert_array_equal(
@@ -192,6 +218,12 @@ class StagesTest(parameterized.TestCase):
     ('friendly_sam', {'rho': 0.1, 'lam': 0.5}, TypeError, '`sigma` must be a'),
     ('friendly_sam', {'rho': 0.1, 'sigma': 1.0}, TypeError, '`lam` must be a'),
     ('gsam', {'rho': 0.1}, TypeError, '`alpha` must be a number'),
+    (
+      'sam',
+      {'rho': 0.1, 'average_decay': 1.0},
+      ValueError,
+      '`average_decay` must be',
+    ),
     (
       'samm',
       {'rho': 0.1},

@@ -24,6 +24,11 @@ LINKS = {
   'focal_sam': (imbsam_jax.focal_sam(0.1), 2),
   'rsam': (imbsam_jax.rsam(0.1, key=KEY), 1),
   'momentum_imbsam': (imbsam_jax.momentum_imbsam(0.1, decay=0.5), 2),
+  'momentum_sam': (imbsam_jax.sam(0.1, average_decay=0.5), 1),
+  'momentum_sse_sam': (
+    imbsam_jax.sse_sam(0.1, 0.2, average_decay=0.5),
+    2,
+  ),
   'look_sam': (imbsam_jax.look_sam(0.1, every=2), 1),
   'friendly_sam': (imbsam_jax.friendly_sam(0.1, sigma=0.5, lam=0.5), 1),
   'gsam': (imbsam_jax.gsam(0.1, alpha=0.5), 1),

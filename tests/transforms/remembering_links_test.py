@@ -1,6 +1,6 @@
 # Copyright 2026 The imbsam_jax Authors.
 # SPDX-License-Identifier: Apache-2.0
-"""`momentum_imbsam`, `look_sam`, `friendly_sam` and `gsam`."""
+"""`momentum_imbsam`, `look_sam`, `friendly_sam`, `gsam`; `average_decay`."""
 
 import functools
 
@@ -44,6 +44,35 @@ def _momentum(oracle, *, tail_weight=1.0, adaptive=False, decay=0.7):
   )
 
 
+def _momentum_sam(decay=0.7, adaptive=False):
+  return (
+    imbsam_jax.sam(0.3, average_decay=decay, adaptive=adaptive, eps=0.0),
+    _mean,
+    lambda p, b, memory, count: memory_witness.momentum_groups(
+      p, b, memory, _mean(b), (0.3,), decay, adaptive
+    ),
+    'masked',
+  )
+
+
+def _momentum_sse(oracle, *, adaptive=False, decay=0.7):
+  return (
+    imbsam_jax.sse_sam(
+      0.2, 0.3, average_decay=decay, adaptive=adaptive, eps=0.0
+    ),
+    _head_tail,
+    lambda p, b, memory, count: memory_witness.momentum_groups(
+      p, b, memory, _head_tail(b), (0.2, 0.3), decay, adaptive
+    ),
+    oracle,
+  )
+
+
+def _trees(average):
+  """The averages of all groups."""
+  return average if isinstance(average, tuple) else (average,)
+
+
 def _friendly(average, sigma=1.5):
   return (
     imbsam_jax.friendly_sam(
@@ -63,6 +92,12 @@ _RULES = {
   'momentum_imbsam_split': _momentum('split', tail_weight=2.0),
   'momentum_imbsam_adaptive': _momentum('masked', adaptive=True),
   'momentum_imbsam_of_the_last_step': _momentum('split', decay=0.0),
+  'sam_remembering': _momentum_sam(),
+  'sam_remembering_adaptive': _momentum_sam(adaptive=True),
+  'sam_remembering_the_last_step': _momentum_sam(decay=0.0),
+  'sse_sam_remembering': _momentum_sse('masked'),
+  'sse_sam_remembering_split': _momentum_sse('split', decay=0.0),
+  'sse_sam_remembering_adaptive': _momentum_sse('split', adaptive=True),
   'look_sam': (
     imbsam_jax.look_sam(0.3, every=3, alpha=0.7, eps=0.0),
     _mean,
@@ -118,10 +153,13 @@ class WitnessTest(parameterized.TestCase):
         )
     trees.assert_close(params, expected, 1e-12)
     if memory is not None:
-      kept = state[0][1]
-      self.assertEqual(kept['output']['bias'].dtype, np.float64)
+      kept = _trees(state[0][1])
+      self.assertEqual(kept[-1]['output']['bias'].dtype, np.float64)
       np.testing.assert_allclose(
-        numpy_witness.flatten(kept), memory, rtol=1e-10, atol=1e-12
+        np.concatenate([numpy_witness.flatten(tree) for tree in kept]),
+        memory,
+        rtol=1e-10,
+        atol=1e-12,
       )
 
 
@@ -315,6 +353,148 @@ class MomentumImbsamTest(_Problem):
       )[1]  # fmt: skip
     self.assertEqual(trees.norm(e['hidden']), 0.0)
     np.testing.assert_allclose(trees.norm(e['output']), 0.3, rtol=1e-12)
+
+
+class AverageDecayTest(_Problem):
+  def test_imbsam_of_group_sam_is_the_momentum_form(self):
+    links_of = [
+      imbsam_jax.group_sam((None, 0.3), average_decay=0.7),
+      imbsam_jax.momentum_imbsam(0.3, decay=0.7),
+    ]
+    states = [None, None]
+    for seed in range(3):
+      found = [
+        self._update(link, _head_tail, state=state, seed=seed)
+        for link, state in zip(links_of, states, strict=True)
+      ]
+      trees.assert_equal(*found)
+      states = [state for _, state in found]
+
+  def test_sam_begins_with_sgd_and_is_sam_at_the_same_batch(self):
+    link = imbsam_jax.sam(0.3, average_decay=0.5)
+    first, state = self._update(link, _mean)
+    trees.assert_close(first, self._sgd(), 1e-14)
+    found, state = self._update(link, _mean, state=state)
+    trees.assert_close(found, self._sam(), 1e-10)
+    expected = jax.tree.map(lambda a, b: 0.25 * a + 0.5 * b, first, found)
+    trees.assert_close(state.average, expected, 1e-12)
+
+  def test_sse_sam_is_that_of_its_groups_at_the_same_batch(self):
+    link = imbsam_jax.sse_sam(0.2, 0.3, average_decay=0.5)
+    _, state = self._update(link, _head_tail)
+    found, _ = self._update(link, _head_tail, state=state)
+    expected, _ = self._update(imbsam_jax.sse_sam(0.2, 0.3), _head_tail)
+    trees.assert_close(found, expected, 1e-10)
+
+  @parameterized.parameters('HEAD_LABELS', 'TAIL_LABELS')
+  def test_a_group_without_rows_keeps_its_average(self, labels):
+    link = imbsam_jax.sse_sam(0.2, 0.3, average_decay=0.5)
+    _, state = self._update(link, _head_tail)
+    _, after = self._update(
+      link, _head_tail, state=state, labels=getattr(problems, labels)
+    )
+    missing = int(labels == 'HEAD_LABELS')
+    trees.assert_equal(after.average[missing], state.average[missing])
+    other = 1 - missing
+    trees.assert_differ(after.average[other], state.average[other], 1e-3)
+
+  def test_the_second_stage_keeps_the_average_of_the_head(self):
+    first, second = [
+      imbsam_jax.sse_sam(rho, 0.3, average_decay=0.5) for rho in (0.2, 0.0)
+    ]
+    _, state = self._update(first, _head_tail)
+    found, after = self._update(second, _head_tail, state=state, seed=5)
+    trees.assert_equal(after.average[0], state.average[0])
+    one = imbsam_jax.momentum_imbsam(0.3, decay=0.5)
+    only = transforms.GroupAverageState(state.count, state.average[1])
+    expected, end = self._update(one, _head_tail, state=only, seed=5)
+    trees.assert_equal(found, expected)
+    trees.assert_equal(after.average[1], end.average)
+
+  def test_three_groups_of_which_one_stays(self):
+    # Rows by class: the witness knows any weights.
+    def weights(batch):
+      labels = np.asarray(batch['labels'])
+      return np.array([labels == c for c in range(3)]) / len(labels)
+
+    link = imbsam_jax.group_sam((0.2, None, 0.3), average_decay=0.5, eps=0.0)
+    state = memory = None
+    for seed in range(3):
+      batch = problems.make_batch(seed=seed)
+      found, state = self._update(link, weights, state=state, seed=seed)
+      expected, memory = memory_witness.momentum_groups(
+        self.params, batch, memory, weights(batch), (0.2, 0.0, 0.3), 0.5
+      )
+      trees.assert_close(found, expected, 1e-12)
+    self.assertLen(state.average, 2)
+    kept = np.array([numpy_witness.flatten(tree) for tree in state.average])
+    np.testing.assert_allclose(
+      kept, memory.reshape(3, -1)[[0, 2]], rtol=1e-10, atol=1e-12
+    )
+
+  def test_value_of_sam_is_that_of_its_only_pass(self):
+    count = 0
+
+    def loss_fn(params, batch, weights):
+      nonlocal count
+      count += 1
+      return problems.loss_fn(params, batch, weights)
+
+    link = imbsam_jax.sam(0.3, average_decay=0.5, eps=0.0)
+    _, state = self._update(link, _mean)
+    params, batch = problems.to_jax((self.params, self.batch))
+    _, grads, grad_fn = imbsam_jax.gradient_oracle(
+      loss_fn, params, batch, group_weights=_mean(self.batch)
+    )
+    link.update(grads, state, params, grad_fn=grad_fn)
+    self.assertEqual(count, 2)  # The first of them is dead code.
+    direction = trees.to_numpy(state.average)
+    moved = jax.tree.map(
+      lambda w, m: w + 0.3 * m / trees.norm(direction), self.params, direction
+    )
+    expected = numpy_witness.example_losses(moved, self.batch).mean()
+    np.testing.assert_allclose(grad_fn.value[0], expected, rtol=1e-12)
+
+  def test_the_mask_is_perturbed_alone(self):
+    link = imbsam_jax.sse_sam(
+      0.2, 0.3, average_decay=0.5, eps=0.0,
+      mask={'hidden': False, 'output': True},
+    )  # fmt: skip
+    _, state = self._update(link, _head_tail)
+    with jax.enable_x64(True):
+      both = problems.perturbations(
+        _Called(link), self.params, self.batch, _head_tail(self.batch),
+        state=state,
+      )  # fmt: skip
+    for group, rho in enumerate((0.2, 0.3)):
+      e = both[group]
+      self.assertEqual(trees.norm(e['hidden']), 0.0)
+      np.testing.assert_allclose(trees.norm(e['output']), rho, rtol=1e-12)
+
+  def test_radii_of_zero_ask_for_nothing_and_keep_what_there_is(self):
+    link = imbsam_jax.sse_sam(0.0, 0.0, average_decay=0.5)
+    params = links.make_params()
+    updates, state = link.update(
+      params,
+      link.init(params),
+      params,
+      grad_fn=lambda p, group: self.fail('a pass for nothing'),
+    )
+    trees.assert_equal(updates, params)
+    self.assertEqual(state.count, 1)
+    self.assertLen(state.average, 2)
+
+  @parameterized.parameters(
+    (1.0, ValueError), (-0.1, ValueError), ('0.5', TypeError)
+  )
+  def test_decays_that_are_refused(self, decay, error):
+    for build in (
+      lambda: imbsam_jax.sam(0.1, average_decay=decay),
+      lambda: imbsam_jax.sse_sam(0.1, 0.1, average_decay=decay),
+      lambda: imbsam_jax.group_sam((0.1, None), average_decay=decay),
+    ):
+      with self.assertRaisesRegex(error, '`average_decay` must be'):
+        build()
 
 
 class _Called:
@@ -594,7 +774,7 @@ class AllTest(parameterized.TestCase):
 
   def test_states_are_public(self):
     for name, kind in (
-      ('momentum_imbsam', transforms.MomentumImbsamState),
+      ('momentum_imbsam', transforms.GroupAverageState),
       ('look_sam', transforms.LookSamState),
       ('friendly_sam', transforms.FriendlySamState),
       ('gsam', transforms.GroupSamState),
