@@ -10,19 +10,23 @@ stands between them is replaced:
   <!-- table: digits_lt.json -->             the table that `compare` prints
   <!-- table: words.json links=sgd,imbsam --> methods in rows, one column a link
   <!-- finding: digits_lt.json -->           the sentence under it
+  <!-- radii: momentum.json -->              balanced accuracy by word, radius
+  <!-- anomalies: tables.json -->            AUPRC by share of labels and table
   <!-- file: docs/examples/my_methods.py --> a Python file
   <!-- words: loss -->                       the method words of an axis
   <!-- address: badge -->                    empty while pyproject.toml has no
   <!-- address: install -->                  address in [tool.imbsam_jax]
 
 The JSON files are in ``results/data/``: each is a ``comparison.json``, as
-`compare` writes it.
+`compare` writes it, or `compare_anomaly` (``anomalies``).
 """
 
 from collections.abc import Mapping
+from collections.abc import Sequence
 import json
 import pathlib
 import re
+import statistics
 import tomllib
 from typing import Any
 
@@ -97,13 +101,18 @@ def render(
       content = methods.words_table(name)
     elif block['kind'] == 'file':
       content = f'```python\n{(root / name).read_text()}```'
+    elif block['kind'] == 'radii':
+      content = _radii(json.loads((data / name).read_text()))
+    elif block['kind'] == 'anomalies':
+      content = _anomalies(json.loads((data / name).read_text()))
     elif block['kind'] in ('table', 'finding'):
       comparison_json = json.loads((data / name).read_text())
       links = block['links'].split(',') if block['links'] else []
       content = _comparison(block['kind'], comparison_json, links)
     else:
       raise ValueError(
-        'a block is a table, a finding, words, a file or an address, got '
+        'a block is a table, a finding, radii, anomalies, words, a file or '
+        'an address, got '
         f'{block["start"]!r}.'
       )
     return block['start'] + (content and f'\n{content}\n\n') + block['end']
@@ -123,6 +132,48 @@ def _comparison(kind: str, content: Mapping[str, Any], links: list[str]) -> str:
   if links:
     return experiment.comparison_table_by_link(content, links)
   return experiment.comparison_table(content)
+
+
+def _radii(content: Mapping[str, Any]) -> str:
+  """Balanced accuracy of words ``<word>@<radius>``, on validation images."""
+  rows: dict[str, dict[str, float]] = {}
+  for name, metrics in content['methods'].items():
+    word, _, rho = name.rpartition('@')
+    rows.setdefault(word, {})[rho] = metrics['balanced']['mean']
+  columns = list(dict.fromkeys(rho for row in rows.values() for rho in row))
+  return _markdown(
+    ['balanced accuracy, %, at radius', *columns],
+    [
+      [f'`{word}`', *(f'{100 * row[rho]:.1f}' for rho in columns)]
+      for word, row in rows.items()
+    ],
+  )
+
+
+def _anomalies(content: Mapping[str, Any]) -> str:
+  """AUPRC in per cent; methods by share of labels in rows."""
+  tables = content['tables']
+  ratios = list(next(iter(tables.values())))
+  rows = []
+  for ratio in ratios:
+    cells = [table[ratio]['methods'] for table in tables.values()]
+    for word in cells[0]:
+      found = [cell[word]['auprc'] for cell in cells]
+      mean = statistics.fmean(one['mean'] for one in found)
+      rows.append(
+        [
+          f'{word}, {ratio} labeled',
+          *(f'{100 * x["mean"]:.1f} +- {100 * x["std"]:.1f}' for x in found),
+          f'{100 * mean:.1f}',
+        ]
+      )
+  names = [name.partition('_')[2] or name for name in tables]
+  return _markdown(['AUPRC, %', *names, 'mean'], rows)
+
+
+def _markdown(columns: Sequence[str], rows: Sequence[Sequence[str]]) -> str:
+  lines = [columns, [':---', *('---:' for _ in columns[1:])], *rows]
+  return '\n'.join(f'| {" | ".join(line)} |' for line in lines)
 
 
 def _address(name: str, address: str) -> str:
