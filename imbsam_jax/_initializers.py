@@ -51,6 +51,51 @@ def scaled_normal(scale: float, fan: Fan) -> Callable[..., jax.Array]:
   return init
 
 
+def normal(stddev: float) -> Callable[..., jax.Array]:
+  """Normal initialization, not cut off. Drawn flat, see `scaled_normal`.
+
+  Args:
+    stddev: Standard deviation.
+
+  Returns:
+    An initializer ``(key, shape, dtype)`` for arrays of any shape.
+  """
+  return _drawn_flat(lambda *args: stddev * jax.random.normal(*args))
+
+
+def uniform(bound: float) -> Callable[..., jax.Array]:
+  """Uniform initialization. Drawn flat, see `scaled_normal`.
+
+  Args:
+    bound: Largest absolute value.
+
+  Returns:
+    An initializer ``(key, shape, dtype)`` for arrays of any shape.
+  """
+  return _drawn_flat(
+    lambda *args: jax.random.uniform(*args, minval=-bound, maxval=bound)
+  )
+
+
+def truncated_normal(stddev: float) -> Callable[..., jax.Array]:
+  """Normal initialization, cut off at two standard deviations.
+
+  The deviation of what is left is 0.88 `stddev`. Drawn flat, see
+  `scaled_normal`.
+
+  Args:
+    stddev: Standard deviation before the cut.
+
+  Returns:
+    An initializer ``(key, shape, dtype)`` for arrays of any shape.
+  """
+  return _drawn_flat(
+    lambda key, *args: (
+      stddev * jax.random.truncated_normal(key, -2.0, 2.0, *args)
+    )
+  )
+
+
 def he_normal(fan: Fan = 'fan_in') -> Callable[..., jax.Array]:
   """Normal initialization of variance ``2 / fan``, for layers before a ReLU.
 
@@ -68,3 +113,14 @@ def he_normal(fan: Fan = 'fan_in') -> Callable[..., jax.Array]:
     ValueError: If `fan` is unknown.
   """
   return scaled_normal(2.0, fan)
+
+
+def _drawn_flat(draw: Callable[..., jax.Array]) -> Callable[..., jax.Array]:
+  """An initializer from ``draw(key, shape, dtype)``."""
+
+  def init(
+    key: jax.Array, shape: Sequence[int], dtype: DTypeLike = jnp.float32
+  ) -> jax.Array:
+    return draw(key, (math.prod(shape),), dtype).reshape(shape)
+
+  return init

@@ -14,6 +14,7 @@ from imbsam_jax import _extras
 _extras.check('models')
 
 from imbsam_jax._cosine import cosine_logits
+from imbsam_jax.models import tuning
 from imbsam_jax.models._bbn import bbn_logits
 from imbsam_jax.models._cifar_resnet import CifarResNet
 from imbsam_jax.models._cifar_resnet import CifarResNet34
@@ -24,6 +25,7 @@ from imbsam_jax.models._conv_net import SmallConvNet
 from imbsam_jax.models._conv_net import StridedConvNet
 from imbsam_jax.models._convolution import convolution
 from imbsam_jax.models._dar_batch_norm import dar_batch_norm
+from imbsam_jax.models._feature_classifier import FeatureClassifier
 from imbsam_jax.models._heads import CosineHead
 from imbsam_jax.models._heads import HEADS
 from imbsam_jax.models._heads import LinearHead
@@ -46,7 +48,9 @@ from imbsam_jax.models._registry import MODEL_NAMES
 from imbsam_jax.models._resnet50 import BottleneckResNet
 from imbsam_jax.models._resnet50 import ResNet50
 from imbsam_jax.models._resnet50 import ResNeXt50
+from imbsam_jax.models._trunk_classifier import TrunkClassifier
 from imbsam_jax.models._two_branches import TwoBranches
+from imbsam_jax.models._vision_transformer import VisionTransformer
 from imbsam_jax.models._wide_resnet import WideResNet
 from imbsam_jax.models._wide_resnet import WideResNet28x10
 
@@ -58,6 +62,7 @@ __all__ = (
   'Classifier',
   'CosineHead',
   'EtfHead',
+  'FeatureClassifier',
   'HEADS',
   'LinearHead',
   'MLP',
@@ -74,7 +79,9 @@ __all__ = (
   'ResNet50',
   'SmallConvNet',
   'StridedConvNet',
+  'TrunkClassifier',
   'TwoBranches',
+  'VisionTransformer',
   'WideResNet',
   'WideResNet28x10',
   'bbn_logits',
@@ -87,4 +94,5 @@ __all__ = (
   'num_groups',
   'optimal_prototypes',
   'simplex_etf',
+  'tuning',
 )

@@ -114,9 +114,10 @@ class Classifier(nn.Module):
   Attributes:
     num_classes: Number of classes.
     norm: `'batch'`, `'dar_batch'`, `'group'` or `'none'`, see `Normalization`.
-    head: `'linear'`, `'cosine'`, `'etf'` or `'prototypes'`, see `create_model`.
-      All but the first return raw cosines; the loss holds the scale, see
-      `cosine_logits`.
+    head: `'linear'`, `'cosine'`, `'scaled_cosine'`, `'etf'` or `'prototypes'`,
+      see `create_model`. `'cosine'`, `'etf'` and `'prototypes'` return raw
+      cosines; the loss holds the scale, see `cosine_logits`.
+    head_scale: Factor of the cosines of `'scaled_cosine'`.
     dtype: Dtype of the computation up to the features. Parameters, statistics,
       features and logits are float32.
   """
@@ -127,6 +128,7 @@ class Classifier(nn.Module):
   norm: _normalization.NormName = 'group'
   head: _heads.HeadName = 'linear'
   dtype: DTypeLike = jnp.float32
+  head_scale: float = 1.0
 
   def __post_init__(self) -> None:
     """Checks the attributes when the model is made, not at its first call."""
@@ -135,12 +137,15 @@ class Classifier(nn.Module):
     )
     _normalization.check_norm(self.norm, self.allowed_norms)
     _heads.check_head(self.head)
+    _checks.number('head_scale', self.head_scale, above=0)
     check_dtype(self.dtype)
     super().__post_init__()
 
   def setup(self) -> None:
     """Makes the head."""
-    self.classifier = _heads.make_head(self.head, self.num_classes)
+    self.classifier = _heads.make_head(
+      self.head, self.num_classes, scale=self.head_scale
+    )
 
   def features(self, x: ArrayLike, *, train: bool) -> jax.Array:
     """Features that the head reads: ``apply(..., method='features')``.
@@ -245,7 +250,7 @@ class Classifier(nn.Module):
 
 
 # What a model around a network has from it.
-OF_NETWORK = ('num_classes', 'norm', 'head', 'dtype')
+OF_NETWORK = ('num_classes', 'norm', 'head', 'dtype', 'head_scale')
 
 
 def checked_network(network: Any, *, maker: str, writes: str) -> Classifier:

@@ -13,9 +13,15 @@ from imbsam_jax import _cosine
 from imbsam_jax import _initializers
 from imbsam_jax.models import _prototypes
 
-HeadName = Literal['linear', 'cosine', 'etf', 'prototypes']
+HeadName = Literal['linear', 'cosine', 'scaled_cosine', 'etf', 'prototypes']
 
-HEADS: tuple[HeadName, ...] = ('linear', 'cosine', 'etf', 'prototypes')
+HEADS: tuple[HeadName, ...] = (
+  'linear',
+  'cosine',
+  'scaled_cosine',
+  'etf',
+  'prototypes',
+)
 
 
 class LinearHead(nn.Module):
@@ -72,9 +78,12 @@ class CosineHead(nn.Module):
 
   Attributes:
     num_classes: Number of classes.
+    scale: Factor of the cosines. With 1 a loss with a scale of its own follows;
+      with 25, say, the logits are such that any loss can be fitted to them.
   """
 
   num_classes: int
+  scale: float = 1.0
 
   @nn.compact
   def __call__(self, features: ArrayLike) -> jax.Array:
@@ -84,7 +93,8 @@ class CosineHead(nn.Module):
       features: Float array, shape ``[batch, dim]``.
 
     Returns:
-      Float32 array, shape ``[batch, num_classes]``, values in ``[-1, 1]``.
+      Float32 array, shape ``[batch, num_classes]``, values in ``[-scale,
+      scale]``.
 
     Raises:
       TypeError: If `features` is not a float array.
@@ -98,7 +108,8 @@ class CosineHead(nn.Module):
       (self.num_classes, features.shape[1]),
       jnp.float32,
     )
-    return _cosine.cosine_logits(features, class_vectors)
+    cosines = _cosine.cosine_logits(features, class_vectors)
+    return cosines if self.scale == 1 else self.scale * cosines
 
 
 class ProjectedHead(nn.Module):
@@ -153,14 +164,18 @@ def check_head(head: str) -> None:
     )
 
 
-def make_head(head: HeadName, num_classes: int) -> nn.Module:
+def make_head(
+  head: HeadName, num_classes: int, *, scale: float = 1.0
+) -> nn.Module:
   """The head module of a name.
 
   Args:
-    head: `'linear'` or `'cosine'`; `'etf'` or `'prototypes'`: cosines with
-      fixed directions (`EtfHead`, `PrototypeHead`) after a learned affine map
-      of the features to their own width, see `ProjectedHead`.
+    head: `'linear'`, `'cosine'` or `'scaled_cosine'`; `'etf'` or
+      `'prototypes'`: cosines with fixed directions (`EtfHead`,
+      `PrototypeHead`) after a learned affine map of the features to their own
+      width, see `ProjectedHead`.
     num_classes: Number of classes.
+    scale: Factor of the cosines of `'scaled_cosine'`.
 
   Returns:
     A Flax module from float features ``[batch, dim]`` to float32 logits
@@ -175,6 +190,8 @@ def make_head(head: HeadName, num_classes: int) -> nn.Module:
       return LinearHead(num_classes)
     case 'cosine':
       return CosineHead(num_classes)
+    case 'scaled_cosine':
+      return CosineHead(num_classes, scale=scale)
     case 'etf':
       return ProjectedHead(_prototypes.EtfHead(num_classes))
     case _:

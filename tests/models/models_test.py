@@ -605,6 +605,8 @@ class CreateModelTest(parameterized.TestCase):
         'wide_resnet28_10',
         'resnet50',
         'resnext50',
+        'vit_tiny_patch4',
+        'vit_small_patch4',
       ),
     )
 
@@ -648,7 +650,8 @@ class CreateModelTest(parameterized.TestCase):
       ValueError,
       "one of 'mlp', 'small_conv_net', 'strided_conv_net', 'resnet20', "
       "'resnet32', 'resnet34', 'wide_resnet28_10', "
-      "'resnet50', 'resnext50', got 'resnet18'.*Use name='small_conv_net'",
+      "'resnet50', 'resnext50', 'vit_tiny_patch4', "
+      "'vit_small_patch4', got 'resnet18'.*Use name='small_conv_net'",
     ),
     (
       dict(norm='layer'),
@@ -663,7 +666,7 @@ class CreateModelTest(parameterized.TestCase):
     (
       dict(head='arc'),
       ValueError,
-      "one of 'linear', 'cosine', 'etf', 'prototypes', got 'arc'.*Use head=",
+      "'cosine', 'scaled_cosine', 'etf', 'prototypes', got 'arc'.*Use head=",
     ),
     (
       dict(num_classes=0),
