@@ -6,8 +6,8 @@
 optax and numpy only. Sub-packages are attributes, ``imbsam_jax.losses``, and
 are imported on first use: `augment`, `calibration`, `losses`, `metrics`,
 `oracles`, `sampling`, `schedules`, `transforms` and `weights` need nothing
-more; `models`, `data`, `training`, `methods`, `experiment` and `anomaly` need
-an extra.
+more; `models`, `pretrained`, `data`, `training`, `methods`, `experiment` and
+`anomaly` need an extra.
 """
 
 import importlib
@@ -73,6 +73,7 @@ _PACKAGES = (
   'metrics',
   'models',
   'oracles',
+  'pretrained',
   'sampling',
   'schedules',
   'training',

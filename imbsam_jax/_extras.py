@@ -17,6 +17,7 @@ _NEEDS = {
   'experiment': ('train', _EXPERIMENT),
   'methods': ('train', _EXPERIMENT),
   'models': ('models', ('flax',)),
+  'pretrained': ('pretrained', ('flax', 'safetensors')),
   'training': ('train', _TRAINING),
 }
 

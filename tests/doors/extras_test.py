@@ -17,6 +17,7 @@ _LIGHT = (
 ).split()
 _EXTRAS = {
   'models': 'models',
+  'pretrained': 'pretrained',
   'data': 'data',
   'training': 'train',
   'methods': 'train',
@@ -25,7 +26,7 @@ _EXTRAS = {
 }
 _HEAVY = (
   'absl.app flax grain ml_collections orbax PIL sklearn tensorflow_datasets '
-  'tqdm matplotlib array_record'
+  'tqdm matplotlib array_record safetensors'
 ).split()
 
 
@@ -103,6 +104,7 @@ def test_packages_are_listed():
   'module, package, extra',
   [
     ('flax', 'models', 'models'),
+    ('safetensors', 'pretrained', 'pretrained'),
     ('PIL', 'data', 'data'),
     ('grain', 'data', 'data'),
     ('orbax', 'training', 'train'),
