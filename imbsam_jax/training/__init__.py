@@ -16,6 +16,7 @@ from imbsam_jax.training._checkpoint import Checkpoints
 from imbsam_jax.training._evaluate import over_examples
 from imbsam_jax.training._evaluate import predict
 from imbsam_jax.training._inputs import Inputs
+from imbsam_jax.training._layer_decay import layer_factors
 from imbsam_jax.training._layouts import Layout
 from imbsam_jax.training._layouts import layout_of
 from imbsam_jax.training._layouts import LAYOUTS
@@ -35,6 +36,7 @@ from imbsam_jax.training._objective import WrappedObjective
 from imbsam_jax.training._optimizer import learning_rate_schedule
 from imbsam_jax.training._optimizer import make_optimizer
 from imbsam_jax.training._param_plan import begun_with
+from imbsam_jax.training._param_plan import loaded
 from imbsam_jax.training._param_plan import ParamPlan
 from imbsam_jax.training._per_device import per_device
 from imbsam_jax.training._per_device import per_device_link
@@ -54,6 +56,8 @@ from imbsam_jax.training._sharding import shard_rows
 from imbsam_jax.training._stacked import fit_stacked
 from imbsam_jax.training._stacked import stack_runs
 from imbsam_jax.training._state import create_train_state
+from imbsam_jax.training._state import initial_variables
+from imbsam_jax.training._state import state_of
 from imbsam_jax.training._state import TrainState
 from imbsam_jax.training._step import make_train_step
 from imbsam_jax.training._supervised import mixed_losses
@@ -105,10 +109,13 @@ __all__ = [
   'host_share',
   'in_any_process',
   'in_first_process',
+  'initial_variables',
   'inspect_checkpoints',
   'is_first_process',
+  'layer_factors',
   'layout_of',
   'learning_rate_schedule',
+  'loaded',
   'make_feature_step',
   'make_logit_step',
   'make_optimizer',
@@ -127,6 +134,7 @@ __all__ = [
   'shard_batch',
   'shard_rows',
   'stack_runs',
+  'state_of',
   'step_cost',
   'takes_key',
   'update_rules',

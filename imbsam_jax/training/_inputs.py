@@ -24,11 +24,20 @@ class Inputs:
     augment: ``augment(key, image [...]) -> image`` of one image as it is
       stored, before `preprocess`, such as `augment.pad_crop`. Drawn by (seed,
       step, place of the row in the batch): all passes of a step see the same
-      images, however the rows are cut and spread over devices.
+      images, however the rows are cut and spread over devices. It may change
+      the size of an image.
+    view: ``view(images [B, ...]) -> images``, what an evaluation sees of stored
+      images, before `preprocess`, such as `data.Standardization.center`; None
+      is all of them.
   """
 
   preprocess: Callable[[jax.Array], jax.Array]
   augment: Callable[[jax.Array, jax.Array], jax.Array] | None = None
+  view: Callable[[jax.Array], jax.Array] | None = None
+
+  def evaluated(self, images: jax.Array) -> jax.Array:
+    """The input of the model, of stored images in an evaluation."""
+    return self.preprocess(images if self.view is None else self.view(images))
 
   def look_up(
     self,

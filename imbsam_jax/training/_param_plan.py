@@ -29,11 +29,15 @@ class ParamPlan(NamedTuple):
     begins_anew: ``begins_anew(path)`` of a parameter is whether it begins as
       the model makes it, in a run that begins with another run. None takes all
       parameters over.
+    frozen_dtype: Dtype of the kernels that are not trained, such as 'bfloat16'
+      where the network computes in that; vectors and what is trained keep
+      theirs. None leaves all as they are.
   """
 
   load: Callable[[Variables], Variables] | None = None
   trains: Callable[[tuple[str, ...]], bool] | None = None
   begins_anew: Callable[[tuple[str, ...]], bool] | None = None
+  frozen_dtype: str | None = None
 
 
 # Differences that a message has room for.
@@ -100,8 +104,9 @@ def begun_with(plan: ParamPlan, other: Variables) -> ParamPlan:
         + '\n  '.join(wrong[:_LISTED])
         + (f'\n  and {len(wrong) - _LISTED} more' if wrong[_LISTED:] else '')
         + '\nBegin with a run of the same `model` fields, such as '
-        '`model.norm`, of a loss with the same head, and without a scheme that '
-        'makes another network, as bbn, dbn_mix and rescom do.'
+        '`model.norm` or `model.tuning`, of a loss with the same head, and '
+        'without a cache of features or a scheme that makes another network, '
+        'as bbn, dbn_mix and rescom do.'
       )
     return traverse_util.unflatten_dict(
       {path: x if path in kept else theirs[path] for path, x in ours.items()}
@@ -143,7 +148,11 @@ def split(params: Any, plan: ParamPlan) -> tuple[Any, Any]:
       'no parameter would be trained: `trains` is False for all of '
       f'{", ".join("/".join(map(str, path)) for path in flat)}.'
     )
-  frozen = {path: x for path, x in flat.items() if path not in trained}
+  frozen = {
+    path: _cast(path[-1], x, plan)
+    for path, x in flat.items()
+    if path not in trained
+  }
   return (
     traverse_util.unflatten_dict(trained),
     traverse_util.unflatten_dict(frozen),
@@ -164,3 +173,10 @@ def merged(params: Any, frozen: Any) -> Any:
     else frozen[name]
     for name in {**params, **frozen}
   }
+
+
+def _cast(name: str, leaf: Any, plan: ParamPlan) -> Any:
+  """A leaf that is not trained, in the dtype of such ones."""
+  if plan.frozen_dtype is None or name != 'kernel':
+    return leaf
+  return leaf.astype(plan.frozen_dtype)

@@ -3,6 +3,7 @@
 """Steps that give classes, logits or features of one batch."""
 
 from collections.abc import Callable
+from collections.abc import Sequence
 from typing import Any
 
 from flax import linen as nn
@@ -44,6 +45,7 @@ def make_predict_step(
   objective: _objective.Objective | None = None,
   logit_scale: float | None = None,
   flip: bool = False,
+  views: Callable[[jax.Array], Sequence[jax.Array]] | None = None,
 ) -> Callable[[dict[str, Any], jax.Array], tuple[jax.Array, jax.Array]]:
   """Builds ``predict(variables, images) -> (classes [B], confidences [B])``.
 
@@ -57,6 +59,9 @@ def make_predict_step(
       the model gives cosines; None is that of the objective, 1 without one.
     flip: Adds the logits of the mirrored images ``[B, H, W, channels]`` and
       halves the sum, as the evaluation of some published numbers does.
+    views: ``views(images)`` are the images as several views show them, each for
+      `preprocess`; logits are averaged over views, and their flips. None is the
+      images alone.
 
   Returns:
     The prediction, not yet jitted: classes and largest probabilities.
@@ -67,11 +72,19 @@ def make_predict_step(
     logit_scale = 1.0 if objective is None else objective.logit_scale
 
   def predict_step(variables, images):
-    inputs = preprocess(images)
     apply = _untrained(model, variables)
-    logits: Any = predict(apply, inputs)
-    if flip:
-      logits = (logits + predict(apply, jnp.flip(inputs, axis=-2))) / 2
+
+    def view_logits(view):
+      inputs = preprocess(view)
+      logits: Any = predict(apply, inputs)
+      if flip:
+        logits = (logits + predict(apply, jnp.flip(inputs, axis=-2))) / 2
+      return logits
+
+    seen = (images,) if views is None else views(images)
+    logits = sum(map(view_logits, seen[1:]), view_logits(seen[0]))
+    if len(seen) > 1:
+      logits = logits / len(seen)
     probabilities = jax.nn.softmax(logit_scale * logits.astype(jnp.float32))
     return jnp.argmax(logits, axis=-1), jnp.max(probabilities, axis=-1)
 

@@ -13,6 +13,7 @@ import jax
 import optax
 
 from imbsam_jax import _checks
+from imbsam_jax import _masks
 from imbsam_jax import transforms
 
 Radius = jax.typing.ArrayLike | optax.Schedule
@@ -62,6 +63,7 @@ def stages(
   head_rho: Any = None,
   switch_step: int = 0,
   adaptive: bool = False,
+  mask: _masks.Mask = None,
   key: Any = None,
   decay: Any = 0.99,
   average_decay: Any = None,
@@ -87,6 +89,9 @@ def stages(
       `head_rho` that falls to 0.
     adaptive: Whether the perturbation is scaled by the size of each weight; of
       all but 'rsam'.
+    mask: Leaves that are perturbed and counted in the norm: a tree of bools
+      like the parameters (or a prefix of it), or a function from parameters to
+      one. None is all; of all but 'sgd'.
     key: Key of `jax.random` for the noise ('rsam').
     decay: Decay rate of the running average ('momentum_imbsam').
     average_decay: Decay rate of running averages that are ascended along
@@ -113,32 +118,31 @@ def stages(
     # The links take None for a group that is left where it is.
     _checks.radius('tail_rho' if name == 'sse_sam' else 'rho', rho)
   moves = _moves(rho)
+  where: dict[str, Any] = {'adaptive': adaptive, 'mask': mask}
   match name:
     case 'sgd':
       return (Stage(0, transforms.group_sam((None,)), (False,)),)
     case 'sam':
-      link = transforms.sam(rho, average_decay=average_decay, adaptive=adaptive)
+      link = transforms.sam(rho, average_decay=average_decay, **where)
       return (Stage(0, link, (moves,), instead=average_decay is not None),)
     case 'rsam':
-      return (Stage(0, transforms.rsam(rho, key=key), (False,)),)
+      return (Stage(0, transforms.rsam(rho, key=key, mask=mask), (False,)),)
     case 'imbsam':
-      link = transforms.imbsam(rho, adaptive=adaptive)
+      link = transforms.imbsam(rho, **where)
       return (Stage(0, link, (False, moves)),)
     case 'focal_sam':
-      link = transforms.focal_sam(rho, adaptive=adaptive)
+      link = transforms.focal_sam(rho, **where)
       return (Stage(0, link, (False, moves)),)
     case 'momentum_imbsam':
-      link = transforms.momentum_imbsam(rho, decay=decay, adaptive=adaptive)
+      link = transforms.momentum_imbsam(rho, decay=decay, **where)
       return (Stage(0, link, (False, moves), instead=True),)
     case 'look_sam':
-      return _look_sam(rho, every=every, alpha=alpha, adaptive=adaptive)
+      return _look_sam(rho, every=every, alpha=alpha, **where)
     case 'friendly_sam':
-      link = transforms.friendly_sam(
-        rho, sigma=sigma, lam=lam, adaptive=adaptive
-      )
+      link = transforms.friendly_sam(rho, sigma=sigma, lam=lam, **where)
       return (Stage(0, link, (moves,)),)
     case 'gsam':
-      link = transforms.gsam(rho, alpha=alpha, adaptive=adaptive)
+      link = transforms.gsam(rho, alpha=alpha, **where)
       return (Stage(0, link, (moves,)),)
     case 'sse_sam':
       _checks.radius('head_rho', head_rho)
@@ -152,9 +156,7 @@ def stages(
       first, second = [
         Stage(
           0,
-          transforms.sse_sam(
-            radius, rho, average_decay=average_decay, adaptive=adaptive
-          ),
+          transforms.sse_sam(radius, rho, average_decay=average_decay, **where),
           (_moves(radius), moves),
           instead=remembers,
         )
@@ -166,7 +168,7 @@ def stages(
 
 
 def _look_sam(
-  rho: Any, *, every: Any, alpha: Any, adaptive: bool
+  rho: Any, *, every: Any, alpha: Any, **where: Any
 ) -> tuple[Stage, ...]:
   """Steps that remember, and every so many one that looks.
 
@@ -179,7 +181,7 @@ def _look_sam(
     hint='It is a number of steps: pass 1 for SAM, 10 is usual.',
   )
   looks, remembers = [
-    transforms.look_sam(rho, every=number, alpha=alpha, adaptive=adaptive)
+    transforms.look_sam(rho, every=number, alpha=alpha, **where)
     for number in (1, None)
   ]
   moves = _moves(rho)

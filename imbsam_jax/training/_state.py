@@ -80,11 +80,38 @@ def create_train_state(
     ValueError: If no parameter would be trained, or others were loaded than the
       model has.
   """
-  _model_check.check_model(model)
-  init_key, dropout_key = jax.random.split(key)
-  variables = _param_plan.loaded(
-    dict(model.init(init_key, sample_images, train=False)), plan
+  variables = initial_variables(model, key, sample_images)
+  return state_of(
+    _param_plan.loaded(variables, plan),
+    tx,
+    key,
+    ema=ema,
+    objective=objective,
+    plan=plan,
   )
+
+
+def initial_variables(
+  model: nn.Module, key: jax.Array, sample_images: jax.Array
+) -> dict[str, Any]:
+  """Variables of the model before any is loaded, see `create_train_state`."""
+  _model_check.check_model(model)
+  init_key, _ = jax.random.split(key)
+  return dict(model.init(init_key, sample_images, train=False))
+
+
+def state_of(
+  variables: dict[str, Any],
+  tx: optax.GradientTransformation,
+  key: jax.Array,
+  *,
+  ema: bool,
+  objective: _objective.Objective | None,
+  plan: _param_plan.ParamPlan,
+) -> TrainState:
+  """The state at step 0 of loaded variables, see `create_train_state`."""
+  init_key, dropout_key = jax.random.split(key)
+  variables = dict(variables)
   loss_state: Any = ()
   if objective is not None:
     objective_key = jax.random.fold_in(init_key, 1)

@@ -4,6 +4,7 @@
 
 import jax
 
+from imbsam_jax import _masks
 from imbsam_jax.training import _class_groups
 from imbsam_jax.training import _stages
 
@@ -34,6 +35,7 @@ def sam(
   *,
   average_decay: float | None = None,
   adaptive: bool = False,
+  mask: _masks.Mask = None,
 ) -> _class_groups.Method:
   r"""SAM: all rows are perturbed.
 
@@ -49,6 +51,7 @@ def sam(
       None.
     adaptive: Whether the perturbation is scaled by the size of each weight
       (ASAM), where radii are about ten times larger.
+    mask: Leaves that are perturbed and counted in the norm, see `stages`.
 
   Returns:
     One group, one stage. A step costs 2: two passes over all rows. With
@@ -67,7 +70,7 @@ def sam(
   return _class_groups.Method(
     _class_groups.group_weights_by_class('sam', class_counts),
     _stages.stages(
-      'sam', rho=rho, average_decay=average_decay, adaptive=adaptive
+      'sam', rho=rho, average_decay=average_decay, adaptive=adaptive, mask=mask
     ),
   )
 
@@ -77,6 +80,7 @@ def rsam(
   rho: _stages.Radius,
   *,
   key: jax.Array,
+  mask: _masks.Mask = None,
 ) -> _class_groups.Method:
   r"""RSAM: the gradient at a random point near w, for all rows.
 
@@ -89,6 +93,7 @@ def rsam(
     rho: Half-width of the neighborhood per entry (not a norm), a number >= 0
       or a schedule of them; the release has 0.005.
     key: Key of `jax.random` for the noise.
+    mask: Leaves that are perturbed, see `stages`; others get no noise.
 
   Returns:
     One group, one stage. A step costs 1: the pass at w is left out.
@@ -105,7 +110,7 @@ def rsam(
   """
   return _class_groups.Method(
     _class_groups.group_weights_by_class('rsam', class_counts),
-    _stages.stages('rsam', rho=rho, key=key),
+    _stages.stages('rsam', rho=rho, key=key, mask=mask),
   )
 
 
@@ -116,6 +121,7 @@ def look_sam(
   every: int,
   alpha: float,
   adaptive: bool = False,
+  mask: _masks.Mask = None,
 ) -> _class_groups.Method:
   r"""LookSAM: SAM every few steps, and its sharp part in between.
 
@@ -134,6 +140,7 @@ def look_sam(
       5 and 10.
     alpha: Factor >= 0 of the remembered part; 0.7 is usual.
     adaptive: Whether the perturbation is scaled by the size of each weight.
+    mask: Leaves that are perturbed and counted in the norm, see `stages`.
 
   Returns:
     One group, and two stages that take turns, each with a program of its own:
@@ -152,7 +159,12 @@ def look_sam(
   return _class_groups.Method(
     _class_groups.group_weights_by_class('look_sam', class_counts),
     _stages.stages(
-      'look_sam', rho=rho, every=every, alpha=alpha, adaptive=adaptive
+      'look_sam',
+      rho=rho,
+      every=every,
+      alpha=alpha,
+      adaptive=adaptive,
+      mask=mask,
     ),
   )
 
@@ -164,6 +176,7 @@ def friendly_sam(
   sigma: float,
   lam: float,
   adaptive: bool = False,
+  mask: _masks.Mask = None,
 ) -> _class_groups.Method:
   r"""Friendly SAM: the ascent leaves out what all batches have in common.
 
@@ -180,6 +193,7 @@ def friendly_sam(
     lam: Decay rate of the running average, from 0 to 1, without 1; the authors
       use 0.6 to 0.95.
     adaptive: Whether the perturbation is scaled by the size of each weight.
+    mask: Leaves that are perturbed and counted in the norm, see `stages`.
 
   Returns:
     One group, one stage. A step costs 2: two passes over all rows.
@@ -197,7 +211,12 @@ def friendly_sam(
   return _class_groups.Method(
     _class_groups.group_weights_by_class('friendly_sam', class_counts),
     _stages.stages(
-      'friendly_sam', rho=rho, sigma=sigma, lam=lam, adaptive=adaptive
+      'friendly_sam',
+      rho=rho,
+      sigma=sigma,
+      lam=lam,
+      adaptive=adaptive,
+      mask=mask,
     ),
   )
 
@@ -208,6 +227,7 @@ def gsam(
   *,
   alpha: float,
   adaptive: bool = False,
+  mask: _masks.Mask = None,
 ) -> _class_groups.Method:
   r"""GSAM: the surrogate gap is lowered along with the perturbed loss.
 
@@ -223,6 +243,7 @@ def gsam(
     alpha: Factor >= 0 of the part of g that is orthogonal to :math:`g_p`; it is
       tuned for each model.
     adaptive: Whether the perturbation is scaled by the size of each weight.
+    mask: Leaves that are perturbed and counted in the norm, see `stages`.
 
   Returns:
     One group, one stage. A step costs 2: two passes over all rows.
@@ -239,5 +260,5 @@ def gsam(
   """
   return _class_groups.Method(
     _class_groups.group_weights_by_class('gsam', class_counts),
-    _stages.stages('gsam', rho=rho, alpha=alpha, adaptive=adaptive),
+    _stages.stages('gsam', rho=rho, alpha=alpha, adaptive=adaptive, mask=mask),
   )

@@ -43,6 +43,7 @@ the links of that name, and `group_weights_by_class` for the groups where these
 are made of classes. A trainer with groups of its own takes `stages` alone.
 """
 
+from imbsam_jax import _masks
 from imbsam_jax.training import _stages
 from imbsam_jax.training._class_groups import ClassCounts
 from imbsam_jax.training._class_groups import group_weights_by_class
@@ -91,6 +92,7 @@ def imbsam(
   threshold: int,
   tail_weight: float = 1.0,
   adaptive: bool = False,
+  mask: _masks.Mask = None,
 ) -> Method:
   r"""ImbSAM: only the rows of tail classes are perturbed.
 
@@ -106,6 +108,7 @@ def imbsam(
     tail_weight: Factor of the loss of the tail. 1 is the method as stated, 2
       reproduces the authors' released code.
     adaptive: Whether the perturbation is scaled by the size of each weight.
+    mask: Leaves that are perturbed and counted in the norm, see `stages`.
 
   Returns:
     The groups head and tail, one stage. A step costs (N_head + 2 N_tail) / N
@@ -125,7 +128,7 @@ def imbsam(
     group_weights_by_class(
       'imbsam', class_counts, threshold=threshold, tail_weight=tail_weight
     ),
-    stages('imbsam', rho=rho, adaptive=adaptive),
+    stages('imbsam', rho=rho, adaptive=adaptive, mask=mask),
   )
 
 
@@ -137,6 +140,7 @@ def momentum_imbsam(
   tail_weight: float = 1.0,
   decay: float = 0.99,
   adaptive: bool = False,
+  mask: _masks.Mask = None,
 ) -> Method:
   r"""ImbSAM whose ascent direction is remembered: tail rows pay once.
 
@@ -154,6 +158,7 @@ def momentum_imbsam(
     tail_weight: Factor of the loss of the tail.
     decay: Decay rate of the running average, from 0 to 1, without 1.
     adaptive: Whether the perturbation is scaled by the size of each weight.
+    mask: Leaves that are perturbed and counted in the norm, see `stages`.
 
   Returns:
     The groups head and tail, one stage. A step costs 1 with split rows, 2 with
@@ -174,7 +179,9 @@ def momentum_imbsam(
       threshold=threshold,
       tail_weight=tail_weight,
     ),
-    stages('momentum_imbsam', rho=rho, decay=decay, adaptive=adaptive),
+    stages(
+      'momentum_imbsam', rho=rho, decay=decay, adaptive=adaptive, mask=mask
+    ),
   )
 
 
@@ -188,6 +195,7 @@ def sse_sam(
   switch_step: int,
   average_decay: float | None = None,
   adaptive: bool = False,
+  mask: _masks.Mask = None,
 ) -> Method:
   r"""SSE-SAM: head and tail are perturbed apart, the head only at first.
 
@@ -208,6 +216,7 @@ def sse_sam(
       the perturbed gradients of each group that take the place of the
       gradients at w in the perturbations, or None.
     adaptive: Whether the perturbations are scaled by the size of each weight.
+    mask: Leaves that are perturbed and counted in the norm, see `stages`.
 
   Returns:
     The groups head and tail, and two stages; one if `switch_step` is 0. The
@@ -238,6 +247,7 @@ def sse_sam(
       switch_step=switch_step,
       average_decay=average_decay,
       adaptive=adaptive,
+      mask=mask,
     ),
   )
 
@@ -249,6 +259,7 @@ def focal_sam(
   gamma: float,
   lam: float,
   adaptive: bool = False,
+  mask: _masks.Mask = None,
 ) -> Method:
   r"""Focal-SAM: each row is perturbed by the rarity of its class.
 
@@ -267,6 +278,7 @@ def focal_sam(
     gamma: Exponent >= 0 of the rarity; large values leave nothing to perturb.
     lam: Share >= 0 of the perturbed group; 0 is SGD.
     adaptive: Whether the perturbation is scaled by the size of each weight.
+    mask: Leaves that are perturbed and counted in the norm, see `stages`.
 
   Returns:
     Two groups that every row belongs to, one stage. A step costs 2.67: rows
@@ -284,5 +296,5 @@ def focal_sam(
   """
   return Method(
     group_weights_by_class('focal_sam', class_counts, gamma=gamma, lam=lam),
-    stages('focal_sam', rho=rho, adaptive=adaptive),
+    stages('focal_sam', rho=rho, adaptive=adaptive, mask=mask),
   )

@@ -92,6 +92,95 @@ class ScheduleTest(parameterized.TestCase):
           'cosine', 1.0, num_steps=4, warmup_steps=warmup_steps
         )
 
+  # The last rates that were used, as the codes print them.
+  @parameterized.parameters((10, 0, 0.01, 2.447e-4), (70, 1, 0.005, 1.0068e-5))
+  def test_cosine_by_epoch_of_lift_and_gnm_pt(self, epochs, lag, base, last):
+    starts = [3 * epoch for epoch in range(epochs)]
+    schedule = training.learning_rate_schedule(
+      'cosine_by_epoch',
+      base,
+      num_steps=3 * epochs,
+      epoch_starts=starts,
+      lag=lag,
+    )
+    found = np.array(jax.vmap(schedule)(jnp.arange(3 * epochs)))
+    late = np.maximum(np.arange(epochs) - lag, 0)
+    expected = base * (1 + np.cos(np.pi * late / epochs)) / 2
+    np.testing.assert_allclose(found, np.repeat(expected, 3), rtol=1e-6)
+    self.assertAlmostEqual(found[-1] / last, 1.0, 3)
+    # Beyond the run it stays.
+    self.assertEqual(float(schedule(10**6)), found[-1])
+
+  def test_cosine_by_epoch_of_vpt(self):
+    # `WarmupCosineSchedule` of 10 of 100 epochs, which begins with 0.
+    starts = [2 * epoch for epoch in range(100)]
+    schedule = training.learning_rate_schedule(
+      'cosine_by_epoch',
+      4.0,
+      num_steps=200,
+      warmup_steps=20,
+      from_zero=True,
+      epoch_starts=starts,
+    )
+    found = np.array(jax.vmap(schedule)(jnp.arange(200)))[::2]
+    expected = [
+      epoch / 10 if epoch < 10 else (1 + np.cos(np.pi * (epoch - 10) / 90)) / 2
+      for epoch in range(100)
+    ]
+    np.testing.assert_allclose(found, 4 * np.array(expected), rtol=1e-5)
+
+  def test_epochs_of_different_lengths_and_the_usual_warmup(self):
+    # 10 images in batches of 4: epochs begin at 2.5 and 5 steps.
+    schedule = training.learning_rate_schedule(
+      'cosine_by_epoch',
+      1.0,
+      num_steps=8,
+      warmup_steps=3,
+      epoch_starts=[0, 3, 5],
+    )
+    np.testing.assert_allclose(
+      _rates(schedule, range(8)), [1, 1, 1, 1, 1, 0.5, 0.5, 0.5], rtol=1e-6
+    )
+    schedule = training.learning_rate_schedule(
+      'cosine_by_epoch',
+      1.0,
+      num_steps=8,
+      warmup_steps=5,
+      epoch_starts=[0, 3, 5],
+    )
+    np.testing.assert_allclose(
+      _rates(schedule, range(8)), [0.5] * 3 + [1] * 5, rtol=1e-6
+    )
+
+  @parameterized.parameters('cosine', 'constant', 'step')
+  def test_a_warmup_from_zero(self, name):
+    schedule = training.learning_rate_schedule(
+      name, 2.0, num_steps=10, warmup_steps=4, from_zero=True
+    )
+    found = _rates(schedule, range(10))
+    np.testing.assert_allclose(found[:5], [0, 0.5, 1, 1.5, 2], rtol=1e-6)
+    if name == 'cosine':
+      theirs = optax.warmup_cosine_decay_schedule(0.0, 2.0, 4, 10)
+      with jax.numpy_dtype_promotion('standard'):
+        np.testing.assert_allclose(found, _rates(theirs, range(10)), rtol=1e-6)
+
+  @parameterized.parameters(
+    (dict(from_zero=True), 'cosine', 'there is none. Set `warmup_epochs`'),
+    (dict(lag=1), 'cosine', "`lag` has no effect on 'cosine'"),
+    (dict(), 'cosine_by_epoch', 'needs `epoch_starts`.*got None'),
+    (dict(epoch_starts=[2, 3]), 'cosine_by_epoch', r'got \[2, 3\]'),
+    (dict(epoch_starts=[0, 3, 2]), 'cosine_by_epoch', r'got \[0, 3, 2\]'),
+    (
+      dict(epoch_starts=[0, 3], warmup_steps=4),
+      'cosine_by_epoch',
+      'of 2 epochs must be shorter than the run of 2 epochs',
+    ),
+    (dict(epoch_starts=[0], lag=-1), 'cosine_by_epoch', '`lag` must be'),
+  )
+  def test_what_does_not_fit(self, arguments, name, message):
+    with self.assertRaisesRegex(ValueError, message):
+      training.learning_rate_schedule(name, 1.0, num_steps=9, **arguments)
+
 
 def _updates(tx, params, gradients):
   """Updates of several steps at unchanged parameters, and the state."""
@@ -118,6 +207,10 @@ class MakeOptimizerTest(parameterized.TestCase):
         'decay': 'kernels',
         'clip_norm': None,
         'max_skipped': 5,
+        'b1': 0.9,
+        'b2': 0.999,
+        'eps': 1e-8,
+        'layer_decay': None,
       },
     )
 
@@ -238,9 +331,9 @@ class MakeOptimizerTest(parameterized.TestCase):
 
   def test_unknown_optimizer(self):
     with self.assertRaisesRegex(
-      ValueError, "`optimizer` must be 'sgd' or 'adam', got 'adamw'"
+      ValueError, "`optimizer` must be 'sgd', 'adam' or 'adamw', got 'lion'"
     ):
-      training.make_optimizer(optax.identity(), 0.1, optimizer='adamw')
+      training.make_optimizer(optax.identity(), 0.1, optimizer='lion')
 
 
 if __name__ == '__main__':
