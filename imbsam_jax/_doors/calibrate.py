@@ -55,6 +55,7 @@ def main(call: calls.Call) -> None:
     checkpoint=given.checkpoint,
     seed=given.seed,
     data_dir=given.data_dir,
+    trunk=given.trunk,
     say=functools.partial(print, flush=True),
   )
   print(f'\naccuracy in %\n{calibrated.table()}')

@@ -48,6 +48,12 @@ def define_checkpoint(values: flags.FlagValues) -> None:
     'Folder of prepared data sets, if not that of the run.',
     flag_values=values,
   )
+  flags.DEFINE_string(
+    'trunk',
+    None,
+    'File of the pre-trained network, if it was moved.',
+    flag_values=values,
+  )
 
 
 def main(call: calls.Call) -> None:
@@ -67,7 +73,10 @@ def main(call: calls.Call) -> None:
   processes.join(call.flags)
   experiment_lib.cache_compilations(shared=not door.is_one_of_several())
   experiment, state = experiment_lib.restore(
-    call.flags.workdir, call.flags.checkpoint, data_dir=call.flags.data_dir
+    call.flags.workdir,
+    call.flags.checkpoint,
+    data_dir=call.flags.data_dir,
+    trunk=call.flags.trunk,
   )
   split = call.flags.split
   evaluation = experiment_lib.evaluate(experiment, state, split)

@@ -85,9 +85,10 @@ class Progress:
   Args:
     total: Number of steps.
     title: What the line begins with.
+    unit: What a step is called.
   """
 
-  def __init__(self, total: int, title: str):
+  def __init__(self, total: int, title: str, unit: str = 'step'):
     # A notebook shows it, and is no terminal.
     disable = False if 'ipykernel' in sys.modules else None
     self._bar = tqdm.tqdm(
@@ -97,7 +98,7 @@ class Progress:
       dynamic_ncols=True,
       disable=disable,
     )
-    self._title, self._total = title, total
+    self._title, self._total, self._unit = title, total, unit
     self._said = time.monotonic()
     # A resumed run does not begin at 0.
     self._first: tuple[int, float] | None = None
@@ -131,7 +132,7 @@ class Progress:
     if now - self._said < _BETWEEN_LINES:
       return
     self._said = now
-    text = f'{self._title}: step {step} of {self._total}'
+    text = f'{self._title}: {self._unit} {step} of {self._total}'
     if record['loss'] is not None:
       text += f', loss {record["loss"]:.3f}'
       text += f', accuracy {record["train_accuracy"]:.0%}'

@@ -140,7 +140,12 @@ def _texts(
   """What a run is of, to be compared and shown."""
   values = {} if config is None else fields.flatten(config)
   return (
-    {name: repr(value) for name, value in values.items()},
+    {
+      name: repr(value)
+      for name, value in values.items()
+      # A file or folder is known by its content, wherever it was moved.
+      if values.get(f'{name}_sha256') is None
+    },
     {part: sha[:12] for part, sha in (fingerprint or {}).items()},
   )
 

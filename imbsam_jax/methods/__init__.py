@@ -65,6 +65,7 @@ from imbsam_jax.methods import _rsam
 from imbsam_jax.methods import _sam
 from imbsam_jax.methods import _sgd
 from imbsam_jax.methods import _sse_sam
+from imbsam_jax.methods import _tunings
 from imbsam_jax.methods import _vs
 from imbsam_jax.methods._augmentations import Augmentation
 from imbsam_jax.methods._augmentations import AUGMENTATIONS
@@ -76,6 +77,7 @@ from imbsam_jax.methods._compatibility import check
 from imbsam_jax.methods._compatibility import fixes_counts
 from imbsam_jax.methods._compatibility import head_for
 from imbsam_jax.methods._compatibility import needs_batch
+from imbsam_jax.methods._compatibility import needs_images
 from imbsam_jax.methods._compatibility import takes_auxiliary
 from imbsam_jax.methods._part import Part
 from imbsam_jax.methods._part import Search
@@ -136,6 +138,7 @@ __all__ = [
   'make_augmentation',
   'make_part',
   'needs_batch',
+  'needs_images',
   'sampled_partners',
   'scaled',
   'split',

@@ -16,13 +16,21 @@ AUGMENTATIONS: dict[str, Callable[..., Any]] = {
   'cutout': augment.cutout,
   'auto_augment': augment.auto_augment,
   'rand_augment': augment.rand_augment,
+  'random_resized_crop': augment.random_resized_crop,
 }
+# It gives images the size of the network's input.
+_CROP = 'random_resized_crop'
 
 Augmentation = Callable[[jax.Array, jax.Array], jax.Array]
 
 
 def make_augmentation(
-  text: str, *, image_shape: tuple[int, ...], dtype: Any
+  text: str,
+  *,
+  image_shape: tuple[int, ...],
+  dtype: Any,
+  size: tuple[int, int] | None = None,
+  method: Any = 'bilinear',
 ) -> Augmentation | None:
   """The augmentation of a choice, tried on the shape of the images.
 
@@ -30,6 +38,9 @@ def make_augmentation(
     text: Names from left to right, such as 'pad_crop+flip+cutout(size=8)'.
     image_shape: Shape of one image.
     dtype: Dtype of the images as they are stored.
+    size: Height and width of the network's input, to which
+      'random_resized_crop' resizes; None is that of the images.
+    method: How it does: 'bilinear' or 'bicubic'.
 
   Returns:
     ``f(key, image) -> image``; None for 'none'.
@@ -40,9 +51,20 @@ def make_augmentation(
   """
   if text.strip() == 'none':
     return None
-  parts = [
-    _specs.bind('data.augment', part, AUGMENTATIONS) for part in text.split('+')
-  ]
+
+  def cropped(
+    key: jax.Array,
+    image: jax.Array,
+    *,
+    scale: tuple[float, float] = (0.08, 1.0),
+    ratio: tuple[float, float] = (3 / 4, 4 / 3),
+  ) -> jax.Array:
+    return augment.random_resized_crop(
+      key, image, size=size, scale=scale, ratio=ratio, method=method
+    )
+
+  table = {**AUGMENTATIONS, _CROP: cropped}
+  parts = [_specs.bind('data.augment', part, table) for part in text.split('+')]
 
   def augmentation(key, image):
     keys = jax.random.split(key, len(parts))

@@ -15,6 +15,7 @@ import jax.numpy as jnp
 from imbsam_jax import _errors
 from imbsam_jax import data as data_lib
 from imbsam_jax import losses as losses_lib
+from imbsam_jax import models
 from imbsam_jax import training
 from imbsam_jax.methods import _part
 from imbsam_jax.methods import _registry
@@ -24,7 +25,9 @@ OWN = 'own'
 
 # Update rules are made later, from steps; combinations are no field.
 # A scheme comes last: it may bring what others bring too.
-_AXES = ('loss', 'weights', 'sampler', 'mixing', 'head', 'penalty', 'scheme')
+_AXES = (
+  'loss', 'weights', 'sampler', 'mixing', 'head', 'penalty', 'tuning', 'scheme',
+)  # fmt: skip
 
 
 class Combined(NamedTuple):
@@ -38,6 +41,8 @@ class Combined(NamedTuple):
     streams: Functions ``stream(seed)`` of further streams of rows, by name.
     model: ``model(network)`` is the network that is trained.
     params: Which parameters are loaded, and which are trained.
+    tuning: How a pre-trained trunk is tuned, or None where it is trained as a
+      whole.
     search: A run that comes before, or None.
     pass_cost: See `Part`, or None where the objective knows it.
   """
@@ -49,6 +54,7 @@ class Combined(NamedTuple):
   streams: Mapping[str, Callable[[int], data_lib.Stream]]
   model: Callable[[nn.Module], nn.Module]
   params: training.ParamPlan
+  tuning: models.tuning.Tuning | None
   search: _part.Search | None
   pass_cost: Callable[[nn.Module, jax.ShapeDtypeStruct], float] | None = None
 
@@ -84,6 +90,10 @@ def combine(
     else _registry.make_part(axis, text, setup)
     for axis, text in chosen.items()
   }
+  # A head is a part of the network, which another word may wrap. Its scale is
+  # that of losses that have none.
+  head = None if _has_scale(loss, chosen['loss']) else parts['head'].model
+  parts['head'] = parts['head']._replace(model=None)
   whole = _joined(
     {_registry.typed(axis, chosen[axis]): part for axis, part in parts.items()}
   )
@@ -110,11 +120,30 @@ def combine(
     partners=whole.partners,
     reweighting=whole.reweighting,
     streams=whole.streams,
-    model=whole.model or (lambda network: network),
+    model=_composed(head, whole.model),
     params=whole.params or training.ParamPlan(),
+    tuning=whole.tuning,
     search=whole.search,
     pass_cost=whole.pass_cost,
   )
+
+
+def _has_scale(loss: _part.ExampleLoss | None, text: str) -> bool:
+  """Whether a loss is one on raw cosines."""
+  return loss is None and _registry.bind('loss', text).traits.head == 'cosine'
+
+
+def _composed(
+  *functions: Callable[[nn.Module], nn.Module] | None,
+) -> Callable[[nn.Module], nn.Module]:
+  """Functions one after the other, those that are None left out."""
+
+  def composed(network):
+    for function in functions:
+      network = network if function is None else function(network)
+    return network
+
+  return composed
 
 
 def _joined(parts: Mapping[str, _part.Part]) -> _part.Part:

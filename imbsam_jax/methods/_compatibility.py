@@ -56,6 +56,17 @@ def needs_batch(choices: Mapping[str, str]) -> str | None:
   return None
 
 
+def needs_images(choices: Mapping[str, str]) -> str | None:
+  """The word that mixes or makes images or changes them, if there is one."""
+  for axis, text in choices.items():
+    if (axis, text) != ('loss', _combine.OWN):
+      chosen = _chosen(axis, text)
+      own = chosen.traits
+      if own.pairs or own.unmixed or own.auxiliary:
+        return chosen.word
+  return None
+
+
 def takes_auxiliary(choices: Mapping[str, str]) -> bool:
   """Whether a word takes auxiliary images."""
   return any(
@@ -104,6 +115,8 @@ def _check_head(
   for axis, one in sorted(chosen.items(), key=lambda pair: pair[0] == 'loss'):
     needs = one.traits.head
     if axis == 'head' or needs in ('any', has):
+      continue
+    if has == 'scaled' and (needs != 'linear' or axis == 'loss'):
       continue
     if needs == 'linear' and axis != 'loss':
       advice = (

@@ -28,4 +28,5 @@ def focal_sam(
     gamma=focal_gamma,
     lam=focal_lam,
     adaptive=adaptive,
+    mask=setup.mask,
   )

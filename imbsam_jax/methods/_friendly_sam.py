@@ -28,4 +28,5 @@ def friendly_sam(
     sigma=sigma,
     lam=lam,
     adaptive=adaptive,
+    mask=setup.mask,
   )

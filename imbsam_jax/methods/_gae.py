@@ -129,7 +129,10 @@ def gae(
     return GuidingAdversaries(
       base,
       is_tail,
-      data_lib.standardization(setup.training.images),
+      # That of the run may have constants of a trained network.
+      setup.inputs
+      if isinstance(setup.inputs, data_lib.Standardization)
+      else data_lib.standardization(setup.training.images),
       epsilon=epsilon,
       num_steps=num_steps,
     )

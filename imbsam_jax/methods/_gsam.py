@@ -22,5 +22,5 @@ def gsam(
 ) -> training.Method:
   """See `training.update_rules.gsam`."""
   return training.update_rules.gsam(
-    setup.class_counts, rho, alpha=alpha, adaptive=adaptive
+    setup.class_counts, rho, alpha=alpha, adaptive=adaptive, mask=setup.mask
   )

@@ -17,6 +17,19 @@ def _nothing(setup: _part.Setup) -> _part.Part:
 _registry.choice('auto', axis='head')(_nothing)
 _registry.choice('linear', axis='head', head='linear')(_nothing)
 _registry.choice('cosine', axis='head', head='class_vectors')(_nothing)
+
+
+@_registry.choice('scaled_cosine', axis='head', head='scaled')
+def scaled_cosine(setup: _part.Setup, *, scale: float = 25.0) -> _part.Part:
+  """Cosines, times a factor for losses that do not have one of their own.
+
+  The head of the fine-tuning of foundation models on long tails (LIFT, ICML
+  2024; its scale is 25).
+  """
+  del setup
+  return _part.Part(model=lambda network: network.clone(head_scale=scale))
+
+
 _registry.word(
   'etf',
   axis='head',

@@ -29,4 +29,5 @@ def imbsam(
     threshold=threshold,
     tail_weight=tail_weight,
     adaptive=adaptive,
+    mask=setup.mask,
   )

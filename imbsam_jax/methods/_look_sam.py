@@ -28,4 +28,5 @@ def look_sam(
     every=every,
     alpha=alpha,
     adaptive=adaptive,
+    mask=setup.mask,
   )

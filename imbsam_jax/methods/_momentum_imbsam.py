@@ -34,4 +34,5 @@ def momentum_imbsam(
     tail_weight=tail_weight,
     decay=average_decay,
     adaptive=adaptive,
+    mask=setup.mask,
   )

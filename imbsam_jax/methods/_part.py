@@ -16,6 +16,7 @@ import numpy as np
 
 from imbsam_jax import _errors
 from imbsam_jax import data as data_lib
+from imbsam_jax import models
 from imbsam_jax import schedules
 from imbsam_jax import training
 
@@ -31,12 +32,14 @@ class Setup(NamedTuple):
     data: Examples of the run, for further streams.
     auxiliary_examples: Images of other things than the classes, or None; see
       `auxiliary`.
+    inputs: Function from stored images to the model's input, or None.
   """
 
   time: schedules.Timeline
   image_shape: tuple[int, ...] = ()
   data: data_lib.LongTailedData | None = None
   auxiliary_examples: data_lib.Examples | None = None
+  inputs: Callable[[jax.Array], jax.Array] | None = None
 
   @property
   def auxiliary(self) -> data_lib.Examples:
@@ -129,6 +132,7 @@ class Part(NamedTuple):
       `data.Stream`, by name.
     model: ``model(network)`` wraps or replaces the network.
     params: Which parameters are loaded, and which are trained.
+    tuning: How a pre-trained trunk is tuned.
     search: A run that comes before.
     pass_cost: ``pass_cost(network, images)`` is `Objective.pass_cost` in passes
       of the network before `model`, where it depends on the network and on the
@@ -152,11 +156,12 @@ class Part(NamedTuple):
   )
   model: Callable[[nn.Module], nn.Module] | None = None
   params: training.ParamPlan | None = None
+  tuning: models.tuning.Tuning | None = None
   search: Search | None = None
   pass_cost: Callable[[nn.Module, jax.ShapeDtypeStruct], float] | None = None
 
 
-HEADS = ('any', 'linear', 'cosine', 'class_vectors')
+HEADS = ('any', 'linear', 'cosine', 'class_vectors', 'scaled')
 
 
 class Traits(NamedTuple):
@@ -164,7 +169,8 @@ class Traits(NamedTuple):
 
   Attributes:
     head: Head that its logits come from: of any kind, 'linear', 'cosine', or
-      'class_vectors', a cosine head whose class vectors are learned.
+      'class_vectors', a cosine head whose class vectors are learned. That of a
+      head may be 'scaled', such class vectors whose cosines are for any loss.
     corrects_prior: Whether it favors rare classes, so that a second word that
       does would do it again; or a function of its parameters.
     counts_batch: Whether the class counts that it corrects by are those of the
@@ -185,7 +191,7 @@ class Traits(NamedTuple):
     unmixed: Whether it needs images of one example each, which no word mixes.
   """
 
-  head: Literal['any', 'linear', 'cosine', 'class_vectors'] = 'any'
+  head: Literal['any', 'linear', 'cosine', 'class_vectors', 'scaled'] = 'any'
   corrects_prior: bool | Callable[[Mapping[str, Any]], bool] = False
   counts_batch: bool = False
   published_with: frozenset[str] = frozenset()

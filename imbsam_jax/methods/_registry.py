@@ -84,6 +84,7 @@ AXES: dict[str, Axis] = {
   'scheme': _axis('objective.scheme', 'none'),
   'head': _axis('model.head', 'auto'),
   'penalty': _axis('objective.penalty', 'none'),
+  'tuning': _axis('model.tuning', 'full'),
   'combination': _axis('', ''),
 }
 

@@ -18,5 +18,8 @@ def rsam(setup: _rule.RuleSetup, *, rho: _rule.Radius) -> training.Method:
   """See `training.update_rules.rsam`; its radius is halved at the switch."""
   halves = transforms.stage_switch(1.0, 0.5, boundary=setup.switch_step)
   return training.update_rules.rsam(
-    setup.class_counts, _rule.scaled(rho, halves), key=setup.key
+    setup.class_counts,
+    _rule.scaled(rho, halves),
+    key=setup.key,
+    mask=setup.mask,
   )

@@ -25,11 +25,14 @@ class RuleSetup(NamedTuple):
     class_counts: Training images of each class, int ``[C]``.
     switch_step: Step at which the share `optimizer.switch` of the run is over.
     key: Key of `jax.random` for rules that draw.
+    mask: Which parameters are perturbed, as `training.update_rules` take it, by
+      `optimizer.perturb`. None is all.
   """
 
   class_counts: np.ndarray
   switch_step: int
   key: jax.Array
+  mask: Callable[[Any], Any] | None = None
 
 
 def check_tail(name: str, setup: RuleSetup, threshold: int) -> None:

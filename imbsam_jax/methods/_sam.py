@@ -22,5 +22,9 @@ def sam(
 ) -> training.Method:
   """See `training.update_rules.sam`."""
   return training.update_rules.sam(
-    setup.class_counts, rho, average_decay=average_decay, adaptive=adaptive
+    setup.class_counts,
+    rho,
+    average_decay=average_decay,
+    adaptive=adaptive,
+    mask=setup.mask,
   )

@@ -34,4 +34,5 @@ def sse_sam(
     switch_step=setup.switch_step,
     average_decay=average_decay,
     adaptive=adaptive,
+    mask=setup.mask,
   )

@@ -63,6 +63,8 @@ class WordsTest(parameterized.TestCase):
     """Names, parameters and combinations of each word are accepted."""
     run = 'runs/base' if methods.fine_tunes(word) else None
     config = _config(word, init_from=run)
+    if config.model.tuning != 'full':  # Whether there is a file is asked first.
+      config = experiment_lib.replace(config, {'model.trunk': __file__})
     experiment_lib.check(config)
     time = schedules.Timeline(_COUNTS, config.epochs, 16)
     combined = methods.combine(
