@@ -56,6 +56,7 @@ from imbsam_jax.experiment._restore import restore
 from imbsam_jax.experiment._run import run
 from imbsam_jax.experiment._summary import plot
 from imbsam_jax.experiment._summary import Result
+from imbsam_jax.experiment._zero_shot import zero_shot
 from imbsam_jax.methods import help_text as words
 
 __all__ = [
@@ -96,4 +97,5 @@ __all__ = [
   'run',
   'with_words',
   'words',
+  'zero_shot',
 ]

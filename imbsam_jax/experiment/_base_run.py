@@ -25,6 +25,7 @@ from imbsam_jax.experiment import _chosen_checkpoint
 from imbsam_jax.experiment import _config
 from imbsam_jax.experiment import _data_sets
 from imbsam_jax.experiment import _own
+from imbsam_jax.experiment import _trunk
 
 
 class BaseRun(NamedTuple):
@@ -107,6 +108,7 @@ class BaseRuns:
         f'with: their checksum is {base.sha256[:12]}, it was {known[:12]}. Put '
         'that run back, or begin a new run.'
       )
+    _check_trunk(base, self._config)
     check_unseen(base, self._data, self._config, self._fingerprint)
     return base
 
@@ -196,8 +198,50 @@ def read(text: str) -> BaseRun:
   step, variables = _variables(folder, config, wanted)
   if config.init_from is not None:
     variables['params'] = _completed(variables['params'], config)
+  if config.model.trunk is not None:
+    variables = _with_trunk(variables, config)
   return BaseRun(
     folder, step, variables, training.params_sha256(variables), config
+  )
+
+
+def _with_trunk(
+  variables: dict[str, Any], config: _config.Config
+) -> dict[str, Any]:
+  """Variables with those of the trunk that no run before has trained.
+
+  Raises:
+    ConfigError: If the run that it began with is gone, which may have trained
+      some.
+  """
+  whole = _trunk.completed(variables, config)
+  folder = None if config.init_from is None else _parts(config.init_from)[0]
+  if folder is not None and not folder.exists():
+    own = traverse_util.flatten_dict(variables['params'])
+    if len(traverse_util.flatten_dict(whole['params'])) > len(own):
+      raise _errors.ConfigError(
+        f'the run in {folder}, with which that run began, is gone, and had '
+        'parameters that it did not train. Put that run back.'
+      )
+  return whole
+
+
+def _check_trunk(base: BaseRun, config: _config.Config) -> None:
+  """Refuses a run on another pre-trained trunk, or on none.
+
+  Raises:
+    ConfigError: If the trunks of both differ; the message names both.
+  """
+  theirs, ours = base.config.model, config.model
+  if theirs.trunk_sha256 == ours.trunk_sha256:
+    return
+  names = [
+    'no trunk' if m.trunk is None else f'{m.trunk} ({str(m.trunk_sha256)[:12]})'
+    for m in (theirs, ours)
+  ]
+  raise _errors.ConfigError(
+    f'the run in {base.folder} is on {names[0]}, and this one on {names[1]}. '
+    'Pass the trunk of that run, `model.trunk=FILE`, or begin with another run.'
   )
 
 

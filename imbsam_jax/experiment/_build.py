@@ -25,12 +25,15 @@ from imbsam_jax.experiment import _config
 from imbsam_jax.experiment import _data_sets
 from imbsam_jax.experiment import _experiment
 from imbsam_jax.experiment import _field_checks
+from imbsam_jax.experiment import _foundation
 from imbsam_jax.experiment import _identity
 from imbsam_jax.experiment import _own
 from imbsam_jax.experiment import _programs
 from imbsam_jax.experiment import _run_parts
 from imbsam_jax.experiment import _search
+from imbsam_jax.experiment import _test_views
 from imbsam_jax.experiment import _update_rule
+from imbsam_jax.experiment import used_fields
 
 # Larger sets stay on the host.
 _MAX_TABLE_BYTES = 2**32
@@ -44,6 +47,7 @@ def check(config: _config.Config) -> None:
   """
   _field_checks.check(config)
   _choices.check(config)
+  _foundation.check(config)
 
 
 def build(
@@ -177,21 +181,24 @@ def _build(
   again: bool = False,
 ) -> _experiment.Experiment:
   mesh = training.data_mesh()
+  num_classes = len(data.class_names)
+  source = data
+  config, data, inputs, foundation = _run_parts.examples(config, data, mesh)
   images = data.train.images
   in_memory = isinstance(images, np.ndarray)
-  inputs = _run_parts.inputs_of(config.data, images)
-  sample = jax.ShapeDtypeStruct((1, *images.shape[1:]), images.dtype)
+  views = _test_views.make(config.test_views, inputs, images)
+  sample = _run_parts.sample_of(data)
   row_multiple = _run_parts.row_multiple(config, mesh)
   lengths = _run_parts.Lengths(config, len(data.train.labels))
   combined, auxiliary = _run_parts.combined(
-    config, data, loss=own_loss, auxiliary=own_auxiliary
+    config, data, loss=own_loss, auxiliary=own_auxiliary, inputs=inputs
   )
   search = None
   if combined.search is not None:
     search = _experiment.SearchRun(
       _build(
         _search.config_of(config, combined.search),
-        _search.data_of(data, combined.search),
+        _search.data_of(source, combined.search),
         own_model,
         own_loss,
         steps_per_call,
@@ -199,9 +206,10 @@ def _build(
       combined.search.begin,
     )
   objective = combined.objective
-  num_classes = len(data.class_names)
   standardized = jax.eval_shape(inputs.preprocess, sample)
-  network = _run_parts.network(config, own_model, standardized, num_classes)
+  network = _run_parts.network(
+    config, own_model, standardized, num_classes, foundation, combined.tuning
+  )
   config = dataclasses.replace(
     config, model=dataclasses.replace(config.model, norm=network.norm)
   )
@@ -211,12 +219,20 @@ def _build(
   model = combined.model(network.module)
   if combined.pass_cost is not None:
     objective.pass_cost = combined.pass_cost(network.module, standardized)
+  plan = combined.params
+  if foundation is not None:
+    foundation.count_cost(objective, network.module)
+    # In a run that begins with another one, of a head that is new.
+    begins = config.init_from is None or plan.begins_anew is not None
+    plan = foundation.plan(plan, network.module, begins=begins and not again)
+
+  mask = _update_rule.make_mask(config.optimizer.perturb)
 
   def make_method(key, rho=None):
     optimizer = config.optimizer
     if rho is not None:
       optimizer = dataclasses.replace(optimizer, rho=rho)
-    setup = methods.RuleSetup(data.class_counts, lengths.switch_step, key)
+    setup = methods.RuleSetup(data.class_counts, lengths.switch_step, key, mask)
     return _update_rule.make_method(optimizer, setup, lengths.num_steps)
 
   method = make_method(jax.random.key(0))
@@ -236,10 +252,11 @@ def _build(
       config.optimizer,
       lengths.num_steps,
       lengths.warmup_steps,
+      epoch_starts=lengths.epoch_starts,
     ),
     objective,
     inputs,
-    plan=combined.params,
+    plan=plan,
     sample=sample,
     mesh=mesh,
     ema_decay=config.optimizer.ema_decay,
@@ -248,8 +265,8 @@ def _build(
   )
   bases = None
   if config.init_from is not None:
-    bases = _base_run.BaseRuns(config, data)
-    if again and combined.params.trains is None and bases.are_gone():
+    bases = _base_run.BaseRuns(config, source)
+    if again and plan.trains is None and bases.are_gone():
       bases = None
   if combined.params.load is not None:
     frozen = steps.init(jax.random.key(0)).frozen
@@ -261,7 +278,11 @@ def _build(
   # Where images stay on the devices, batches have places in them for images.
   resident = in_memory and images.nbytes <= _MAX_TABLE_BYTES
   if steps_per_call is None:
-    steps_per_call = _run_parts.steps_per_call(mesh, resident)
+    steps_per_call = _run_parts.steps_per_call(
+      mesh,
+      resident,
+      of_head=foundation is not None and foundation.is_cached,
+    )
   if steps_per_call > 1 and mesh.is_multi_process and not resident:
     raise ValueError(
       'several processes make several steps in one call only of images that '
@@ -292,6 +313,8 @@ def _build(
   abstract_state = jax.eval_shape(
     steps.init, jax.random.key(0), begun_with(config.seed)
   )
+  if mask is not None and used_fields.uses(config.optimizer.method, 'perturb'):
+    mask(abstract_state.params)  # Refuses what it does not fit, at once.
   sharding = jax.sharding.NamedSharding(mesh, jax.P())
   abstract_state = jax.tree.map(
     lambda x: x.update(sharding=sharding), abstract_state
@@ -304,6 +327,7 @@ def _build(
   return _experiment.Experiment(
     config=config,
     data=data,
+    source=source,
     method=method,
     objective=objective,
     head=network.head,
@@ -320,32 +344,17 @@ def _build(
       kind: steps.stacked(kind.stage, outer=kind.outer) for kind in kinds
     },
     steps_per_call=steps_per_call,
-    predict_step=jax.jit(
-      training.make_predict_step(
-        model, inputs.preprocess, objective=objective, flip=config.flip_test
-      )
-    ),
-    feature_step=jax.jit(training.make_feature_step(model, inputs.preprocess))
-    if _own.tells_features(model)
-    else None,
-    logit_step=_logit_step(model, inputs, objective),
+    **_programs.evaluations(model, inputs, objective, config, views),
     init=lambda seed: training.replicate(
       mesh, steps.init(jax.random.key(seed), begun_with(seed))
     ),
     abstract_state=abstract_state,
     own=own or None,
+    foundation=foundation,
     bases=bases,
     search=search,
+    views=views,
     batches=batches,
     resident_images=training.replicate(mesh, images) if resident else None,
     auxiliary=auxiliary,
   )
-
-
-def _logit_step(
-  model: Any, inputs: training.Inputs, objective: training.Objective
-) -> Any:
-  logits = training.make_logit_step(
-    model, inputs.preprocess, objective=objective
-  )
-  return jax.jit(lambda variables, images: (logits(variables, images),))

@@ -31,8 +31,8 @@ from imbsam_jax.experiment import _scores
 METHODS = _calibration_methods.METHODS
 _SHOWN = ('top1', 'balanced', 'many', 'medium', 'few', 'tail', 'ece')
 
-# Of the same examples, in different views: their images, and with `flip_test`
-# also the mirror images.
+# Of the same examples, in different views: their images or, with `test_views`,
+# crops of them, and with `flip_test` also the mirror images.
 _Views = Sequence[_calibration_methods.Outputs]
 
 
@@ -164,6 +164,7 @@ def calibrate_runs(
   data: Any = None,
   loss: Any = None,
   data_dir: str | None = None,
+  trunk: str | None = None,
   say: Callable[[str], Any] | None = None,
 ) -> Calibrations:
   """Restores a run, or the runs of several seeds, and calibrates each.
@@ -179,6 +180,7 @@ def calibrate_runs(
     data: The data that were passed to `build`, if they are one's own.
     loss: The loss that was passed to `build`, if it is one's own.
     data_dir: Folder of prepared data sets, if not that of the runs.
+    trunk: File of the pre-trained network, if it was moved.
     say: Called with a line for each run, such as ``print``.
 
   Returns:
@@ -198,7 +200,13 @@ def calibrate_runs(
   runs = {}
   for folder in [workdir] if one else seeds:
     experiment, state = _restore.restore(
-      folder, checkpoint, model=model, data=data, loss=loss, data_dir=data_dir
+      folder,
+      checkpoint,
+      model=model,
+      data=data,
+      loss=loss,
+      data_dir=data_dir,
+      trunk=trunk,
     )
     runs[folder] = calibrate(experiment, state, names, seed=seed)
     training.write_json(folder / 'calibration.json', runs[folder].content)
@@ -318,10 +326,20 @@ def _views(
   examples: data_lib.Examples,
 ) -> _Views:
   """What an evaluation looks at."""
-  views = [_outputs(experiment, state, examples)]
-  if experiment.config.flip_test:
-    views.append(_outputs(experiment, state, examples, mirrored=True))
-  return views
+  number = 1
+  if experiment.views is not None:
+    shape = (1, *examples.images.shape[1:])
+    number = len(
+      jax.eval_shape(
+        experiment.views, jax.ShapeDtypeStruct(shape, examples.images.dtype)
+      )
+    )
+  flips = (False, True) if experiment.config.flip_test else (False,)
+  return [
+    _outputs(experiment, state, examples, view=view, mirrored=mirrored)
+    for view in range(number)
+    for mirrored in flips
+  ]
 
 
 def _outputs(
@@ -329,9 +347,12 @@ def _outputs(
   state: training.TrainState,
   examples: data_lib.Examples,
   *,
+  view: int | None = None,
   mirrored: bool = False,
 ) -> _calibration_methods.Outputs:
   def step(variables, images):
+    if view is not None and experiment.views is not None:
+      images = experiment.views(images)[view]
     if mirrored:
       images = jnp.flip(images, -2)
     # As the objective makes them, which may not be the network's own.

@@ -250,7 +250,8 @@ def _is_small(experiment: _experiment.Experiment) -> bool:
   time, 3 runs of a ResNet-32 (464,000) took 1.25 times as long: convolutions
   with kernels of their own for each run have no fast kernels there.
   """
-  leaves = jax.tree.leaves(experiment.abstract_state.params)
+  state = experiment.abstract_state
+  leaves = jax.tree.leaves((state.params, state.frozen))
   return sum(leaf.size for leaf in leaves) <= _MAX_STACKED_PARAMETERS
 
 
@@ -441,7 +442,7 @@ def _as_experiment(
   )
   if like is None or not shared:
     return _build.build(method)
-  return _build.build_on(method, like.data)
+  return _build.build_on(method, like.source)
 
 
 def _read_summary(folder: pathlib.Path) -> dict[str, Any]:

@@ -20,8 +20,12 @@ class Data:
       `validation_per_class`.
     image_size: Height and width to which images are decoded when a batch needs
       them; None keeps all in memory at their own size.
+    resize: How images in memory come to the size of a network that takes
+      another: 'bilinear' or 'bicubic'.
     augment: Random changes of the training images in memory, joined by '+':
       'pad_crop(padding=4)', 'flip', 'cutout(size=16)',
+      'random_resized_crop(scale=(0.08, 1.0), ratio=(0.75, 1.333))' to the size
+      that the network takes,
       'rand_augment(num_ops=2, magnitude=10)', "auto_augment(policy='cifar10')"
       or 'imagenet'; or 'none'. The literature's strong augmentation of CIFAR is
       'pad_crop+flip+auto_augment+cutout'. Images that are decoded when a batch
@@ -53,6 +57,7 @@ class Data:
   data_dir: str | None = None
   splits: tuple[str | None, ...] = ('train', None, 'test')
   image_size: int | None = None
+  resize: str = 'bilinear'
   augment: str = 'none'
   workers: int = 16
   imbalance_factor: float = 20.0
@@ -75,20 +80,59 @@ class Model:
   Attributes:
     name: Name of the network: 'mlp', 'small_conv_net', 'strided_conv_net',
       'resnet20', 'resnet32', 'resnet34' or 'wide_resnet28_10'; for images of
-      about 224x224 'resnet50' or 'resnext50'.
+      about 224x224 'resnet50' or 'resnext50'; Vision Transformers for about
+      32x32 'vit_tiny_patch4' or 'vit_small_patch4', with `norm` 'none'; or
+      'trunk', that of `trunk`.
     norm: Normalization layers: 'group', 'batch', 'dar_batch' (BatchNorm that
       keeps rows of pure noise apart), or 'none' (not for the ResNets).
     head: Last layer: 'auto' is the one that the loss needs, 'linear' or
-      'cosine'; 'etf' and 'prototypes' have fixed class vectors.
+      'cosine'; 'scaled_cosine(scale=25.0)', a cosine head for any loss, whose
+      scale is that of losses that have none; 'etf' and 'prototypes' have fixed
+      class vectors.
+    head_init: What the class vectors of the head begin with: 'random',
+      'class_means(shots=None)' of the features of the trunk, or
+      "text(path='FILE')", features of the names of the classes in a file.
     dtype: Type in which the network computes up to the features: 'float32' or
       'bfloat16'. Parameters, perturbations and logits are float32. A network of
       one's own decides for itself.
+    trunk: File of a pre-trained network, .safetensors or .npz, whose features
+      the head reads. See `imbsam_jax.pretrained`. None begins with a random
+      network.
+    trunk_sha256: Checksum of that file. A run writes it down, and is refused if
+      it goes on and finds another.
+    preset: Which published network the file holds, where it does not show:
+      'vit_b16_in21k', 'clip_vit_b16' or another of `pretrained.PRESETS`.
+    num_heads: Number of heads of its attention, which no file tells. None is
+      one for each 64 entries of the features.
+    image_size: Height and width in pixels to which images in memory are brought
+      for the trunk, within the step. None is that of its file.
+    tuning: What of the trunk is trained, and what is added to it: 'full',
+      'probe', 'vpt_deep(prompts=10)', 'adaptformer' and others.
+    pool: Features of the trunk: 'class', those of its class token, or
+      'class_and_prompts', as GNM-PT has them.
+    feature_dropout: Share of the features that is dropped out in training.
+    remat: Whether blocks of the trunk are computed again in the gradient, which
+      takes less memory and more time.
+    feature_cache: Folder of features that were computed before. With a trunk of
+      which nothing is trained, they are computed once for all runs. None
+      computes them in every step.
   """
 
   name: str = 'small_conv_net'
   norm: str = 'group'
   head: str = 'auto'
+  head_init: str = 'random'
   dtype: str = 'float32'
+  trunk: str | None = None
+  trunk_sha256: str | None = None
+  preset: str | None = None
+  num_heads: int | None = None
+  image_size: int | None = None
+  tuning: str = 'full'
+  pool: str = 'class'
+  feature_dropout: float = 0.0
+  remat: bool = False
+  feature_cache: str | None = None
 
 
 @dataclasses.dataclass(frozen=True, kw_only=True)
@@ -141,6 +185,9 @@ class Optimizer:
       classes (focal_sam).
     focal_lam: Largest share of a class's loss that is perturbed (focal_sam).
     adaptive: Whether weights are perturbed in proportion to their size.
+    perturb: Parameters that are perturbed: 'all' that are trained; 'head', the
+      network's `classifier`, for rows of all classes alike; or 'tuned', all
+      others. The radius is that of what is perturbed.
     rows: Which rows go through the model together: 'split' gives head and tail
       passes of their own, 'joint' sends all rows through each; 'auto' splits
       where that is exact. 'tail_only', for BatchNorm, is an approximation:
@@ -150,15 +197,22 @@ class Optimizer:
       that results depend on the number of devices.
     num_microbatches: Number of parts of a batch that go through the model one
       after the other.
+    name: Optimizer around the rule: 'sgd', or 'adamw(b1=0.9, b2=0.999,
+      eps=1e-8)', for which learning rates near 0.001 are usual.
     learning_rate: Largest learning rate of the run, from which `schedule`
       departs.
     schedule: How the learning rate changes over the run: 'cosine', 'step',
-      'ldam' or 'constant'.
+      'ldam' or 'constant', or at the start of each epoch only
+      'cosine_by_epoch(lag=0)', late by `lag` epochs. With
+      '(from_zero=True)' the warm-up begins with 0.
     warmup_epochs: Epochs of linear warm-up of the learning rate.
     momentum: Decay rate of the momentum of SGD.
     weight_decay: Factor with which the unperturbed parameters are added to
-      their gradient.
-    decay: Parameters that `weight_decay` applies to: 'kernels' or 'all'.
+      their gradient, or of AdamW to the update.
+    decay: Parameters that `weight_decay` applies to: 'all'; or 'kernels', not
+      biases, scales, the class token and the position embedding.
+    layer_decay: Factor of the learning rate from each layer of a transformer to
+      the one before it, such as 0.75; None is the same rate for all.
     clip_norm: Global norm at which the gradient is clipped; None is never.
     ema_decay: Decay rate of a moving average of the parameters, which is
       evaluated in their place; None keeps none.
@@ -174,15 +228,18 @@ class Optimizer:
   focal_gamma: float = 1.0
   focal_lam: float = 0.8
   adaptive: bool = False
+  perturb: str = 'all'
   rows: str = 'auto'
   ascent: str = 'global'
   num_microbatches: int = 1
+  name: str = 'sgd'
   learning_rate: float = 0.1
   schedule: str = 'cosine'
   warmup_epochs: float = 0.0
   momentum: float = 0.9
   weight_decay: float = 5e-4
   decay: str = 'kernels'
+  layer_decay: float | None = None
   clip_norm: float | None = None
   ema_decay: float | None = None
 
@@ -204,6 +261,11 @@ class Config:
       anything is still being chosen.
     flip_test: Whether every evaluation adds the logits of the mirrored image,
       as the code of ImbSAM does. The result is marked.
+    test_views: What every evaluation sees of an image in memory: 'none' is what
+      the network takes, 'five_crop(margin=24)' the corners and the center of
+      the image resized to `margin` pixels more, whose logits are averaged, as
+      by LIFT; without a number it is 24 of 224, in proportion. An evaluation
+      takes five times as long. The result is marked.
     best_on_test: Whether the checkpoint that is best on the test set is
       reported, as by the codes of ImbSAM and SSE-SAM; its accuracy is no
       estimate of accuracy on new images. The result is marked.
@@ -230,6 +292,7 @@ class Config:
   save_every: float = 20.0
   final_split: str = 'test'
   flip_test: bool = False
+  test_views: str = 'none'
   best_on_test: bool = False
   many_above: int = 100
   few_below: int = 20

@@ -9,6 +9,7 @@ from typing import NamedTuple
 import numpy as np
 
 from imbsam_jax import _errors
+from imbsam_jax import data as data_lib
 from imbsam_jax import metrics
 from imbsam_jax import training
 from imbsam_jax.experiment import _experiment
@@ -50,17 +51,8 @@ def evaluate(
     ConfigError: If the split is unknown, or the run does not have it.
     DivergedError: If the outputs of the network are not finite.
   """
-  if split not in ('test', 'validation'):
-    raise _errors.ConfigError(
-      f"`split` must be 'test' or 'validation', got {split!r}."
-    )
-  config, data = experiment.config, experiment.data
-  examples = data.test if split == 'test' else data.validation
-  if examples is None:
-    raise _errors.ConfigError(
-      'this run has no validation split; pass `split=test`, or train with '
-      '`data.validation_per_class=20`.'
-    )
+  config = experiment.config
+  examples = examples_of(experiment, split)
   predictions, confidences = training.predict(
     experiment.predict_step,
     state.variables,
@@ -74,7 +66,48 @@ def evaluate(
       'the logits of the trained model are not finite. Lower the learning rate '
       'or the radius.'
     )
-  predicted = (examples.labels, predictions, np.clip(confidences, 0.0, 1.0))
+  return of_predictions(experiment, split, predictions, confidences)
+
+
+def examples_of(
+  experiment: _experiment.Experiment, split: str
+) -> data_lib.Examples:
+  """The examples of a split.
+
+  Raises:
+    ConfigError: If the split is unknown, or the run does not have it.
+  """
+  if split not in ('test', 'validation'):
+    raise _errors.ConfigError(
+      f"`split` must be 'test' or 'validation', got {split!r}."
+    )
+  data = experiment.data
+  examples = data.test if split == 'test' else data.validation
+  if examples is None:
+    raise _errors.ConfigError(
+      'this run has no validation split; pass `split=test`, or train with '
+      '`data.validation_per_class=20`.'
+    )
+  return examples
+
+
+def of_predictions(
+  experiment: _experiment.Experiment,
+  split: str,
+  predictions: np.ndarray,
+  confidences: np.ndarray,
+) -> Evaluation:
+  """Metrics of predictions.
+
+  Args:
+    experiment: The experiment.
+    split: 'test' or 'validation'.
+    predictions: Classes of the examples of the split, int ``[N]``.
+    confidences: Largest probabilities, float ``[N]``.
+  """
+  config, data = experiment.config, experiment.data
+  labels = examples_of(experiment, split).labels
+  predicted = (labels, predictions, np.clip(confidences, 0.0, 1.0))
   scores = metrics.classification_metrics(
     *predicted,
     class_counts=data.class_counts,

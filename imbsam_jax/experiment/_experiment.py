@@ -18,7 +18,9 @@ from imbsam_jax import data as data_lib
 from imbsam_jax import training
 from imbsam_jax.experiment import _base_run
 from imbsam_jax.experiment import _config
+from imbsam_jax.experiment import _foundation
 from imbsam_jax.experiment import _header
+from imbsam_jax.experiment import _test_views
 
 # Batches whose costs are looked at.
 _COST_SAMPLES = 50
@@ -68,6 +70,8 @@ class Experiment:
   Attributes:
     config: The configuration that it was built from.
     data: Examples and class counts.
+    source: The examples as they were read: with a cache of features `data` has
+      features in place of images.
     method: Class groups and update rules.
     objective: The objective that is minimized.
     head: The head of the model.
@@ -88,12 +92,16 @@ class Experiment:
     resident_images: Training images on the devices, if they stay there.
     auxiliary: Images of other things than the classes, if a method takes some.
     own: By what a network and a loss of one's own are known again, or None.
+    foundation: The pre-trained trunk of the network, or None.
     bases: The runs that runs begin with, or None.
     search: The run that comes before each run, or None.
+    views: ``views(images)`` is what an evaluation sees of stored images, in
+      several ways; None is the images.
   """
 
   config: _config.Config
   data: data_lib.LongTailedData
+  source: data_lib.LongTailedData
   method: training.Method
   objective: training.Objective
   head: str
@@ -113,8 +121,10 @@ class Experiment:
   resident_images: Any
   auxiliary: data_lib.Examples | None = None
   own: Mapping[str, Mapping[str, Any]] | None = None
+  foundation: _foundation.Foundation | None = None
   bases: _base_run.BaseRuns | None = None
   search: SearchRun | None = None
+  views: _test_views.Views | None = None
 
   def __str__(self) -> str:
     return _header.header(self)
@@ -130,7 +140,7 @@ class Experiment:
   @functools.cached_property
   def fingerprint(self) -> dict[str, str]:
     """Checksums of the data, made once for the runs of all seeds."""
-    return data_lib.fingerprint(self.data, self.auxiliary)
+    return data_lib.fingerprint(self.source, self.auxiliary)
 
   @property
   def num_train(self) -> int:

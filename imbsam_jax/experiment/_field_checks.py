@@ -7,15 +7,19 @@ from imbsam_jax import data as data_lib
 from imbsam_jax import methods
 from imbsam_jax._runs import fields as fields_lib
 from imbsam_jax.experiment import _config
+from imbsam_jax.experiment import _test_views
+from imbsam_jax.experiment import _update_rule
 
 _CHOICES = {
   'data.profile': ('exp', 'step', 'natural'),
+  'data.resize': ('bilinear', 'bicubic'),
   'data.subset': ('shuffled', 'first'),
   'model.dtype': ('float32', 'bfloat16'),
   'model.norm': ('group', 'batch', 'dar_batch', 'none'),
+  'model.pool': ('class', 'class_and_prompts'),
   'optimizer.rows': ('auto', 'split', 'joint', 'tail_only'),
+  'optimizer.perturb': ('all', 'tuned', 'head'),
   'optimizer.ascent': ('global', 'per_device'),
-  'optimizer.schedule': ('cosine', 'step', 'ldam', 'constant'),
   'optimizer.decay': ('kernels', 'all'),
   'final_split': ('test', 'validation'),
 }
@@ -26,6 +30,9 @@ _RANGES = {
   'data.image_size': (1, 2**14),
   'data.workers': (1, 2**10),
   'data.validation_per_class': (0, 2**31),
+  'model.num_heads': (1, 2**14),
+  'model.image_size': (1, 2**14),
+  'model.feature_dropout': (0, _ALMOST_ONE),
   'optimizer.rho': (0, 1e6),
   'optimizer.head_rho': (0, 1e6),
   'optimizer.tail_weight': (0, 1e6),
@@ -38,6 +45,7 @@ _RANGES = {
   'optimizer.momentum': (0, _ALMOST_ONE),
   'optimizer.weight_decay': (0, 1e6),
   'optimizer.clip_norm': (1e-30, 1e30),
+  'optimizer.layer_decay': (1e-6, 1),
   'optimizer.ema_decay': (0, _ALMOST_ONE),
   'epochs': (1e-6, 1e6),
   'save_every': (1e-6, 1e6),
@@ -72,6 +80,9 @@ def check(config: _config.Config) -> None:
       raise _errors.ConfigError(
         f'`{name}` must be from {low:g} to {high:g}, got {value!r}.'
       )
+  _test_views.parse(config.test_views)
+  _update_rule.optimizer_of(config.optimizer.name)
+  _update_rule.schedule_parameters(config.optimizer.schedule)
   if config.many_above < config.few_below:
     raise _errors.ConfigError(
       '`many_above` must be at least `few_below`, got '

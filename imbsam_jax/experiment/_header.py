@@ -33,10 +33,11 @@ def header(experiment: Any) -> str:
     | {
       'model': f'{_model(config.model, experiment.head)}, '
       f'{_parameters(experiment)}',
+      **_trunk(experiment),
       **_begin(experiment),
       'method': f'{_choices.describe(config)}, '
       f'{training.LAYOUTS[experiment.layout].about}, expected cost '
-      f'{experiment.expected_cost():.2f} SGD steps',
+      f'{experiment.expected_cost():.2f} SGD steps{_of_head(experiment)}',
       'run': f'{_length(experiment)}, seed {config.seed}',
     }
   )
@@ -64,6 +65,7 @@ def of_comparison(
     | {
       'model': f'{_model(experiment.config.model)}, '
       f'{_parameters(experiment)} with {names[0]}',
+      **_trunk(experiment),
       'methods': listed,
       **({'begin': _listed_begins(begin)} if begin else {}),
       'runs': f'{runs}, {seeds} of each method; {_length(experiment)} each',
@@ -114,6 +116,18 @@ def _auxiliary(experiment: Any) -> dict[str, str]:
     return {'auxiliary': f'{number:,} textures'}
   name = 'your own' if text == methods.OWN else text
   return {'auxiliary': f'{name}, {number:,} images'}
+
+
+def _of_head(experiment: Any) -> str:
+  """Of what the steps are in which a cost is counted."""
+  foundation = experiment.foundation
+  return ' of the head' if foundation and foundation.is_cached else ''
+
+
+def _trunk(experiment: Any) -> dict[str, str]:
+  """The line on a pre-trained network, if the run has one."""
+  foundation = experiment.foundation
+  return {} if foundation is None else {'trunk': foundation.about}
 
 
 def _begin(experiment: Any) -> dict[str, str]:

@@ -71,6 +71,7 @@ def name_in(
       config, objective=dataclasses.replace(config.objective, loss=OWN)
     )
   if model is not None:
+    _check_trunk(config.model, model)
     if config.model.dtype != _config.Model().dtype:
       raise _errors.ConfigError(
         f'`model.dtype={config.model.dtype}` is for networks of this library; '
@@ -88,6 +89,29 @@ def name_in(
         'library, which a network of your own has not. Leave it out.'
       )
   return config
+
+
+def _check_trunk(config: _config.Model, model: Any) -> None:
+  """Refuses what a run would not do with a network of one's own.
+
+  Raises:
+    ConfigError: If there is the file of a trunk besides, or a part of the
+      network would be trained that is to stay as it is.
+  """
+  if config.trunk is not None:
+    raise _errors.ConfigError(
+      f'`model.trunk={config.trunk}` is the network of a file, and a network '
+      'of your own was passed besides. Leave one of the two out.'
+    )
+  tuning = getattr(model, 'tuning', None)
+  if isinstance(tuning, models.tuning.Tuning) and not isinstance(
+    tuning, models.tuning.Full
+  ):
+    raise _errors.ConfigError(
+      f'a run trains all of a network of your own, and yours has {tuning!r}. '
+      'Save its trunk by `pretrained.save`, pass `model.trunk=FILE` and the '
+      'word of the tuning; or leave the tuning out.'
+    )
 
 
 def _takes_auxiliary(config: _config.Config, data: Any) -> bool:

@@ -10,6 +10,8 @@ import jax.numpy as jnp
 import optax
 
 from imbsam_jax import training
+from imbsam_jax.experiment import _config
+from imbsam_jax.experiment import _own
 
 
 class Steps:
@@ -56,10 +58,9 @@ class Steps:
     self._ema_decay = ema_decay
     self._num_microbatches = num_microbatches
     self._by_device = ascent == 'per_device'
-    # Compiled, loaded parameters would be constants of the program.
-    self._initialize = (
-      self._init if plan.load is not None else jax.jit(self._init)
-    )
+    self._initialize = jax.jit(self._init)
+    self._begin = jax.jit(self._initial)
+    self._finish = jax.jit(self._state)
 
   def init(self, key: jax.Array, begun_with: Any = None) -> training.TrainState:
     """State at step 0.
@@ -68,7 +69,11 @@ class Steps:
       key: Key of `jax.random`.
       begun_with: Variables of the run that this one begins with, or None.
     """
-    return self._initialize(key, begun_with)
+    if self._plan.load is None:
+      return self._initialize(key, begun_with)
+    # Between two programs: in one, what is loaded would be its constants.
+    variables = training.loaded(self._begin(key), self._begun(begun_with))
+    return self._finish(variables, key)
 
   def train(self, stage: int, *, outer: bool = False) -> Any:
     """``step(state, batch)``."""
@@ -104,12 +109,15 @@ class Steps:
     )
     return training.per_device(step, self._mesh) if self._by_device else step
 
+  def _begun(self, other: Any) -> training.ParamPlan:
+    """The plan, with variables of the run that this one begins with, if any."""
+    return (
+      self._plan if other is None else training.begun_with(self._plan, other)
+    )
+
   def _init(
     self, key: jax.Array, begun_with: Any = None
   ) -> training.TrainState:
-    plan = self._plan
-    if begun_with is not None:
-      plan = training.begun_with(plan, begun_with)
     init_key, noise_key = jax.random.split(key)
     sample = jnp.zeros(self._sample.shape, self._sample.dtype)
     return training.create_train_state(
@@ -119,10 +127,68 @@ class Steps:
       self._inputs.preprocess(sample),
       ema=self._ema_decay is not None,
       objective=self._objective,
-      plan=plan,
+      plan=self._begun(begun_with),
+    )
+
+  def _initial(self, key: jax.Array) -> dict[str, Any]:
+    init_key, _ = jax.random.split(key)
+    sample = jnp.zeros(self._sample.shape, self._sample.dtype)
+    return training.initial_variables(
+      self._model, init_key, self._inputs.preprocess(sample)
+    )
+
+  def _state(
+    self, variables: dict[str, Any], key: jax.Array
+  ) -> training.TrainState:
+    init_key, noise_key = jax.random.split(key)
+    return training.state_of(
+      variables,
+      self._chain(self._make_method(noise_key).stages[0].link),
+      init_key,
+      ema=self._ema_decay is not None,
+      objective=self._objective,
+      plan=self._plan,
     )
 
   def _chain(self, link: Any) -> Any:
     return self._make_chain(
       training.per_device_link(link) if self._by_device else link
     )
+
+
+def evaluations(
+  model: Any,
+  inputs: training.Inputs,
+  objective: training.Objective,
+  config: _config.Config,
+  views: Any,
+) -> dict[str, Any]:
+  """The jitted steps that look at a state, by their names in an experiment.
+
+  Args:
+    model: The network.
+    inputs: How stored images become its inputs.
+    objective: Whose predictions these are.
+    config: The configuration.
+    views: What is seen of an image, see `_test_views.make`.
+  """
+  predict = training.make_predict_step(
+    model,
+    inputs.evaluated,
+    objective=objective,
+    flip=config.flip_test,
+    views=views,
+  )
+  logits = training.make_logit_step(
+    model, inputs.evaluated, objective=objective
+  )
+  features = None
+  if _own.tells_features(model):
+    features = jax.jit(training.make_feature_step(model, inputs.evaluated))
+  return {
+    'predict_step': jax.jit(predict),
+    'feature_step': features,
+    'logit_step': jax.jit(
+      lambda variables, images: (logits(variables, images),)
+    ),
+  }

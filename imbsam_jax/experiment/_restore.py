@@ -17,6 +17,7 @@ from imbsam_jax.experiment import _chosen_checkpoint
 from imbsam_jax.experiment import _config
 from imbsam_jax.experiment import _evaluate
 from imbsam_jax.experiment import _experiment
+from imbsam_jax.experiment import _trunk
 
 
 def restore(
@@ -27,6 +28,7 @@ def restore(
   data: Any = None,
   loss: Any = None,
   data_dir: str | None = None,
+  trunk: str | None = None,
 ) -> tuple[_experiment.Experiment, training.TrainState]:
   """The experiment of a run and the state of one of its checkpoints.
 
@@ -38,6 +40,7 @@ def restore(
     data: The data that were passed to `build`, if they are one's own.
     loss: The loss that was passed to `build`, if it is one's own.
     data_dir: Folder of prepared data sets, if not that of the run.
+    trunk: File of the pre-trained network, if it was moved.
 
   Raises:
     ConfigError: If the folder holds no run, or that of another network or loss,
@@ -50,6 +53,10 @@ def restore(
   _chosen_checkpoint.check_step(workdir / 'checkpoints', wanted)
   if data_dir:
     config = fields.replace(config, {'data.data_dir': data_dir})
+  if trunk:
+    config = fields.replace(config, {'model.trunk': trunk})
+  if config.model.trunk is not None:
+    _trunk.check_there(config.model, field='trunk')
   experiment = _build.build_again(config, model=model, data=data, loss=loss)
   folder.check_data(workdir, experiment.fingerprint)
   own.check(workdir, experiment.own, 'pass what that run was trained with')

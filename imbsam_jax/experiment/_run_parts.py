@@ -3,6 +3,7 @@
 """What `build` puts together: methods, network, inputs, numbers of steps."""
 
 from collections.abc import Callable
+from collections.abc import Sequence
 import math
 from typing import Any
 from typing import NamedTuple
@@ -21,8 +22,10 @@ from imbsam_jax.experiment import _choices
 from imbsam_jax.experiment import _config
 from imbsam_jax.experiment import _data_sets
 from imbsam_jax.experiment import _experiment
+from imbsam_jax.experiment import _foundation
 from imbsam_jax.experiment import _identity
 from imbsam_jax.experiment import _own
+from imbsam_jax.experiment import _trunk
 
 # On accelerators, of images that stay there.
 _STEPS_PER_CALL = 10
@@ -34,6 +37,7 @@ def combined(
   *,
   loss: Callable[[jax.Array, jax.Array], jax.Array] | None,
   auxiliary: np.ndarray | None,
+  inputs: training.Inputs,
 ) -> tuple[methods.Combined, data_lib.Examples | None]:
   """What the words of a run bring, and the auxiliary images if one takes some.
 
@@ -42,8 +46,11 @@ def combined(
     data: Examples of the run.
     loss: A loss of one's own, or None.
     auxiliary: Auxiliary images of one's own, or None.
+    inputs: How stored images become the inputs of the network.
   """
   choices = _choices.choices_of(config)
+  if config.model.feature_cache is not None:
+    choices['tuning'] = 'full'  # The network is a head, trained as a whole.
   images = None
   if methods.takes_auxiliary(choices):
     images = _data_sets.load_auxiliary(config.data, data, auxiliary)
@@ -51,11 +58,52 @@ def combined(
     schedules.Timeline(
       data.class_counts, config.epochs, config.data.batch_size
     ),
-    data.train.images.shape[1:],
+    jax.eval_shape(inputs.preprocess, sample_of(data)).shape[1:],
     data,
     images,
+    inputs.preprocess,
   )
   return methods.combine(choices, setup, loss=loss), images
+
+
+def sample_of(data: data_lib.LongTailedData) -> jax.ShapeDtypeStruct:
+  """Shape and dtype of one stored image, with a first axis of 1."""
+  images = data.train.images
+  return jax.ShapeDtypeStruct((1, *images.shape[1:]), images.dtype)
+
+
+def examples(
+  config: _config.Config,
+  data: data_lib.LongTailedData,
+  mesh: jax.sharding.Mesh,
+) -> tuple[
+  _config.Config,
+  data_lib.LongTailedData,
+  training.Inputs,
+  _foundation.Foundation | None,
+]:
+  """What a run is trained on, and how it becomes the inputs of its network.
+
+  Args:
+    config: The configuration.
+    data: The examples that were read.
+    mesh: The devices.
+
+  Returns:
+    The configuration, with the checksum of its trunk; the examples, of features
+    if these are computed once; the inputs; and the trunk, or None.
+  """
+  if not _trunk.is_wanted(config.model):
+    return config, data, inputs_of(config.data, data.train.images), None
+  trunk = _trunk.read(config.model, _trunk.image_size(config))
+  config = _trunk.written_down(config, trunk)
+  inputs = inputs_of(
+    config.data,
+    data.train.images,
+    **_trunk.input_options(config, trunk, data.train.images),
+  )
+  foundation = _foundation.Foundation(config, data, inputs, trunk, mesh)
+  return config, foundation.data, foundation.inputs, foundation
 
 
 class Network(NamedTuple):
@@ -75,7 +123,12 @@ class Network(NamedTuple):
 
 
 def network(
-  config: _config.Config, own_model: Any, inputs: Any, num_classes: int
+  config: _config.Config,
+  own_model: Any,
+  inputs: Any,
+  num_classes: int,
+  foundation: _foundation.Foundation | None,
+  tuning: models.tuning.Tuning | None,
 ) -> Network:
   """The network of a configuration, or one's own.
 
@@ -84,11 +137,16 @@ def network(
     own_model: The network that was passed to `build`, or None.
     inputs: Shape and dtype of its input.
     num_classes: Number of classes.
+    foundation: The pre-trained trunk that it has, or None.
+    tuning: How that is tuned.
   """
   head = methods.head_for(_choices.choices_of(config))
+  if foundation is not None:
+    module = foundation.network(head, tuning)
+    return Network(module, module.norm, head, {})
   if own_model is None:
     _own.check_table(config.model, inputs.shape[1:])
-    module = _model(config.model, head, num_classes)
+    module = _model(config.model, head, num_classes, inputs.shape[1:3])
     return Network(module, config.model.norm, head, {})
   norm, own = _own.check_model(own_model, inputs, num_classes)
   return Network(_own.as_model(own_model), norm, head, {'network': own})
@@ -119,21 +177,64 @@ class Lengths:
       math.ceil(config.optimizer.switch * config.epochs - 1e-9)
     )
     self.warmup_steps = steps(config.optimizer.warmup_epochs)
+    # Of every epoch that begins before the end.
+    starts = map(steps, range(max(math.ceil(config.epochs - 1e-9), 1)))
+    self.epoch_starts = [start for start in starts if start < self.num_steps]
 
 
-def inputs_of(config: _config.Data, images: Any) -> training.Inputs:
-  """How stored images become the inputs of the network."""
+def inputs_of(
+  config: _config.Data,
+  images: Any,
+  *,
+  size: int | tuple[int, int] | None = None,
+  mean: Sequence[float] | None = None,
+  std: Sequence[float] | None = None,
+  rgb: bool = False,
+) -> training.Inputs:
+  """How stored images become the inputs of the network.
+
+  In training they are augmented as they are stored, and resized as a whole; in
+  an evaluation the center is seen, see `data.Standardization`.
+
+  Args:
+    config: The examples.
+    images: Training images.
+    size: Height and width that the network takes, or one number for both; None
+      is those of the images.
+    mean: Mean of each channel by which a trained network was standardized; None
+      is that of the images.
+    std: Standard deviation of each channel, likewise.
+    rgb: Whether the network takes three channels of gray images.
+
+  Raises:
+    ValueError: If choices do not fit the images, or have no effect.
+  """
   if not isinstance(images, np.ndarray) and config.augment != 'none':
     raise ValueError(
       f'`data.augment={config.augment}` is for images in memory; '
       'with `data.image_size` they get random crops and flips as they '
       'are decoded. Leave one of the two out.'
     )
+  method: Any = config.resize
+  in_memory = isinstance(images, np.ndarray)
+  if method != 'bilinear' and (size is None or not in_memory):
+    raise ValueError(
+      f'`data.resize={method}` has no effect: it is for images in memory and a '
+      'network that takes another size. Leave it out.'
+    )
+  standardization = data_lib.standardization(
+    images, size=size, method=method, mean=mean, std=std, rgb=rgb
+  )
   return training.Inputs(
-    data_lib.standardization(images),
+    standardization,
     methods.make_augmentation(
-      config.augment, image_shape=images.shape[1:], dtype=images.dtype
+      config.augment,
+      image_shape=images.shape[1:],
+      dtype=images.dtype,
+      size=standardization.size,
+      method=method,
     ),
+    None if size is None else standardization.center,
   )
 
 
@@ -149,7 +250,12 @@ def row_multiple(config: _config.Config, mesh: jax.sharding.Mesh) -> int:
   return multiple
 
 
-def _model(config: _config.Model, head: Any, num_classes: int) -> nn.Module:
+def _model(
+  config: _config.Model,
+  head: Any,
+  num_classes: int,
+  image_size: tuple[int, ...],
+) -> nn.Module:
   name: Any = config.name
   norm: Any = config.norm
   return models.create_model(
@@ -158,10 +264,21 @@ def _model(config: _config.Model, head: Any, num_classes: int) -> nn.Module:
     norm=norm,
     head=head,
     dtype=jnp.dtype(config.dtype),
+    # Rows of tables have no such axes, and no network that reads it.
+    image_size=image_size if len(image_size) == 2 else 32,
   )
 
 
-def steps_per_call(mesh: jax.sharding.Mesh, stay: bool) -> int:
-  """How many steps a call takes where nobody says so."""
+def steps_per_call(
+  mesh: jax.sharding.Mesh, stay: bool, *, of_head: bool
+) -> int:
+  """How many steps a call takes where nobody says so.
+
+  Args:
+    mesh: The devices.
+    stay: Whether the training images stay there.
+    of_head: Whether the network is a head alone, without convolutions, which
+      CPUs are slow at within a loop.
+  """
   on_cpu = mesh.devices.flat[0].platform == 'cpu'
-  return _STEPS_PER_CALL if stay and not on_cpu else 1
+  return _STEPS_PER_CALL if stay and (of_head or not on_cpu) else 1

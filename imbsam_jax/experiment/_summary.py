@@ -19,6 +19,7 @@ from imbsam_jax.experiment import _config
 from imbsam_jax.experiment import _evaluate
 from imbsam_jax.experiment import _experiment
 from imbsam_jax.experiment import _scores
+from imbsam_jax.experiment import _test_views
 
 _PACKAGES = ('imbsam_jax', 'jax', 'jaxlib', 'flax', 'optax', 'numpy')
 
@@ -141,8 +142,8 @@ def plot(
 def reporting(config: _config.Config) -> str:
   """How numbers are reported, if not as those of the last step."""
   marks = []
-  if config.flip_test:
-    marks.append('test images and their mirror images')
+  if seen := _test_views.about(config.test_views, flip=config.flip_test):
+    marks.append(seen)
   if config.best_on_test:
     marks.append('best checkpoint on the test set')
   return ', '.join(marks) or 'last step'

@@ -13,8 +13,11 @@ from imbsam_jax.experiment import _config
 
 _RULE = 'update rule'
 _AUXILIARY = 'data.auxiliary'
+_MOMENTUM = 'optimizer.momentum'
 # Whatever the rule: batches and tables tell the tail apart too.
 _FOR_ALL = ('threshold',)
+# What comes to a rule in its `methods.RuleSetup`, by name there.
+_OF_SETUP = {'switch': 'switch_step', 'perturb': 'mask'}
 
 
 def uses(method: str, field: str) -> bool:
@@ -30,11 +33,11 @@ def uses(method: str, field: str) -> bool:
     ConfigError: If the rule is unknown.
   """
   function = inspect.unwrap(methods.bind(_RULE, method).function)
-  if field == 'switch':  # It comes as `RuleSetup.switch_step`.
+  if field in _OF_SETUP:
     code = getattr(function, '__code__', None)
     # One's own may hand the setup on.
     own = code is None or not methods.is_of_library(function)
-    return own or 'switch_step' in code.co_names
+    return own or _OF_SETUP[field] in code.co_names
   field = {'rho_schedule': 'rho'}.get(field, field)
   return field in _specs.parameters_of(function)
 
@@ -56,6 +59,8 @@ def check(given: Iterable[str], configs: Iterable[_config.Config]) -> None:
   for name in given:
     if name == _AUXILIARY:
       _check_auxiliary(configs)
+    if name == _MOMENTUM:
+      _check_momentum(configs)
     part, _, field = name.partition('.')
     users = [rule for rule in methods.AXES[_RULE].choices if uses(rule, field)]
     # Of other fields it is not the rule that decides.
@@ -67,6 +72,17 @@ def check(given: Iterable[str], configs: Iterable[_config.Config]) -> None:
         f'`{name}` has no effect on {who}. Leave it out, or choose a method '
         f'that it is for: {", ".join(sorted(users))}.'
       )
+
+
+def _check_momentum(configs: list[_config.Config]) -> None:
+  """Refuses the momentum of SGD where none of the optimizers is SGD."""
+  names = [one.optimizer.name for one in configs]
+  if all(_specs.name(name) != 'sgd' for name in names):
+    raise _errors.ConfigError(
+      f'`{_MOMENTUM}` has no effect on {names[0]}. Leave it out, or set '
+      "`optimizer.name='adamw(b1=0.9)'`, which is its decay rate, or "
+      '`optimizer.name=sgd`.'
+    )
 
 
 def _check_auxiliary(configs: list[_config.Config]) -> None:

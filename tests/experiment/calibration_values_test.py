@@ -72,6 +72,7 @@ def _experiment(**changes):
     feature_step=_features,
     logit_step=lambda v, images: (_features(v, images)[1],),
     predict_step=_predict,
+    views=None,
     objective=types.SimpleNamespace(logit_scale=_SCALE),
   )
 
@@ -370,6 +371,46 @@ class CalibrateTest(parameterized.TestCase):
         trained.train.logits, _SCALE * logits[0], rtol=1e-5
       )
 
+  @parameterized.parameters(False, True)
+  def test_several_views(self, flip):
+    # Two parts of each image, and with flips the mirror images of these.
+    experiment = _experiment(flip_test=flip)
+    images = np.random.RandomState(0).randn(21, 2, 6, 1).astype(np.float32)
+    labels = experiment.data.validation.labels
+    examples = data_lib.Examples(images, labels)
+    experiment.data = experiment.data._replace(
+      train=examples, validation=examples, test=examples
+    )
+    experiment.views = lambda images: (images[:, :, :4], images[:, :, 2:])
+
+    def features(variables, images):
+      flat = images[:, :, :4].reshape(len(images), -1)[:, :4]
+      return _features(variables, flat)
+
+    experiment.feature_step = features
+    experiment.logit_step = lambda v, images: (features(v, images)[1],)
+    views = [images[:, :, :4], images[:, :, 2:]]
+    if flip:
+      views += [view[:, :, ::-1] for view in views]
+    logits = np.mean(
+      [features(_state().variables, view)[1] for view in views], axis=0
+    )
+    trained, found = _spied(_none, experiment, _state())
+    probabilities = np.asarray(jax.nn.softmax(_SCALE * logits))
+    expected = metrics.classification_metrics(
+      labels,
+      logits.argmax(axis=1),
+      probabilities.max(axis=1),
+      class_counts=_COUNTS,
+      many_above=50,
+      few_below=20,
+      tail_below=30,
+    )
+    for name, value in expected.items():
+      self.assertAlmostEqual(found['test'][name], value, 5, name)
+    whole = _SCALE * features(_state().variables, images)[1]
+    np.testing.assert_allclose(trained.train.logits, whole, rtol=1e-5)
+
 
 def _trained(**changes):
   rng = np.random.RandomState(0)
@@ -597,10 +638,11 @@ class RunsTest(parameterized.TestCase):
     said = []
     found = experiment_lib.calibrate_runs(
       str(self.folder), ['none'], checkpoint=17, data_dir='there', model='net',
-      data='arrays', loss='function', say=said.append,
+      data='arrays', loss='function', trunk='file', say=said.append,
     )  # fmt: skip
     options = {
       'model': 'net', 'data': 'arrays', 'loss': 'function', 'data_dir': 'there',
+      'trunk': 'file',
     }  # fmt: skip
     names = ['seed_0', 'seed_2', 'seed_10']
     self.assertEqual(self.restored, [(name, 17, options) for name in names])

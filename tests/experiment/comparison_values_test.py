@@ -371,13 +371,14 @@ class _Experiment(experiment_lib.Experiment):
   def __init__(self, config, data=None, steps_per_call=1, num_params=100_000):
     params = {'kernel': jax.ShapeDtypeStruct((num_params,), np.float32)}
     self.__dict__.update(
-      abstract_state=mock.Mock(params=params),
+      abstract_state=mock.Mock(params=params, frozen={}),
       config=config,
       data=object() if data is None else data,
       num_steps=int(10 * config.epochs),
       steps_per_call=steps_per_call,
       fingerprint={},
     )
+    self.__dict__['source'] = self.data
 
   def expected_cost(self):
     return 2.0 if self.config.optimizer.method == 'sam' else 1.0

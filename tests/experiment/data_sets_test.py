@@ -28,6 +28,7 @@ from imbsam_jax.experiment.recipes import image_folder
 from imbsam_jax.experiment.recipes import imagenet_lt
 from imbsam_jax.experiment.recipes import npz_lt
 from imbsam_jax.experiment.recipes import places_lt
+from tests.experiment import trunk_files
 from tests.training import tiny_training as tiny
 
 _FOLDER = pathlib.Path(cifar10_lt.__file__).parent
@@ -156,9 +157,17 @@ def _get_config(name, words):
   return module.get_config(words)
 
 
-def _small(config):
-  size = {'data.image_size': 32} if config.data.image_size else {}
-  return experiment_lib.replace(config, _SMALL | size)
+def _small(config, folder=None):
+  """A small configuration; with a trunk, its file goes into a folder."""
+  changes = dict(_SMALL)
+  if config.data.image_size:
+    changes['data.image_size'] = 32
+  if config.model.name == 'trunk':
+    path = trunk_files.write(folder / 'vit.safetensors')
+    changes |= {'model.name': 'trunk', 'model.trunk': str(path)}
+    if config.model.feature_cache:
+      changes['model.feature_cache'] = str(folder / 'features')
+  return experiment_lib.replace(config, changes)
 
 
 # Images, classes, largest and smallest; validation and test images; groups;
@@ -167,13 +176,17 @@ _FACTS = {
   'cifar10_lt': (12_406, 10, 5000, 50, 0, 10_000, (8, 2, 0), 2),
   'cifar10_lt_short': (12_406, 10, 5000, 50, 0, 10_000, (4, 3, 3), 2),
   'cifar100_lt': (10_847, 100, 500, 5, 0, 10_000, (35, 35, 30), 30),
+  'cifar100_lt_features': (10_847, 100, 500, 5, 0, 10_000, (35, 35, 30), 30),
   'cifar100_lt_imbsam': (10_847, 100, 500, 5, 0, 10_000, (35, 35, 30), 30),
+  'cifar100_lt_vit': (10_847, 100, 500, 5, 0, 10_000, (35, 35, 30), 30),
   'digits_lt': (335, 10, 100, 5, 0, 500, (3, 2, 5), 5),
   'fashion_mnist_lt': (14_886, 10, 6000, 60, 0, 10_000, (4, 3, 3), 3),
   'i_naturalist2018': (
     437_513, 8142, 1000, 2, 0, 24_426, (842, 3701, 3599), 3599,
   ),
   'image_folder': (239, 3, 200, 9, 0, 15, (1, 1, 1), 1),
+  'image_folder_features': (239, 3, 200, 9, 0, 15, (1, 1, 1), 1),
+  'image_folder_vit': (239, 3, 200, 9, 0, 15, (1, 1, 1), 1),
   'imagenet_lt': (
     115_846, 1000, 1280, 5, 20_000, 50_000, (385, 479, 136), 136,
   ),
@@ -190,7 +203,13 @@ _TRAINED = ('fashion_mnist_lt', 'image_folder', 'imagenet_lt', 'npz_lt')
 def test_every_configuration_is_here():
   found = {path.stem for path in _FOLDER.glob('*.py')}
   # Tables of anomalies have tests of their own.
-  assert found - {'__init__', '_published', 'from_json', 'own'} == set(_FACTS)
+  assert found - {
+    '__init__',
+    '_foundation',
+    '_published',
+    'from_json',
+    'own',
+  } == set(_FACTS)
 
 
 @pytest.mark.parametrize(
@@ -202,8 +221,8 @@ def test_every_configuration_is_here():
     for name in _FACTS
   ],
 )
-def test_counts_and_steps(name, loaded):
-  config = _small(_get_config(name, 'imbsam'))
+def test_counts_and_steps(name, loaded, tmp_path):
+  config = _small(_get_config(name, 'imbsam'), tmp_path)
   experiment = experiment_lib.build(config, data=loaded(config.data))
   header = str(experiment)
   total, classes, largest, smallest, validation, test, groups, tail = _FACTS[
@@ -224,7 +243,7 @@ def test_counts_and_steps(name, loaded):
     _trace(experiment)
     return
   _take_two_steps(experiment)
-  config = _small(_get_config(name, 'sgd'))
+  config = _small(_get_config(name, 'sgd'), tmp_path)
   _take_two_steps(experiment_lib.build(config, data=loaded(config.data)))
 
 
@@ -265,6 +284,44 @@ def _take_two_steps(experiment):
 def test_true_models_can_be_traced(name, words, changes, loaded):
   config = experiment_lib.replace(_get_config(name, words), changes)
   _trace(experiment_lib.build(config, data=loaded(config.data)))
+
+
+@pytest.mark.parametrize(
+  ('name', 'words'),
+  [
+    ('cifar100_lt_vit', 'rsam,vpt_deep,gcl_drw'),
+    ('cifar100_lt_vit', 'adaptformer,logit_adjustment'),
+    ('cifar100_lt_vit', 'imbsam,vpt_deep,gcl_drw'),
+    ('cifar100_lt_vit', 'sam,adaptformer,logit_adjustment'),
+    ('image_folder_vit', 'imbsam,logit_adjustment'),
+    ('image_folder_vit', 'sam'),
+  ],
+)
+def test_three_steps_on_a_trunk(name, words, tmp_path):
+  """The whole of a command, on two images of each class."""
+  config = _small(_get_config(name, words), tmp_path)
+  counts = [3] * 99 + [2] if name.startswith('cifar') else [12, 8, 3]
+  rng = np.random.default_rng(0)
+
+  def images(counts):
+    labels = np.repeat(np.arange(len(counts)), counts)
+    shape = (len(labels), 32, 32, 3)
+    return rng.integers(0, 256, shape, dtype=np.uint8), labels
+
+  sources = experiment_lib.Sources(images(counts), images([1] * len(counts)))
+  in_memory = {
+    'data.image_size': None,
+    'data.profile': 'natural',
+    'data.batch_size': -(-sum(counts) // 24) * 8,
+    'optimizer.threshold': 3 if name.startswith('cifar') else 10,
+  }
+  experiment = experiment_lib.build(
+    experiment_lib.replace(config, in_memory), data=sources
+  )
+  result = experiment_lib.run(experiment)
+  assert result.summary['steps'] == 3
+  assert np.isfinite(result.summary['train_loss'])
+  assert experiment.abstract_state.frozen
 
 
 def test_a_run_can_be_repeated_from_json(tmp_path):

@@ -162,7 +162,8 @@ def test_several_steps_in_a_call(kind):
 
 def _with_several_steps(word, **fields):
   with mock.patch(
-    'imbsam_jax.experiment._run_parts.steps_per_call', lambda *unused: 2
+    'imbsam_jax.experiment._run_parts.steps_per_call',
+    lambda *unused, **also_unused: 2,
   ):
     return build(word, 2, **fields)
 

@@ -17,6 +17,7 @@ import jax.numpy as jnp
 import numpy as np
 import pytest
 
+from imbsam_jax import augment
 from imbsam_jax import data as data_lib
 from imbsam_jax import experiment as experiment_lib
 from imbsam_jax import metrics
@@ -275,6 +276,11 @@ class SummaryTest(parameterized.TestCase):
   @parameterized.parameters(
     ({}, 'last step'),
     ({'flip_test': True}, 'test images and their mirror images'),
+    ({'test_views': 'five_crop'}, 'five crops of test images'),
+    (
+      {'test_views': 'five_crop(margin=2)', 'flip_test': True},
+      'five crops of test images and their mirror images',
+    ),
     ({'best_on_test': True}, 'best checkpoint on the test set'),
     (
       {'best_on_test': True, 'flip_test': True},
@@ -890,4 +896,32 @@ def test_mirror_images_are_evaluated_too(tiny, trained):
   np.testing.assert_allclose(
     confidences, jax.nn.softmax(logits / 2).max(axis=1), rtol=1e-5
   )
+  assert not np.allclose(alone, confidences)
+
+
+@pytest.mark.parametrize('flip', [False, True])
+def test_five_crops_are_evaluated(tiny, trained, flip):
+  config = experiment_lib.replace(
+    tiny.config, {'test_views': 'five_crop(margin=2)', 'flip_test': flip}
+  )
+  cropped = experiment_lib.build(config, data=_sources())
+  images = tiny.data.test.images[:16]
+  variables = trained[-1].variables
+  height, width = images.shape[1:3]
+  larger = augment.resize_images(
+    images.astype(np.float32), (height + 2, width + 2)
+  )
+  starts = [(0, 0), (0, 2), (2, 0), (2, 2), (1, 1)]
+  views = [larger[:, y : y + height, x : x + width] for y, x in starts]
+  if flip:
+    views += [view[:, :, ::-1] for view in views]
+  logits = np.mean(
+    [tiny.logit_step(variables, view)[0] for view in views], axis=0
+  )
+  classes, confidences = cropped.predict_step(variables, images)
+  np.testing.assert_array_equal(classes, logits.argmax(axis=1))
+  np.testing.assert_allclose(
+    confidences, jax.nn.softmax(logits).max(axis=1), rtol=1e-5
+  )
+  _, alone = tiny.predict_step(variables, images)
   assert not np.allclose(alone, confidences)

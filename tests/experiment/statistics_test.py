@@ -183,6 +183,7 @@ class HeaderTest(parameterized.TestCase):
         devices=np.array([types.SimpleNamespace(platform='tpu')] * 4),
       ),
       expected_cost=lambda: 1.2345,
+      foundation=None,
       bases=None,
       search=None,
       auxiliary=None,
