@@ -7,7 +7,8 @@ optax and numpy only. Sub-packages are attributes, ``imbsam_jax.losses``, and
 are imported on first use: `augment`, `calibration`, `losses`, `metrics`,
 `oracles`, `sampling`, `schedules`, `transforms` and `weights` need nothing
 more; `models`, `pretrained`, `data`, `training`, `methods`, `experiment` and
-`anomaly` need an extra.
+`anomaly` need an extra, and so does `imbsam_jax.load_run`, a trained run as a
+function of images, which is that of `experiment`.
 """
 
 import importlib
@@ -81,6 +82,9 @@ _PACKAGES = (
   'weights',
 )
 
+# Of `experiment`, and like it not there without the extra `train`.
+_OF_EXPERIMENT = ('load_run',)
+
 
 def __getattr__(name: str) -> Any:
   # On first use: the command line is read and --help printed without JAX.
@@ -91,10 +95,13 @@ def __getattr__(name: str) -> Any:
       module = importlib.import_module(f'imbsam_jax.{package}')
       if hasattr(module, name):
         return getattr(module, name)
+  if name in _OF_EXPERIMENT:
+    return getattr(importlib.import_module('imbsam_jax.experiment'), name)
   raise AttributeError(f'module {__name__!r} has no attribute {name!r}')
 
 
 def __dir__() -> list[str]:
   # `help` asks for the value of every name: not for what cannot be imported.
   packages = [name for name in _PACKAGES if _extras.is_there(name)]
-  return sorted({*globals(), *__all__, *packages})
+  names = _OF_EXPERIMENT if 'experiment' in packages else ()
+  return sorted({*globals(), *__all__, *packages, *names})

@@ -38,6 +38,7 @@ from imbsam_jax._doors import field_help
 PROGRAMS = (
   'train',
   'evaluate',
+  'predict',
   'compare',
   'calibrate',
   'checkpoint',

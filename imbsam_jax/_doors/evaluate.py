@@ -29,6 +29,17 @@ def define(values: flags.FlagValues) -> None:
 
 
 def define_checkpoint(values: flags.FlagValues) -> None:
+  """Defines the flags of programs that take a trained run and its data."""
+  define_step(values)
+  flags.DEFINE_string(
+    'data_dir',
+    None,
+    'Folder of prepared data sets, if not that of the run.',
+    flag_values=values,
+  )
+
+
+def define_step(values: flags.FlagValues) -> None:
   """Defines the flags of programs that take a trained run."""
   flags.DEFINE_string(
     'checkpoint',
@@ -41,12 +52,6 @@ def define_checkpoint(values: flags.FlagValues) -> None:
     lambda value: value in ('last', 'best') or value.isdecimal(),
     "it must be 'last', 'best' or a number of steps.",
     values,
-  )
-  flags.DEFINE_string(
-    'data_dir',
-    None,
-    'Folder of prepared data sets, if not that of the run.',
-    flag_values=values,
   )
   flags.DEFINE_string(
     'trunk',

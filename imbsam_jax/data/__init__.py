@@ -22,6 +22,7 @@ from imbsam_jax.data._batches import paired_batches
 from imbsam_jax.data._batches import Reweighting
 from imbsam_jax.data._batches import TrainBatch
 from imbsam_jax.data._encoded_images import EncodedImages
+from imbsam_jax.data._encoded_images import SUFFIXES as IMAGE_SUFFIXES
 from imbsam_jax.data._errors import DataError
 from imbsam_jax.data._fingerprint import fingerprint
 from imbsam_jax.data._host_share import HostShare
@@ -30,6 +31,7 @@ from imbsam_jax.data._host_share import WHOLE
 from imbsam_jax.data._image_files import FolderSource
 from imbsam_jax.data._image_files import ListSource
 from imbsam_jax.data._image_files import SubsetSource
+from imbsam_jax.data._image_reader import ImageReader
 from imbsam_jax.data._long_tail import long_tail_class_counts
 from imbsam_jax.data._long_tail import long_tail_indices
 from imbsam_jax.data._npz_source import NpzSource
@@ -74,6 +76,8 @@ __all__ = [
   'Examples',
   'FolderSource',
   'HostShare',
+  'IMAGE_SUFFIXES',
+  'ImageReader',
   'Layout',
   'ListSource',
   'LongTailedData',

@@ -183,16 +183,7 @@ class EncodedImages:
     )
 
   def _evaluation_box(self, image_size: tuple[int, int]) -> _Box:
-    shorter = min(image_size)
-    resized = round(self._size / _CROP_SHARE)
-    starts, ends = [], []
-    for side in image_size:
-      # torchvision truncates the longer side.
-      resized_side = resized * side // shorter
-      start = round((resized_side - self._size) / 2)
-      starts.append(start * side / resized_side)
-      ends.append((start + self._size) * side / resized_side)
-    return (*starts, *ends)
+    return evaluation_box(image_size, self._size)
 
   def _load(
     self, i: int, choose_box: Callable[[tuple[int, int]], _Box]
@@ -208,7 +199,7 @@ class EncodedImages:
       )
       draft = image.draft(None, enough)  # None if it is not a JPEG.
       factor = 1.0 if draft is None else draft[1][2] / full[0]
-      image = _to_rgb(image)
+      image = to_rgb(image)
       left, top, right, bottom = (factor * x for x in box)
       width, height = image.size
       resized = image.resize(
@@ -217,6 +208,25 @@ class EncodedImages:
         box=(left, top, min(right, width), min(bottom, height)),
       )
     return np.asarray(resized)
+
+
+def evaluation_box(image_size: tuple[int, int], size: int) -> _Box:
+  """The part of an image that is seen in evaluation: left, top, right, bottom.
+
+  Args:
+    image_size: Width and height of the image.
+    size: Height and width to which the part is resized.
+  """
+  shorter = min(image_size)
+  resized = round(size / _CROP_SHARE)
+  starts, ends = [], []
+  for side in image_size:
+    # torchvision truncates the longer side.
+    resized_side = resized * side // shorter
+    start = round((resized_side - size) / 2)
+    starts.append(start * side / resized_side)
+    ends.append((start + size) * side / resized_side)
+  return (*starts, *ends)
 
 
 def named_content(
@@ -251,7 +261,7 @@ def decode_all(contents: Iterable[tuple[str, bytes]]) -> np.ndarray:
       if image.mode in ('1', 'L'):
         images.append(np.asarray(image.convert('L'))[..., None])
       else:
-        images.append(np.asarray(_to_rgb(image)))
+        images.append(np.asarray(to_rgb(image)))
     names.setdefault(images[-1].shape, name)
   if len(names) > 1:
     (one, one_name), (two, two_name) = list(names.items())[:2]
@@ -280,7 +290,8 @@ def _opened(name: str, content: bytes) -> Iterator[Any]:
     ) from error
 
 
-def _to_rgb(image: Any) -> Any:
+def to_rgb(image: Any) -> Any:
+  """A picture in RGB; ValueError if its pixels have more than 8 bits."""
   if image.mode == 'F' or image.mode.startswith('I'):
     raise ValueError(
       f'pixels of mode {image.mode!r} have more than 8 bits, and no range that '

@@ -33,6 +33,9 @@ from imbsam_jax.experiment._calibrate import Calibration
 from imbsam_jax.experiment._calibrate import calibration_table
 from imbsam_jax.experiment._calibrate import Calibrations
 from imbsam_jax.experiment._choices import describe
+from imbsam_jax.experiment._classifier import Candidate
+from imbsam_jax.experiment._classifier import Classifier
+from imbsam_jax.experiment._classifier import Prediction
 from imbsam_jax.experiment._compare import compare
 from imbsam_jax.experiment._compare import Comparison
 from imbsam_jax.experiment._comparison_tables import comparison_table
@@ -52,6 +55,9 @@ from imbsam_jax.experiment._dry_run import dry_run
 from imbsam_jax.experiment._evaluate import evaluate
 from imbsam_jax.experiment._evaluate import Evaluation
 from imbsam_jax.experiment._experiment import Experiment
+from imbsam_jax.experiment._load_run import load_run
+from imbsam_jax.experiment._predict_files import predict_files
+from imbsam_jax.experiment._predict_files import PredictionSummary
 from imbsam_jax.experiment._restore import restore
 from imbsam_jax.experiment._run import run
 from imbsam_jax.experiment._summary import plot
@@ -62,6 +68,8 @@ from imbsam_jax.methods import help_text as words
 __all__ = [
   'Calibration',
   'Calibrations',
+  'Candidate',
+  'Classifier',
   'Comparison',
   'Config',
   'ConfigError',
@@ -71,6 +79,8 @@ __all__ = [
   'Model',
   'Objective',
   'Optimizer',
+  'Prediction',
+  'PredictionSummary',
   'Progress',
   'Result',
   'Sources',
@@ -90,7 +100,9 @@ __all__ = [
   'finding',
   'flatten',
   'load',
+  'load_run',
   'plot',
+  'predict_files',
   'recipe_names',
   'replace',
   'restore',

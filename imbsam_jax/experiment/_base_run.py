@@ -197,15 +197,15 @@ def read(text: str) -> BaseRun:
   _, wanted = _parts(text)
   step, variables = _variables(folder, config, wanted)
   if config.init_from is not None:
-    variables['params'] = _completed(variables['params'], config)
+    variables['params'] = completed(variables['params'], config)
   if config.model.trunk is not None:
-    variables = _with_trunk(variables, config)
+    variables = with_trunk(variables, config)
   return BaseRun(
     folder, step, variables, training.params_sha256(variables), config
   )
 
 
-def _with_trunk(
+def with_trunk(
   variables: dict[str, Any], config: _config.Config
 ) -> dict[str, Any]:
   """Variables with those of the trunk that no run before has trained.
@@ -245,7 +245,7 @@ def _check_trunk(base: BaseRun, config: _config.Config) -> None:
   )
 
 
-def _completed(params: Any, config: _config.Config) -> Any:
+def completed(params: Any, config: _config.Config) -> Any:
   """Parameters of a run, with those that it did not train.
 
   They are in no checkpoint of its own, but in that of the run that it began

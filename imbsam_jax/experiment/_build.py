@@ -357,4 +357,6 @@ def _build(
     batches=batches,
     resident_images=training.replicate(mesh, images) if resident else None,
     auxiliary=auxiliary,
+    network=model,
+    image_inputs=inputs if foundation is None else foundation.image_inputs,
   )

@@ -97,6 +97,9 @@ class Experiment:
     search: The run that comes before each run, or None.
     views: ``views(images)`` is what an evaluation sees of stored images, in
       several ways; None is the images.
+    network: The network that is trained, as the method words have it.
+    image_inputs: How images become inputs, those of the trunk where `data` has
+      its features in place of images.
   """
 
   config: _config.Config
@@ -125,6 +128,8 @@ class Experiment:
   bases: _base_run.BaseRuns | None = None
   search: SearchRun | None = None
   views: _test_views.Views | None = None
+  network: Any = None
+  image_inputs: training.Inputs | None = None
 
   def __str__(self) -> str:
     return _header.header(self)

@@ -46,6 +46,7 @@ class Foundation:
     data: Examples of which the run is trained.
     inputs: How they become the inputs of the network.
     is_cached: Whether they are features.
+    image_inputs: How images become the inputs of the trunk.
   """
 
   def __init__(
@@ -60,7 +61,7 @@ class Foundation:
     self._trunk = trunk
     self._extract = _trunk_features.Extractor(config, trunk, inputs, mesh)
     self.is_cached = config.model.feature_cache is not None
-    self.data, self.inputs = data, inputs
+    self.data, self.inputs, self.image_inputs = data, inputs, inputs
     if self.is_cached:
       self.inputs = training.Inputs(_unchanged)
       self.data = _trunk_features.cached(config, data, trunk, self._extract)

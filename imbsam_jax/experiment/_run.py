@@ -21,6 +21,7 @@ from imbsam_jax._runs import signals
 from imbsam_jax.experiment import _choices
 from imbsam_jax.experiment import _evaluate
 from imbsam_jax.experiment import _experiment
+from imbsam_jax.experiment import _model_file
 from imbsam_jax.experiment import _search
 from imbsam_jax.experiment import _summary
 
@@ -98,6 +99,7 @@ def _whole(
   folder.claim(
     workdir, experiment.config_of(seed), experiment.fingerprint, experiment.own
   )
+  write_model_file(experiment, workdir)
   loss_state = None
   if experiment.search is not None and not _search.is_over(workdir):
     loss_state = experiment.search.begin(
@@ -183,6 +185,7 @@ def _run(
   if any(training.from_each_process(stop())):
     raise training.PreemptedError('stopped after the last step.')
   state = state_to_report(experiment, state, workdir)
+  write_model_file(experiment, workdir, state)
   planned = experiment.programs()
   first_epoch = experiment.steps(1)
   late = [
@@ -202,6 +205,17 @@ def _run(
       'step_programs_after_first_epoch': len(late),
       **(_search.summary(workdir) if experiment.search else {}),
     },
+  )
+
+
+def write_model_file(
+  experiment: _experiment.Experiment,
+  workdir: pathlib.Path,
+  state: training.TrainState | None = None,
+) -> None:
+  """Writes ``model.json``, at the end with the state that is reported."""
+  training.in_first_process(
+    lambda: _model_file.write(workdir, experiment, _summary.versions(), state)
   )
 
 

@@ -85,6 +85,7 @@ def _run_stacked(
       first.fingerprint,
       member.experiment.own,
     )
+    _run.write_model_file(member.experiment, member.workdir)
   histories = [
     training.History(member.workdir / 'metrics.jsonl') for member in members
   ]
@@ -116,15 +117,20 @@ def _run_stacked(
       histories=histories,
       on_progress=progress,
     )
+  reported = []
+  for member, state in zip(members, states, strict=True):
+    state = _run.state_to_report(member.experiment, state, member.workdir)
+    _run.write_model_file(member.experiment, member.workdir, state)
+    reported.append(state)
   return [
     _summary.finish(
       member.experiment,
-      _run.state_to_report(member.experiment, state, member.workdir),
+      state,
       history.records,
       member.workdir,
       seed=member.seed,
       seconds=seconds / len(members),
       extra={'side_by_side': len(members)},
     )
-    for member, state, history in zip(members, states, histories, strict=True)
+    for member, state, history in zip(members, reported, histories, strict=True)
   ]

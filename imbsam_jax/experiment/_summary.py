@@ -175,13 +175,14 @@ def _summary(
     'reported_step': int(state.step),
     'params_sha256': training.params_sha256(state.params),
     'device': experiment.mesh.devices.flat[0].device_kind,
-    'versions': {'python': platform.python_version(), **_versions()},
+    'versions': {'python': platform.python_version(), **versions()},
   }
 
 
-def _versions() -> dict[str, str]:
-  versions = {}
+def versions() -> dict[str, str]:
+  """Versions of the packages that numbers depend on."""
+  by_package = {}
   for package in _PACKAGES:
     with contextlib.suppress(importlib.metadata.PackageNotFoundError):
-      versions[package] = importlib.metadata.version(package)
-  return versions
+      by_package[package] = importlib.metadata.version(package)
+  return by_package

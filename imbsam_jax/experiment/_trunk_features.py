@@ -49,14 +49,7 @@ class Extractor:
     self._trunk = trunk
     self._mesh = mesh
     self.size = getattr(inputs.preprocess, 'size', None)
-    dtype = jnp.dtype(config.model.dtype)
-    module = trunk.module.clone(dtype=dtype)
-
-    def step(variables, images):
-      features: Any = module.apply(variables, inputs.evaluated(images))
-      return (features.astype(jnp.float32),)
-
-    self._step = jax.jit(step)
+    self._step = make_step(config, trunk, inputs)
 
   def __call__(self, examples: data_lib.Examples, title: str) -> np.ndarray:
     """Features of examples.
@@ -94,6 +87,25 @@ class Extractor:
     if not training.is_first_process():
       return contextlib.nullcontext()
     return contextlib.closing(console.Progress(number, title, unit='image'))
+
+
+def make_step(
+  config: _config.Config, trunk: _trunk.Trunk, inputs: training.Inputs
+) -> Any:
+  """The jitted ``step(variables, images) -> (features [B, D],)`` of a trunk.
+
+  Args:
+    config: The configuration.
+    trunk: What was read from the file of the trunk.
+    inputs: How stored images become its inputs.
+  """
+  module = trunk.module.clone(dtype=jnp.dtype(config.model.dtype))
+
+  def step(variables, images):
+    features: Any = module.apply(variables, inputs.evaluated(images))
+    return (features.astype(jnp.float32),)
+
+  return jax.jit(step)
 
 
 def cached(

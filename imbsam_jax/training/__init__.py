@@ -43,6 +43,7 @@ from imbsam_jax.training._per_device import per_device_link
 from imbsam_jax.training._predict import make_feature_step
 from imbsam_jax.training._predict import make_logit_step
 from imbsam_jax.training._predict import make_predict_step
+from imbsam_jax.training._predict import make_score_step
 from imbsam_jax.training._processes import from_each_process
 from imbsam_jax.training._processes import in_any_process
 from imbsam_jax.training._processes import in_first_process
@@ -120,6 +121,7 @@ __all__ = [
   'make_logit_step',
   'make_optimizer',
   'make_predict_step',
+  'make_score_step',
   'make_train_step',
   'mixed_losses',
   'over_examples',

@@ -38,7 +38,7 @@ def make_logit_step(
   return logit_step
 
 
-def make_predict_step(
+def make_score_step(
   model: nn.Module,
   preprocess: Callable[[jax.Array], jax.Array],
   *,
@@ -47,7 +47,7 @@ def make_predict_step(
   flip: bool = False,
   views: Callable[[jax.Array], Sequence[jax.Array]] | None = None,
 ) -> Callable[[dict[str, Any], jax.Array], tuple[jax.Array, jax.Array]]:
-  """Builds ``predict(variables, images) -> (classes [B], confidences [B])``.
+  """Builds ``score(variables, images) -> (logits, probabilities)``.
 
   Args:
     model: A Linen module called as ``model(images, train=...)``, or
@@ -64,14 +64,15 @@ def make_predict_step(
       images alone.
 
   Returns:
-    The prediction, not yet jitted: classes and largest probabilities.
+    The step, not yet jitted: logits ``[B, C]``, and float32 probabilities, the
+    softmax of `logit_scale` times the logits.
   """
   _model_check.check_model(model)
   predict = (objective or _objective.Objective()).predict
   if logit_scale is None:
     logit_scale = 1.0 if objective is None else objective.logit_scale
 
-  def predict_step(variables, images):
+  def score_step(variables, images):
     apply = _untrained(model, variables)
 
     def view_logits(view):
@@ -85,7 +86,44 @@ def make_predict_step(
     logits = sum(map(view_logits, seen[1:]), view_logits(seen[0]))
     if len(seen) > 1:
       logits = logits / len(seen)
-    probabilities = jax.nn.softmax(logit_scale * logits.astype(jnp.float32))
+    return logits, jax.nn.softmax(logit_scale * logits.astype(jnp.float32))
+
+  return score_step
+
+
+def make_predict_step(
+  model: nn.Module,
+  preprocess: Callable[[jax.Array], jax.Array],
+  *,
+  objective: _objective.Objective | None = None,
+  logit_scale: float | None = None,
+  flip: bool = False,
+  views: Callable[[jax.Array], Sequence[jax.Array]] | None = None,
+) -> Callable[[dict[str, Any], jax.Array], tuple[jax.Array, jax.Array]]:
+  """Builds ``predict(variables, images) -> (classes [B], confidences [B])``.
+
+  Args:
+    model: See `make_score_step`, as all arguments.
+    preprocess: Function from images of the batch to the model's input.
+    objective: Whose `Objective.predict` makes the logits.
+    logit_scale: Factor of the logits before the softmax.
+    flip: Whether logits are averaged over images and their mirror images.
+    views: ``views(images)``, over which logits are averaged.
+
+  Returns:
+    The prediction, not yet jitted: classes and largest probabilities.
+  """
+  score = make_score_step(
+    model,
+    preprocess,
+    objective=objective,
+    logit_scale=logit_scale,
+    flip=flip,
+    views=views,
+  )
+
+  def predict_step(variables, images):
+    logits, probabilities = score(variables, images)
     return jnp.argmax(logits, axis=-1), jnp.max(probabilities, axis=-1)
 
   return predict_step

@@ -98,6 +98,7 @@ def test_train_leaves_its_files(trained):
     'checkpoints',
     'config.json',
     'data.json',
+    'model.json',
     'metrics.jsonl',
     'per_class.csv',
     'summary.json',

@@ -396,6 +396,7 @@ class StackedTest(parameterized.TestCase):
       mock.patch.object(training, 'fit_stacked', fit),
       mock.patch.object(training, 'Checkpoints') as checkpoints,
       mock.patch.object(_run, 'state_to_report', report),
+      mock.patch.object(_run, 'write_model_file') as write,
       mock.patch.object(_summary, 'finish') as finish,
       mock.patch.object(
         _evaluate, 'evaluate', lambda e, s, split: mock.Mock(scores=(s, split))
@@ -432,6 +433,12 @@ class StackedTest(parameterized.TestCase):
       ],
     )
     self.assertEqual(found, [finish.return_value] * 3)
+    # When they begin, and with what is reported.
+    self.assertEqual(
+      [call.args[1:] for call in write.call_args_list],
+      [(member.workdir,) for member in members]
+      + [call.args[3:0:-2] for call in finish.call_args_list],
+    )
     for member, call, report in zip(
       members, finish.call_args_list, reported, strict=True
     ):

@@ -1,0 +1,327 @@
+# Copyright 2026 The imbsam_jax Authors.
+# SPDX-License-Identifier: Apache-2.0
+"""`Classifier`: a trained run as a function of images."""
+
+from collections.abc import Callable
+from collections.abc import Iterable
+from collections.abc import Iterator
+from collections.abc import Mapping
+from collections.abc import Sequence
+import os
+from typing import Any
+from typing import NamedTuple
+
+import jax
+import numpy as np
+from PIL import Image
+
+from imbsam_jax import _checks
+from imbsam_jax import _errors
+from imbsam_jax import data as data_lib
+from imbsam_jax import training
+from imbsam_jax.experiment import _config
+
+_KINDS = (
+  'an array of one example or of several, the path of an image file, a picture '
+  'of Pillow, or a list of these'
+)
+
+
+class Candidate(NamedTuple):
+  """One class of a `Prediction`.
+
+  Attributes:
+    name: Name of the class.
+    class_index: Its number.
+    probability: Its probability.
+  """
+
+  name: str
+  class_index: int
+  probability: float
+
+
+class Prediction(NamedTuple):
+  """What a classifier says of one image.
+
+  Attributes:
+    name: Name of the most probable class.
+    class_index: Its number.
+    probability: Its probability.
+    top: The most probable classes, in order, that one first.
+  """
+
+  name: str
+  class_index: int
+  probability: float
+  top: tuple[Candidate, ...]
+
+
+class Programs(NamedTuple):
+  """The jitted functions of a classifier, of a batch of rows.
+
+  Attributes:
+    rows: ``rows(images) -> rows``, from images as they are stored to what the
+      others take; the features of a trunk where the network is a head alone.
+    score: ``score(variables, rows) -> (logits, probabilities)``.
+    features: ``features(variables, rows) -> (features, logits)``, or None.
+    inputs: ``inputs(images)``, the input of the network.
+  """
+
+  rows: Callable[[Any], Any]
+  score: Callable[..., tuple[Any, Any]]
+  features: Callable[..., tuple[Any, Any]] | None
+  inputs: Callable[[Any], Any]
+
+
+# At a prompt it shows itself in a line, not all its arrays.
+class Classifier:
+  """A trained run as a function of images; `load_run` makes it.
+
+  ``classifier(images)`` are the probabilities of the classes, float32
+  ``[N, C]``, those of the run's evaluation: of the checkpoint that was chosen,
+  with its preprocessing, scale of the logits, and views of an image. Images are
+  arrays ``[N, ...]`` as the run stores them (bytes, or for bytes pixels in
+  [0, 1]), one such array without the first axis, the path of an image file, a
+  picture of Pillow, or a list of these.
+
+  However many there are, they go through in batches of one size, so that one
+  program is compiled for all calls. All calls raise a `data.DataError` for
+  images that are not as the run takes them, and a `training.DivergedError`
+  where the logits are not finite.
+
+  Attributes:
+    class_names: One name per class.
+    class_counts: Training images of each class, int64 ``[C]``.
+    config: The configuration of the run.
+    step: Number of steps of the checkpoint.
+    module: The network.
+    variables: Its variables, as NumPy arrays.
+    groups: 'many', 'medium' or 'few' for each class, by its training images.
+    content: The content of ``model.json``.
+    row_shape: Shape of an example, as the run stores it.
+    batch_size: Images that go through the network together.
+  """
+
+  def __init__(
+    self,
+    content: Mapping[str, Any],
+    config: _config.Config,
+    *,
+    step: int,
+    module: Any,
+    variables: dict[str, Any],
+    programs: Programs,
+    reader: data_lib.ImageReader,
+    batch_size: int,
+  ):
+    self.content = content
+    self.config = config
+    self.class_names: tuple[str, ...] = tuple(content['class_names'])
+    self.class_counts = np.asarray(content['class_counts'], np.int64)
+    self.groups: tuple[str, ...] = tuple(
+      'many'
+      if count > content['many_above']
+      else 'few'
+      if count < content['few_below']
+      else 'medium'
+      for count in content['class_counts']
+    )
+    self.step = step
+    self.module = module
+    self.variables = variables
+    self._programs = programs
+    self._reader = reader
+    self.row_shape: tuple[int, ...] = reader.shape
+    self._mesh = training.data_mesh()
+    # The devices get as many rows each.
+    self.batch_size = -(-batch_size // self._mesh.size) * self._mesh.size
+    self._on_devices = training.replicate(self._mesh, variables)
+
+  def __repr__(self) -> str:
+    name = self.content['model']['name']
+    return (
+      f'<Classifier {name}, {len(self.class_names)} classes, images '
+      f'{list(self._reader.shape)}, step {self.step} of '
+      f'{self.content["num_steps"]}>'
+    )
+
+  def __call__(self, images: Any) -> np.ndarray:
+    """Probabilities of the classes, float32 ``[N, C]``.
+
+    Args:
+      images: See `Classifier`.
+    """
+    return self.scores(images)[1]
+
+  def logits(self, images: Any) -> np.ndarray:
+    """Logits of the classes, float32 ``[N, C]``, before their scale.
+
+    Args:
+      images: See `Classifier`.
+    """
+    return self.scores(images)[0]
+
+  def scores(self, images: Any) -> tuple[np.ndarray, np.ndarray]:
+    """Logits and probabilities of the classes, float32 ``[N, C]`` each.
+
+    Args:
+      images: See `Classifier`.
+    """
+    return self._scores(self._batches(images))
+
+  def _scores(
+    self, batches: Iterable[np.ndarray]
+  ) -> tuple[np.ndarray, np.ndarray]:
+    logits, probabilities = self._outputs(self._programs.score, batches)
+    if not np.isfinite(logits).all():
+      raise training.DivergedError(
+        'the logits of the trained model are not finite. Pass another '
+        'checkpoint, or lower the learning rate or the radius and train again.'
+      )
+    return logits, probabilities
+
+  def features(self, images: Any) -> np.ndarray:
+    """What the head of the network reads, float32 ``[N, D]``.
+
+    Args:
+      images: See `Classifier`.
+
+    Raises:
+      ConfigError: If the network does not tell its features.
+    """
+    step = self._programs.features
+    if step is None:
+      raise _errors.ConfigError(
+        'this network does not tell its features. Derive it from '
+        'models.Classifier.'
+      )
+    return self._outputs(step, self._batches(images))[0]
+
+  def preprocess(self, images: Any) -> np.ndarray:
+    """The input of the network, float32 ``[N, ...]``.
+
+    Args:
+      images: See `Classifier`.
+    """
+    step = self._programs.inputs
+    batches = self._batches(images)
+    return self._outputs(lambda _, x: (step(x),), batches, raw=True)[0]
+
+  def predict(self, images: Any, top: int = 5) -> list[Prediction]:
+    """The most probable classes of each image.
+
+    Args:
+      images: See `Classifier`.
+      top: How many of them; at most as many as there are classes.
+
+    Raises:
+      ConfigError: If `top` is below 1.
+    """
+    _checks.integer('top', top, error=_errors.ConfigError)
+    return self.predictions(*self.scores(images), top=top)
+
+  def predict_rows(
+    self, rows: Sequence[np.ndarray], top: int = 5
+  ) -> list[Prediction]:
+    """The same of rows that `stored` gave, at most `batch_size` of them.
+
+    Args:
+      rows: The rows.
+      top: How many classes of each.
+    """
+    return self.predictions(*self._scores([_stacked(rows)]), top=top)
+
+  def predictions(
+    self, logits: np.ndarray, probabilities: np.ndarray, *, top: int = 5
+  ) -> list[Prediction]:
+    """The most probable classes by what `scores` gave, of equal ones the first.
+
+    Args:
+      logits: Float array ``[N, C]``.
+      probabilities: Float array ``[N, C]``.
+      top: How many of them.
+    """
+    orders = np.argsort(-logits, axis=-1, kind='stable')[:, :top]
+    predictions = []
+    for order, row in zip(orders, probabilities, strict=True):
+      candidates = tuple(
+        Candidate(self.class_names[c], int(c), float(row[c])) for c in order
+      )
+      predictions.append(Prediction(*candidates[0], candidates))
+    return predictions
+
+  def stored(self, image: Any) -> np.ndarray:
+    """One image as the run stores it, a row of what all calls take.
+
+    Args:
+      image: The path of an image file, a picture of Pillow, or an array.
+    """
+    if isinstance(image, (str, os.PathLike)):
+      return self._reader.from_file(image)
+    if isinstance(image, Image.Image):
+      return self._reader.from_picture(image)
+    return self._reader.from_arrays(_as_array(image)[None])[0]
+
+  def _outputs(
+    self,
+    step: Callable[..., Any],
+    batches: Iterable[np.ndarray],
+    *,
+    raw: bool = False,
+  ) -> list[np.ndarray]:
+    """What a step gives for all rows, what filled up batches cut off."""
+    parts = []
+    for rows in batches:
+      count = len(rows)
+      fill = self.batch_size - count
+      # Copies, so that statistics of nothing else are computed.
+      rows = np.concatenate([rows, np.repeat(rows[:1], fill, axis=0)])
+      batch: Any = training.shard_rows(self._mesh, rows)
+      batch = batch if raw else self._programs.rows(batch)
+      outputs = step(self._on_devices, batch)
+      parts.append(
+        [np.asarray(x, np.float32)[:count] for x in jax.device_get(outputs)]
+      )
+    return [np.concatenate(column) for column in zip(*parts, strict=True)]
+
+  def _batches(self, images: Any) -> Iterator[np.ndarray]:
+    """Rows as they are stored, at most a batch at a time."""
+    size = self.batch_size
+    if isinstance(images, (list, tuple)):
+      if not images:
+        raise data_lib.DataError(f'got an empty list; expected {_KINDS}.')
+      for start in range(0, len(images), size):
+        yield _stacked([self.stored(x) for x in images[start : start + size]])
+      return
+    if isinstance(images, (str, os.PathLike, Image.Image)):
+      yield self.stored(images)[None]
+      return
+    array = _as_array(images)
+    num_axes = len(self._reader.shape)
+    if array.ndim == num_axes:
+      array = array[None]
+    if array.ndim != num_axes + 1:
+      raise data_lib.DataError(
+        f'expected an array {list(self._reader.shape)} or [N, '
+        f'{str(list(self._reader.shape))[1:]}, got one of the shape '
+        f'{array.shape}.'
+      )
+    if not len(array):
+      raise data_lib.DataError(f'got no image, an array {array.shape}.')
+    # As a whole: whether floats are in range, all of them tell.
+    array = self._reader.from_arrays(array)
+    for start in range(0, len(array), size):
+      yield array[start : start + size]
+
+
+def _stacked(rows: Sequence[np.ndarray]) -> np.ndarray:
+  if len({row.dtype for row in rows}) > 1:  # Bytes, and what were floats.
+    rows = [row.astype(np.float32) for row in rows]
+  return np.stack(rows)
+
+
+def _as_array(images: Any) -> np.ndarray:
+  if isinstance(images, (np.ndarray, jax.Array)):
+    return np.asarray(images)
+  raise data_lib.DataError(f'expected {_KINDS}, got {type(images).__name__}.')
