@@ -6,6 +6,8 @@ from collections.abc import Callable
 from collections.abc import Iterable
 from collections.abc import Iterator
 import contextlib
+import functools
+import hashlib
 import io
 import math
 from typing import Any
@@ -124,6 +126,14 @@ class EncodedImages:
     """The encoded bytes of each image, in order; reads all."""
     for i in self._indices:
       yield named_content(self._read, self._describe, int(i))[1]
+
+  @functools.cached_property
+  def content_sha256(self) -> str:
+    """Checksum of the encoded bytes, in order; reads all, once."""
+    digest = hashlib.sha256()
+    for content in self.contents():
+      digest.update(hashlib.sha256(content).digest())
+    return digest.hexdigest()
 
   def subset(self, indices: Any) -> 'EncodedImages':
     """The images at `indices`, in that order, still encoded."""

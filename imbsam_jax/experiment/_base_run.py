@@ -195,7 +195,7 @@ def read(text: str) -> BaseRun:
   folder = check_there(text)
   config = folder_lib.read_config(folder, _config.Config)
   _, wanted = _parts(text)
-  step, variables = _variables(folder, config, wanted)
+  step, variables = _chosen_checkpoint.variables(folder, config, wanted)
   if config.init_from is not None:
     variables['params'] = completed(variables['params'], config)
   if config.model.trunk is not None:
@@ -342,20 +342,6 @@ def _check_images(
         'good. Train that run anew with the fields of `data` that this one '
         f'has, such as `data.validation_per_class={ours.validation_per_class}`.'
       )
-
-
-def _variables(
-  folder: pathlib.Path, config: _config.Config, wanted: str | int
-) -> tuple[int, dict[str, Any]]:
-  """The step of a checkpoint, and what it is evaluated with."""
-  _chosen_checkpoint.check_step(folder / 'checkpoints', wanted)
-  with training.Checkpoints(
-    folder / 'checkpoints',
-    best_metric='top1' if config.best_on_test else 'balanced',
-    read_only=True,
-  ) as checkpoints:
-    step = _chosen_checkpoint.chosen_step(checkpoints, wanted)
-    return checkpoints.variables(step)
 
 
 def _keys(examples: data_lib.Examples) -> Iterator[bytes]:

@@ -16,6 +16,17 @@ def choices_of(config: _config.Config) -> dict[str, str]:
   }
 
 
+def of_network(config: _config.Config) -> dict[str, str]:
+  """The choices as the network has them, which is a head with a cache.
+
+  A head on features that were computed before is trained as a whole.
+  """
+  choices = choices_of(config)
+  if config.model.feature_cache is not None:
+    choices['tuning'] = methods.AXES['tuning'].plain
+  return choices
+
+
 def describe(config: _config.Config) -> str:
   """What a configuration combines, in words: ``'imbsam ldam drw'``."""
   choices = choices_of(config)

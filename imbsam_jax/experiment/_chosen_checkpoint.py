@@ -3,9 +3,11 @@
 """Which checkpoint of a run is meant by 'last', 'best' or a number of steps."""
 
 import pathlib
+from typing import Any
 
 from imbsam_jax import _errors
 from imbsam_jax import training
+from imbsam_jax.experiment import _config
 
 
 def check_checkpoint(checkpoint: str | int) -> str | int:
@@ -69,3 +71,27 @@ def chosen_step(
       'pass `checkpoint=last`.'
     )
   return step
+
+
+def variables(
+  workdir: pathlib.Path, config: _config.Config, wanted: str | int
+) -> tuple[int, dict[str, Any]]:
+  """The step of a checkpoint of a run, and what it is evaluated with.
+
+  Args:
+    workdir: Folder of the run.
+    config: Its configuration.
+    wanted: From `check_checkpoint`.
+
+  Raises:
+    ConfigError: If the best is wanted and the run was not validated.
+    CheckpointError: If there is no such checkpoint, or it cannot be read.
+  """
+  check_step(workdir / 'checkpoints', wanted)
+  with training.Checkpoints(
+    workdir / 'checkpoints',
+    # As `_evaluate.choose_by`; a run without either has no best one.
+    best_metric='top1' if config.best_on_test else 'balanced',
+    read_only=True,
+  ) as checkpoints:
+    return checkpoints.variables(chosen_step(checkpoints, wanted))

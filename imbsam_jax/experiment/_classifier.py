@@ -18,6 +18,7 @@ from PIL import Image
 from imbsam_jax import _checks
 from imbsam_jax import _errors
 from imbsam_jax import data as data_lib
+from imbsam_jax import metrics
 from imbsam_jax import training
 from imbsam_jax.experiment import _config
 
@@ -119,13 +120,14 @@ class Classifier:
     self.config = config
     self.class_names: tuple[str, ...] = tuple(content['class_names'])
     self.class_counts = np.asarray(content['class_counts'], np.int64)
+    masks = metrics.class_groups(
+      self.class_counts,
+      many_above=content['many_above'],
+      few_below=content['few_below'],
+    )
     self.groups: tuple[str, ...] = tuple(
-      'many'
-      if count > content['many_above']
-      else 'few'
-      if count < content['few_below']
-      else 'medium'
-      for count in content['class_counts']
+      next(name for name, mask in masks.items() if mask[c])
+      for c in range(len(self.class_names))
     )
     self.step = step
     self.module = module

@@ -82,15 +82,12 @@ class Foundation:
       head: Name of its head.
       tuning: How the trunk is tuned; None trains all of it.
     """
-    num_classes = len(self.data.class_names)
-    if self.is_cached:
-      return models.FeatureClassifier(num_classes, head=head)
     return _tuned_network.network(
       self._config.model,
       self._trunk,
-      tuning or models.tuning.Full(),
+      tuning,
       head=head,
-      num_classes=num_classes,
+      num_classes=len(self.data.class_names),
     )
 
   def plan(

@@ -9,6 +9,7 @@ import numpy as np
 
 from imbsam_jax import _errors
 from imbsam_jax import _specs
+from imbsam_jax import calibration
 from imbsam_jax import data as data_lib
 from imbsam_jax.experiment import _trunk
 
@@ -64,26 +65,16 @@ def class_vectors(
       )
     chosen = _first_of_each(data.train.labels, len(data.class_names), shots)
     examples = data.train.at(chosen)
-    return class_means(
-      features(examples), examples.labels, len(data.class_names)
+    rows = np.asarray(
+      calibration.class_means(
+        features(examples),
+        examples.labels,
+        num_classes=len(data.class_names),
+      )
     )
+    return rows / np.linalg.norm(rows, axis=1, keepdims=True)
 
   return means
-
-
-def class_means(
-  features: np.ndarray, labels: np.ndarray, num_classes: int
-) -> np.ndarray:
-  """Mean features of the classes, of length 1: float32 ``[C, D]``.
-
-  Args:
-    features: Features ``[N, D]``.
-    labels: Labels ``[N]``, each class at least once.
-    num_classes: Number of classes, C.
-  """
-  sums = np.zeros((num_classes, features.shape[1]))
-  np.add.at(sums, labels, features)  # Its lengths do not count.
-  return (sums / np.linalg.norm(sums, axis=1, keepdims=True)).astype(np.float32)
 
 
 def _checked_shots(*, shots: int | None = None) -> int | None:

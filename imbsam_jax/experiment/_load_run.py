@@ -16,7 +16,6 @@ from imbsam_jax import _errors
 from imbsam_jax import data as data_lib
 from imbsam_jax import losses
 from imbsam_jax import methods
-from imbsam_jax import models
 from imbsam_jax import schedules
 from imbsam_jax import training
 from imbsam_jax._runs import fields
@@ -83,7 +82,7 @@ def load_run(
   content = _model_file.read(workdir)
   if trunk is not None:
     config = fields.replace(config, {'model.trunk': str(trunk)})
-  step, saved = _saved(workdir, config, wanted)
+  step, saved = _chosen_checkpoint.variables(workdir, config, wanted)
   try:
     network, programs = _network(workdir, config, content, module)
   except KeyError as error:
@@ -113,21 +112,6 @@ def load_run(
     reader=reader,
     batch_size=batch_size,
   )
-
-
-def _saved(
-  workdir: pathlib.Path, config: _config.Config, wanted: str | int
-) -> tuple[int, dict[str, Any]]:
-  """Step and variables of a checkpoint, of which its manifest was checked."""
-  _chosen_checkpoint.check_step(workdir / 'checkpoints', wanted)
-  with training.Checkpoints(
-    workdir / 'checkpoints',
-    # As `_evaluate.choose_by`; a run without either has no best one.
-    best_metric='top1' if config.best_on_test else 'balanced',
-    read_only=True,
-  ) as checkpoints:
-    chosen = _chosen_checkpoint.chosen_step(checkpoints, wanted)
-    return checkpoints.variables(chosen)
 
 
 def _network(
@@ -202,13 +186,11 @@ def _module(
       f'the network of this run is {config.model.name}, of this library. Leave '
       '`module` out.'
     )
-  if trunk is not None and config.model.feature_cache is not None:
-    return models.FeatureClassifier(num_classes, head=head)
   if trunk is not None:
     return _tuned_network.network(
       config.model,
       trunk,
-      combined.tuning or models.tuning.Full(),
+      combined.tuning,
       head=head,
       num_classes=num_classes,
     )
@@ -231,9 +213,7 @@ def _combined(
   Raises:
     ConfigError: If a word of one's own needs the data of the run.
   """
-  choices = _choices.choices_of(config)
-  if config.model.feature_cache is not None:
-    choices['tuning'] = 'full'
+  choices = _choices.of_network(config)
   counts = np.asarray(content['class_counts'], np.int64)
   setup = methods.Setup(
     schedules.Timeline(counts, config.epochs, config.data.batch_size),

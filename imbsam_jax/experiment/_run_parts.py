@@ -48,9 +48,7 @@ def combined(
     auxiliary: Auxiliary images of one's own, or None.
     inputs: How stored images become the inputs of the network.
   """
-  choices = _choices.choices_of(config)
-  if config.model.feature_cache is not None:
-    choices['tuning'] = 'full'  # The network is a head, trained as a whole.
+  choices = _choices.of_network(config)
   images = None
   if methods.takes_auxiliary(choices):
     images = _data_sets.load_auxiliary(config.data, data, auxiliary)

@@ -156,8 +156,7 @@ def _fingerprint(data: data_lib.LongTailedData) -> dict[str, str]:
     images = None if examples is None else examples.images
     if isinstance(images, data_lib.EncodedImages):
       digest = hashlib.sha256(examples.labels.tobytes())
-      for content in images.contents():
-        digest.update(hashlib.sha256(content).digest())
+      digest.update(images.content_sha256.encode())
       sums[part] = digest.hexdigest()
   return sums
 

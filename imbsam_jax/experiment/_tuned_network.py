@@ -25,23 +25,28 @@ _FORWARD = 1 / 3
 def network(
   config: _config.Model,
   trunk: _trunk.Trunk,
-  tuning: models.tuning.Tuning,
+  tuning: models.tuning.Tuning | None,
   *,
   head: Any,
   num_classes: int,
-) -> models.TrunkClassifier:
+) -> models.Classifier:
   """The network of a run: the trunk as it is tuned, and a head.
+
+  With a cache of features it is the head alone.
 
   Args:
     config: The network.
     trunk: What was read.
-    tuning: How it is tuned.
+    tuning: How it is tuned; None trains all of it.
     head: Name of the head.
     num_classes: Number of classes.
 
   Raises:
     ConfigError: If the trunk has no such pooling, or cannot be tuned so.
   """
+  if config.feature_cache is not None:
+    return models.FeatureClassifier(num_classes, head=head)
+  tuning = tuning or models.tuning.Full()
   options: dict[str, Any] = {'dtype': jnp.dtype(config.dtype)}
   if isinstance(trunk.module, models.VisionTransformer):
     # Together with the pooling, which has a meaning with prompts alone.
