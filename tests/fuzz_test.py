@@ -266,7 +266,7 @@ def test_config_files(folder, draws):
   path = folder / 'config.json'
   path.write_text(text)
   try:
-    experiment_lib.check(fields.from_json(path, experiment_lib.Config))
+    experiment_lib.check_config(fields.from_json(path, experiment_lib.Config))
   except ValueError:
     pass
 

@@ -26,7 +26,7 @@ from imbsam_jax._runs.console import Progress
 from imbsam_jax._runs.fields import flatten
 from imbsam_jax._runs.fields import replace
 from imbsam_jax.experiment._build import build
-from imbsam_jax.experiment._build import check
+from imbsam_jax.experiment._build import check_config
 from imbsam_jax.experiment._calibrate import calibrate
 from imbsam_jax.experiment._calibrate import calibrate_runs
 from imbsam_jax.experiment._calibrate import Calibration
@@ -89,7 +89,7 @@ __all__ = [
   'calibrate',
   'calibrate_runs',
   'calibration_table',
-  'check',
+  'check_config',
   'compare',
   'comparison_table',
   'comparison_table_by_link',

@@ -39,7 +39,7 @@ from imbsam_jax.experiment import used_fields
 _MAX_TABLE_BYTES = 2**32
 
 
-def check(config: _config.Config) -> None:
+def check_config(config: _config.Config) -> None:
   """Refuses what can be refused without the data.
 
   Raises:
@@ -124,7 +124,7 @@ def _build_from(
     )
   fields.check_types(config)
   config = _own.name_in(config, model=model, data=data, loss=loss)
-  check(config)
+  check_config(config)
   compilation.ask_for_same_bits(config.deterministic)
   try:
     if not isinstance(data, data_lib.LongTailedData):
@@ -160,7 +160,7 @@ def build_on(
   Raises:
     ConfigError: If a value of the configuration does not fit.
   """
-  check(config)
+  check_config(config)
   compilation.ask_for_same_bits(config.deterministic)
   try:
     return _build(config, data, None, None, None)

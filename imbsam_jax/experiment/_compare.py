@@ -294,7 +294,7 @@ class _Compared:
       one = methods[word]
       if isinstance(one, _config.Config):
         _own.name_in(one, model=None, data=None, loss=None)
-        _build.check(one)
+        _build.check_config(one)
     if stacked is None:
       stacked = first.steps_per_call > 1 and _is_small(first)
     runs: dict[str, list[pathlib.Path]] = {}

@@ -111,7 +111,7 @@ def test_a_run_goes_on_with_the_same_images_only(tmp_path):
 
 def test_a_text_is_checked_before_anything_is_read():
   with pytest.raises(experiment.ConfigError, match='must be textures, tfds'):
-    experiment.check(_config('sgd', **{'data.auxiliary': 'photographs'}))
+    experiment.check_config(_config('sgd', **{'data.auxiliary': 'photographs'}))
 
 
 def test_images_that_no_method_takes():

@@ -403,7 +403,7 @@ def test_recipe_of_imbsam():
   assert optimizer.schedule == 'cosine' and optimizer.warmup_epochs == 0
   assert optimizer.threshold == 20 and config.data.subset == 'first'
   assert cifar100_lt_imbsam.get_config('sam').optimizer.tail_weight == 1
-  experiment_lib.check(
+  experiment_lib.check_config(
     experiment_lib.replace(
       config, {'flip_test': True, 'best_on_test': True, 'save_every': 1.0}
     )

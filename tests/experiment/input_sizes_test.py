@@ -227,7 +227,7 @@ class ViewsTest(parameterized.TestCase):
   def test_words(self, changes, message):
     config = experiment_lib.replace(experiment_lib.config('own'), changes)
     with self.assertRaisesRegex(experiment_lib.ConfigError, message):
-      experiment_lib.check(config)
+      experiment_lib.check_config(config)
 
 
 if __name__ == '__main__':

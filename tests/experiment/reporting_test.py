@@ -46,7 +46,7 @@ def test_flip_adds_the_logits_of_the_mirror_image():
 
 def test_best_on_test_is_not_validation(tfds_dir):
   with pytest.raises(ValueError, match='best_on_test. reports the test set'):
-    experiment_lib.check(
+    experiment_lib.check_config(
       _config(tfds_dir, best_on_test=True, final_split='validation')
     )
 

@@ -162,7 +162,7 @@ def test_other_words_go_with_it_or_are_refused(word):
   refused = []
   for other in _others(word):
     try:
-      experiment.check(experiment.config('own', f'{word},{other}'))
+      experiment.check_config(experiment.config('own', f'{word},{other}'))
     except experiment.ConfigError as error:
       assert str(error).endswith(('.', ')'))
       refused.append(other)

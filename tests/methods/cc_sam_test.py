@@ -253,7 +253,7 @@ def test_goes_on_where_it_stopped(tmp_path):
 )
 def test_words_that_do_not_go_with_it(words, message):
   with pytest.raises(ValueError, match=message):
-    experiment.check(experiment.config('digits_lt', words))
+    experiment.check_config(experiment.config('digits_lt', words))
 
 
 def test_every_update_rule_but_sgd_perturbs():
@@ -262,10 +262,10 @@ def test_every_update_rule_but_sgd_perturbs():
   for rule in rules:
     config = experiment.config('digits_lt', f'{rule},cc_sam')
     if rule == 'sgd':
-      experiment.check(config)
+      experiment.check_config(config)
       continue
     with pytest.raises(ValueError, match='both perturb'):
-      experiment.check(config)
+      experiment.check_config(config)
 
 
 @pytest.mark.parametrize(

@@ -142,7 +142,7 @@ class NamesTest(parameterized.TestCase):
         experiment.ConfigError,
         f'dbn_mix` is called bilateral_mix now.*`objective.mixing={new}`',
       ):
-        experiment.check(config)
+        experiment.check_config(config)
 
   @parameterized.parameters(
     ('mixup', "'dbn_mix' and 'mixup' cannot be combined: both choose"),
@@ -152,7 +152,7 @@ class NamesTest(parameterized.TestCase):
   )
   def test_refuses(self, word, message):
     with self.assertRaisesRegex(experiment.ConfigError, message):
-      experiment.check(experiment.config('digits_lt', f'dbn_mix,{word}'))
+      experiment.check_config(experiment.config('digits_lt', f'dbn_mix,{word}'))
 
   def test_refuses_a_cosine_head(self):
     config = experiment.config(
@@ -163,7 +163,7 @@ class NamesTest(parameterized.TestCase):
     with self.assertRaisesRegex(
       experiment.ConfigError, '`dbn_mix` is made for a linear head'
     ):
-      experiment.check(config)
+      experiment.check_config(config)
 
   def test_bilateral_mix_alone_has_one_branch(self):
     part = methods.make_part('mixing', 'bilateral_mix', _SETUP)

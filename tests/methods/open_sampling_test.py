@@ -321,16 +321,16 @@ def _config(words, **fields):
 class WordTest(parameterized.TestCase):
   def test_what_it_is_combined_with(self):
     for words in ('ldam_drw', 'mm_drw', 'ldam', 'imbsam', 'mixup', 'cmo_drw'):
-      experiment.check(_config(f'open_sampling,{words}'))
+      experiment.check_config(_config(f'open_sampling,{words}'))
     for words in ('balanced_softmax', 'cb', 'drs', 'bilateral_mix', 'absgd'):
       with self.assertRaisesRegex(
         experiment.ConfigError, 'both correct .* Leave one of them out'
       ):
-        experiment.check(_config(f'open_sampling,{words}'))
+        experiment.check_config(_config(f'open_sampling,{words}'))
     with self.assertRaisesRegex(
       experiment.ConfigError, '`open_sampling` looks at the whole batch'
     ):
-      experiment.check(
+      experiment.check_config(
         _config('imbsam,open_sampling', **{'optimizer.rows': 'split'})
       )
     with self.assertRaisesRegex(

@@ -341,18 +341,18 @@ class WordTest(parameterized.TestCase):
       experiment.ConfigError,
       f'`pure_noise` needs images of one example each, and `{word}` mixes',
     ):
-      experiment.check(experiment.config('own', f'pure_noise,{word}'))
+      experiment.check_config(experiment.config('own', f'pure_noise,{word}'))
 
   def test_a_sampler_that_it_brings_is_named(self):
     with self.assertRaisesRegex(
       experiment.ConfigError,
       '`drw` and `drs`, which `pure_noise` brings, both correct',
     ):
-      experiment.check(experiment.config('own', 'pure_noise,ldam_drw'))
+      experiment.check_config(experiment.config('own', 'pure_noise,ldam_drw'))
     with self.assertRaisesRegex(
       experiment.ConfigError, '`drw` and `drs` both correct'
     ):
-      experiment.check(experiment.config('own', 'drw,drs'))
+      experiment.check_config(experiment.config('own', 'drw,drs'))
     with self.assertRaisesRegex(
       experiment.ConfigError, "'class_balanced_sampling' cannot be combined"
     ):

@@ -65,7 +65,7 @@ class WordsTest(parameterized.TestCase):
     config = _config(word, init_from=run)
     if config.model.tuning != 'full':  # Whether there is a file is asked first.
       config = experiment_lib.replace(config, {'model.trunk': __file__})
-    experiment_lib.check(config)
+    experiment_lib.check_config(config)
     time = schedules.Timeline(_COUNTS, config.epochs, 16)
     combined = methods.combine(
       _choices.choices_of(config), methods.Setup(time, (8, 8, 1), _data())
