@@ -21,17 +21,26 @@ from imbsam_jax import _checks
 from imbsam_jax.data import _errors
 
 # No others: some of Pillow's readers start programs (EPS: Ghostscript).
-_FORMATS = ('JPEG', 'PNG', 'WEBP', 'BMP', 'GIF', 'PPM', 'TIFF')
-SUFFIXES = (
-  *('.jpg', '.jpeg', '.png', '.webp', '.bmp', '.gif'),
-  *('.ppm', '.pgm', '.tif', '.tiff'),
-)
+FORMATS = ('JPEG', 'PNG', 'WEBP', 'BMP', 'GIF', 'PPM', 'TIFF')
 _CROP_SHARE = 0.875  # 224 of 256.
 _AREA_SHARES = (0.08, 1.0)
 _ASPECT_RATIOS = (3 / 4, 4 / 3)
 _TRIES = 10
 # JPEGs are decoded smaller while this much is left for the resampling.
 _DRAFT_GAP = 2
+
+_ORIENTATION_TAG = 0x0112
+_UPRIGHT = 1
+_TURNS = {
+  2: Image.Transpose.FLIP_LEFT_RIGHT,
+  3: Image.Transpose.ROTATE_180,
+  4: Image.Transpose.FLIP_TOP_BOTTOM,
+  5: Image.Transpose.TRANSPOSE,
+  6: Image.Transpose.ROTATE_270,
+  7: Image.Transpose.TRANSVERSE,
+  8: Image.Transpose.ROTATE_90,
+}
+_SIDEWAYS = (5, 6, 7, 8)
 
 _Box = tuple[float, float, float, float]
 
@@ -42,8 +51,10 @@ class EncodedImages:
   ``images[indices]`` are images as seen in evaluation: the shorter side is
   resized to ``round(size / 0.875)`` (256 for 224), and the center is cut out.
   `random_crops` are images as seen in training. Gray, palette, CMYK and
-  transparent images become RGB; animations are their first frame; an
-  orientation in EXIF is not heeded, as by most codes for ImageNet.
+  transparent images become RGB; animations are their first frame. What EXIF
+  says of the orientation of a camera is heeded, so that images stand as they
+  are shown elsewhere; most codes for ImageNet do not heed it. That of TIFF
+  files is always heeded.
 
   Crop and resize are one bilinear, antialiased resampling; its filter sees the
   pixels next to the crop. A JPEG of which even 1/2, 1/4 or 1/8 has twice the
@@ -60,11 +71,15 @@ class EncodedImages:
     describe: ``describe(i)`` names image i in errors, such as by its path.
     size: Height and width of the images.
     indices: Int ``[N]``, which images these are, in order.
+    exif_orientation: Whether the orientation in EXIF is heeded.
+    identify: ``identify(i)`` are bytes by which image i is known again wherever
+      it lies; None takes what `describe` gives.
 
   Attributes:
     shape: ``(N, size, size, 3)``.
     dtype: uint8.
     ndim: 4.
+    exif_orientation: Whether the orientation in EXIF is heeded.
   """
 
   dtype = np.dtype(np.uint8)
@@ -77,10 +92,14 @@ class EncodedImages:
     *,
     size: int,
     indices: np.ndarray,
+    exif_orientation: bool = True,
+    identify: Callable[[int], bytes] | None = None,
   ):
     _checks.integer('size', size)
+    self.exif_orientation = exif_orientation
     self._read = read
     self._describe = describe
+    self._identify = identify
     self._size = int(size)
     self._indices = np.asarray(indices)
     if self._indices.ndim != 1 or not (
@@ -122,6 +141,12 @@ class EncodedImages:
     """What each image is called in errors, in order."""
     return (self._describe(int(i)) for i in self._indices)
 
+  def identities(self) -> Iterator[bytes] | None:
+    """What each image is known again by, in order; None if by its name."""
+    if self._identify is None:
+      return None
+    return map(self._identify, self._indices.tolist())
+
   def contents(self) -> Iterator[bytes]:
     """The encoded bytes of each image, in order; reads all."""
     for i in self._indices:
@@ -142,6 +167,8 @@ class EncodedImages:
       self._describe,
       size=self._size,
       indices=self._indices[indices],
+      exif_orientation=self.exif_orientation,
+      identify=self._identify,
     )
 
   def random_crops(self, indices: Any, seeds: np.ndarray) -> np.ndarray:
@@ -200,16 +227,20 @@ class EncodedImages:
   ) -> np.ndarray:
     name, content = named_content(self._read, self._describe, i)
     with _opened(name, content) as image:
-      full = image.size
+      turn = orientation(image) if self.exif_orientation else _UPRIGHT
+      stored = image.size
+      full = stored[::-1] if turn in _SIDEWAYS else stored
       box = choose_box(full)
       # What the sides of the whole image must have left after decoding.
       enough = tuple(
         math.ceil(_DRAFT_GAP * self._size * side / (end - start))
         for side, start, end in zip(full, box[:2], box[2:], strict=True)
       )
+      if turn in _SIDEWAYS:
+        enough = enough[::-1]
       draft = image.draft(None, enough)  # None if it is not a JPEG.
-      factor = 1.0 if draft is None else draft[1][2] / full[0]
-      image = to_rgb(image)
+      factor = 1.0 if draft is None else draft[1][2] / stored[0]
+      image = turned(to_rgb(image), turn)
       left, top, right, bottom = (factor * x for x in box)
       width, height = image.size
       resized = image.resize(
@@ -218,6 +249,30 @@ class EncodedImages:
         box=(left, top, min(right, width), min(bottom, height)),
       )
     return np.asarray(resized)
+
+
+def orientation(image: Any) -> int:
+  """What EXIF says of how a picture is to be turned, from 1 (not) to 8.
+
+  Args:
+    image: A picture of Pillow, of which the header was read.
+  """
+  if image.format == 'TIFF':  # Pillow turns these when it reads them.
+    return _UPRIGHT
+  if image.format == 'PNG':
+    # Pillow decodes for it, EXIF may come last; broken pixels are no matter of
+    # EXIF, and would not be told of again.
+    image.load()
+  try:
+    value = image.getexif().get(_ORIENTATION_TAG)
+  except Exception:  # The pixels may be good where EXIF is not.
+    return _UPRIGHT
+  return value if value in _TURNS else _UPRIGHT
+
+
+def turned(image: Any, value: int) -> Any:
+  """A picture as it is to be seen, by its orientation in EXIF."""
+  return image if value == _UPRIGHT else image.transpose(_TURNS[value])
 
 
 def evaluation_box(image_size: tuple[int, int], size: int) -> _Box:
@@ -251,11 +306,14 @@ def named_content(
     raise _errors.DataError(f'{name} cannot be read: {cause}.') from error
 
 
-def decode_all(contents: Iterable[tuple[str, bytes]]) -> np.ndarray:
+def decode_all(
+  contents: Iterable[tuple[str, bytes]], *, exif_orientation: bool = True
+) -> np.ndarray:
   """Decodes images at their own size, which must be one size.
 
   Args:
     contents: Names and contents of files.
+    exif_orientation: Whether the orientation in EXIF is heeded.
 
   Returns:
     uint8 ``[N, height, width, 1]`` of gray images, ``[N, height, width, 3]`` of
@@ -268,10 +326,8 @@ def decode_all(contents: Iterable[tuple[str, bytes]]) -> np.ndarray:
   names: dict[tuple[int, ...], str] = {}
   for name, content in contents:
     with _opened(name, content) as image:
-      if image.mode in ('1', 'L'):
-        images.append(np.asarray(image.convert('L'))[..., None])
-      else:
-        images.append(np.asarray(to_rgb(image)))
+      turn = orientation(image) if exif_orientation else _UPRIGHT
+      images.append(_pixels(image, turn))
     names.setdefault(images[-1].shape, name)
   if len(names) > 1:
     (one, one_name), (two, two_name) = list(names.items())[:2]
@@ -283,15 +339,22 @@ def decode_all(contents: Iterable[tuple[str, bytes]]) -> np.ndarray:
   return np.stack(images)
 
 
+def _pixels(image: Any, turn: int) -> np.ndarray:
+  """The pixels of a picture, of one channel if it is gray."""
+  if image.mode in ('1', 'L'):
+    return np.asarray(turned(image.convert('L'), turn))[..., None]
+  return np.asarray(turned(to_rgb(image), turn))
+
+
 @contextlib.contextmanager
 def _opened(name: str, content: bytes) -> Iterator[Any]:
   """An image of which the header is read; what fails inside names it."""
   try:
-    with Image.open(io.BytesIO(content), formats=_FORMATS) as image:
+    with Image.open(io.BytesIO(content), formats=FORMATS) as image:
       yield image
   except UnidentifiedImageError as error:
     raise _errors.DataError(
-      f'{name} is not an image of a known format ({", ".join(_FORMATS)}): its '
+      f'{name} is not an image of a known format ({", ".join(FORMATS)}): its '
       f'{len(content)} bytes begin with {content[:12]!r}. Replace or remove it.'
     ) from error
   except Exception as error:  # Pillow's readers raise all sorts.
@@ -302,15 +365,24 @@ def _opened(name: str, content: bytes) -> Iterator[Any]:
 
 def to_rgb(image: Any) -> Any:
   """A picture in RGB; ValueError if its pixels have more than 8 bits."""
-  if image.mode == 'F' or image.mode.startswith('I'):
-    raise ValueError(
-      f'pixels of mode {image.mode!r} have more than 8 bits, and no range that '
-      'stands for 0 to 255; convert them to 8 bits'
-    )
+  check_mode(image.mode)
   if image.mode == 'P':
     # Pillow warns of transparent palettes otherwise.
     image = image.convert('RGBA')
   return image if image.mode == 'RGB' else image.convert('RGB')
+
+
+def check_mode(mode: str) -> None:
+  """Refuses pixels of more than 8 bits.
+
+  Raises:
+    ValueError: If they have more.
+  """
+  if mode == 'F' or mode.startswith('I'):
+    raise ValueError(
+      f'pixels of mode {mode!r} have more than 8 bits, and no range that '
+      'stands for 0 to 255; convert them to 8 bits'
+    )
 
 
 def _random_box(

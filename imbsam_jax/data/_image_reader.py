@@ -9,6 +9,7 @@ from typing import Any
 import numpy as np
 from PIL import Image
 
+from imbsam_jax import _paths
 from imbsam_jax.data import _encoded_images
 from imbsam_jax.data import _errors
 
@@ -23,7 +24,7 @@ class ImageReader:
   shorter side is resized and the center cut out; elsewhere an image stays as it
   is, and must have the shape of the others. Gray images become three channels
   that are alike, and colors their luminance (ITU-R 601), where the others have
-  three channels or one. An orientation in EXIF is not heeded.
+  three channels or one.
 
   Args:
     shape: Shape of a row, ``[H, W, C]`` of an image.
@@ -34,6 +35,7 @@ class ImageReader:
       images were encoded; elsewhere the largest part in the middle that has
       the ratio of the sides, resized.
     value_range: Smallest and largest value of stored floats, or None.
+    exif_orientation: Whether pictures are turned as EXIF says.
   """
 
   def __init__(
@@ -44,12 +46,14 @@ class ImageReader:
     is_encoded: bool = False,
     resize: bool = False,
     value_range: Sequence[float] | None = None,
+    exif_orientation: bool = True,
   ):
     self.shape = tuple(shape)
     self.dtype = np.dtype(dtype)
     self._is_encoded = is_encoded
     self._resize = resize
     self._range = value_range
+    self._exif_orientation = exif_orientation
 
   def from_file(self, path: str | os.PathLike[str]) -> np.ndarray:
     """The row of an image file.
@@ -60,8 +64,9 @@ class ImageReader:
     Raises:
       DataError: If it cannot be read or decoded, or has another size.
     """
-    name = os.fspath(path)
-    self._check_takes_pictures(name)
+    name = os.path.expanduser(path)
+    shown = _paths.printable(name)
+    self._check_takes_pictures(shown)
 
     def read(i):
       del i
@@ -70,11 +75,18 @@ class ImageReader:
 
     if self._is_encoded:
       images = _encoded_images.EncodedImages(
-        read, lambda i: name, size=self.shape[0], indices=np.arange(1)
+        read,
+        lambda i: shown,
+        size=self.shape[0],
+        indices=np.arange(1),
+        exif_orientation=self._exif_orientation,
       )
       return images[0]
-    content = _encoded_images.named_content(read, lambda i: name, 0)
-    return self._of_bytes(_encoded_images.decode_all([content])[0], name)
+    content = _encoded_images.named_content(read, lambda i: shown, 0)
+    (image,) = _encoded_images.decode_all(
+      [content], exif_orientation=self._exif_orientation
+    )
+    return self._of_bytes(image, shown)
 
   def from_picture(self, picture: Image.Image) -> np.ndarray:
     """The row of a picture of Pillow, as that of a file with its pixels.
@@ -85,10 +97,16 @@ class ImageReader:
     name = 'the picture'
     self._check_takes_pictures(name)
     try:
+      picture.load()
+      turn = 1
+      if self._exif_orientation:
+        turn = _encoded_images.orientation(picture)
       if picture.mode in ('1', 'L') and not self._is_encoded:
-        image = np.asarray(picture.convert('L'))[..., None]
+        gray = _encoded_images.turned(picture.convert('L'), turn)
+        image = np.asarray(gray)[..., None]
       else:
-        image = np.asarray(_encoded_images.to_rgb(picture))
+        rgb = _encoded_images.to_rgb(picture)
+        image = np.asarray(_encoded_images.turned(rgb, turn))
     except Exception as error:  # Pillow's readers raise all sorts.
       raise _errors.DataError(f'{name} cannot be read: {error}.') from error
     if self._is_encoded:

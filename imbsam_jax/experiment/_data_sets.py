@@ -4,38 +4,17 @@
 
 from collections.abc import Sequence
 import os
-from typing import NamedTuple
 
 import numpy as np
 
 from imbsam_jax import data as data_lib
 from imbsam_jax.experiment import _config
+from imbsam_jax.experiment import _file_sources
+from imbsam_jax.experiment._sources import Source
+from imbsam_jax.experiment._sources import Sources
 
 # Data sets whose `data_dir` is not that of TFDS.
 _OF_FILES = ('image_folder', 'image_list', 'npz')
-
-# Arrays in memory count as one: (images [N, ...], labels [N]).
-Source = data_lib.Source | tuple[np.ndarray, np.ndarray]
-
-
-class Sources(NamedTuple):
-  """Examples of one's own, before anything is cut out of them.
-
-  Attributes:
-    train: A `data.Source`, or a pair of arrays: images ``[N, ...]``, uint8 (0
-      to 255) or floats, and int labels ``[N]`` from 0.
-    test: The same of test examples; all are used.
-    validation: The same of validation examples, or None: then
-      ``data.validation_per_class`` takes some of the training examples.
-    auxiliary: Images of other things than the classes, an array ``[N, ...]`` of
-      the shape and dtype of the training images, for methods that take some; or
-      None: then ``data.auxiliary`` says which they are.
-  """
-
-  train: Source
-  test: Source
-  validation: Source | None = None
-  auxiliary: np.ndarray | None = None
 
 
 def load(
@@ -54,15 +33,16 @@ def load(
     DataError: If the data are missing or do not give what is asked for.
     ValueError: If choices do not fit one another.
   """
+  files = None
   if sources is None:
-    sources = _by_name(config)
+    sources, files = _by_name(config)
   train = _as_source(sources.train)
   names = train.class_names
   validation = sources.validation
   if validation is not None:
     validation = _as_source(validation, names)
   natural = config.profile == 'natural' or config.class_counts
-  return data_lib.long_tailed(
+  data = data_lib.long_tailed(
     train,
     _as_source(sources.test, names),
     validation=validation,
@@ -72,6 +52,48 @@ def load(
     class_counts=config.class_counts,
     validation_per_class=config.validation_per_class,
     seed=config.subset_seed if config.subset == 'shuffled' else None,
+  )
+  return data._replace(files=files)
+
+
+def sources_of(config: _config.Data) -> dict[str, data_lib.Source]:
+  """The sources of the splits that a configuration names, nothing cut out.
+
+  Args:
+    config: The examples that are asked for; not those of one folder.
+
+  Raises:
+    DataError: If they are missing or cannot be read.
+  """
+  train, validation, test = config.splits
+  sources = {'train': _source(config, str(train))}
+  names = sources['train'].class_names
+  for part, split in (('validation', validation), ('test', test)):
+    if split is not None:
+      sources[part] = _source(config, split, names)
+  return sources
+
+
+def with_channel_axis(
+  data: data_lib.LongTailedData,
+) -> data_lib.LongTailedData:
+  """Gray images ``[N, height, width]`` with an axis of one channel, and a note.
+
+  Other examples stay as they are.
+  """
+  shape = data.train.images.shape
+  if len(shape) != 3:
+    return data
+
+  def changed(examples: data_lib.Examples) -> data_lib.Examples:
+    return examples._replace(images=examples.images[..., None])
+
+  note = f'images have no channel axis and are taken as gray {shape[1:]}'
+  return data._replace(
+    train=changed(data.train),
+    validation=None if data.validation is None else changed(data.validation),
+    test=changed(data.test),
+    notes=(*data.notes, note.replace('(', '[').replace(')', ']')),
   )
 
 
@@ -97,26 +119,34 @@ def load_auxiliary(
     config.auxiliary,
     data.train.images,
     # Elsewhere it is the place of the training images.
-    data_dir=None if config.name in _OF_FILES else config.data_dir,
+    data_dir=None if config.name in _OF_FILES else _expanded(config.data_dir),
+    exif_orientation=config.exif_orientation,
   )
 
 
-def _by_name(config: _config.Data) -> Sources:
+def _by_name(
+  config: _config.Data,
+) -> tuple[Sources, data_lib.FileReport | None]:
   train_split, validation_split, test_split = config.splits
   if not train_split or not test_split:
     raise ValueError(
       'a run needs a training and a test split; only the validation split can '
       f'be None. `data.splits` is {config.splits!r}.'
     )
+  if _file_sources.is_one_folder(config):
+    train, test, lines = _file_sources.cut(config, _location(config))
+    return _file_sources.checked(config, {'train': train, 'test': test}, lines)
   train = _source(config, train_split)
   names = train.class_names
-  return Sources(
-    train,
-    _source(config, test_split, names),
-    None
-    if validation_split is None
-    else _source(config, validation_split, names),
-  )
+  sources = {'train': train}
+  if validation_split is not None:
+    sources['validation'] = _source(config, validation_split, names)
+  sources['test'] = _source(config, test_split, names)
+  lines = _file_sources.same_splits(config)
+  if not _file_sources.are_files(sources):
+    files = data_lib.FileReport(lines=lines) if lines else None
+    return _file_sources.as_sources(sources), files
+  return _file_sources.checked(config, sources, lines)
 
 
 def _as_source(
@@ -131,7 +161,8 @@ def _as_source(
 def same_examples(one: _config.Data, two: _config.Data) -> bool:
   """Whether two configurations choose the same examples, in whatever order."""
   chosen = (
-    'name', 'data_dir', 'splits', 'image_size', 'imbalance_factor',
+    'name', 'data_dir', 'splits', 'test_share', 'split_seed', 'bad_images',
+    'exif_orientation', 'image_size', 'imbalance_factor',
     'profile', 'max_count', 'class_counts', 'subset', 'subset_seed',
     'validation_per_class',
   )  # fmt: skip
@@ -149,31 +180,42 @@ def _source(
       list names by position (see `data.SubsetSource`).
     class_names: Those of the training split, for the others.
   """
-  size = {'image_size': config.image_size}
+  how = {
+    'image_size': config.image_size,
+    'exif_orientation': config.exif_orientation,
+  }
   match config.name:
     case 'image_folder':
       folder = os.path.join(_location(config), split)
-      _check_there(folder, 'folder of images', os.path.isdir(folder))
-      return data_lib.FolderSource(folder, class_names=class_names, **size)
+      _file_sources.check_folder(config, folder)
+      return data_lib.FolderSource(folder, class_names=class_names, **how)
     case 'image_list':
-      folder = _location(config)
+      folder, split = _location(config), os.path.expanduser(split)
       _check_there(split, 'list of images', os.path.isfile(split))
       _check_there(folder, 'folder of images', os.path.isdir(folder))
-      return data_lib.ListSource(split, folder, class_names=class_names, **size)
+      return data_lib.ListSource(split, folder, class_names=class_names, **how)
     case 'npz':
       if config.image_size is not None:
         raise ValueError(
           'the images of an .npz file have their size. Leave '
           '`data.image_size=None`.'
         )
-      return data_lib.NpzSource(_location(config), split)
+      return data_lib.NpzSource(
+        _location(config), split, class_names=class_names
+      )
   split, _, positions = split.partition('@')
+  positions = os.path.expanduser(positions)
   if positions:
     _check_there(positions, 'list of positions', os.path.isfile(positions))
   source = data_lib.TfdsSource(
-    config.name, split, data_dir=config.data_dir, **size
+    config.name, split, data_dir=_expanded(config.data_dir), **how
   )
   return data_lib.SubsetSource(source, positions) if positions else source
+
+
+def _expanded(path: str | None) -> str | None:
+  """None is TFDS's default."""
+  return None if path is None else os.path.expanduser(path)
 
 
 def _location(config: _config.Data) -> str:

@@ -3,6 +3,7 @@
 """New images by name: a folder, a file, a list, a pattern, or an array."""
 
 from collections.abc import Iterable
+from collections.abc import Mapping
 from collections.abc import Sequence
 import glob
 import os
@@ -14,7 +15,9 @@ import numpy as np
 
 from imbsam_jax import _errors
 from imbsam_jax import _npz
+from imbsam_jax import _paths
 from imbsam_jax import data as data_lib
+from imbsam_jax.experiment import _classifier
 
 # Names of images among several arrays of a file.
 _NAMES = ('images', 'x_test', 'X', 'x')
@@ -27,6 +30,7 @@ class ImageSource:
     names: What each image is called, its path if it is a file.
     images: Array ``[N, ...]`` of all images, or None if they are files.
     folders: Names of the folders right in the source.
+    left_out: Why other files of a folder are no images, by their path in it.
   """
 
   def __init__(
@@ -34,10 +38,12 @@ class ImageSource:
     names: Sequence[str],
     images: Any = None,
     folders: Iterable[str] = (),
+    left_out: Mapping[str, str] | None = None,
   ):
     self.names = names
     self.images = images
     self.folders = frozenset(folders)
+    self.left_out = dict(left_out or {})
 
   def __len__(self) -> int:
     return len(self.names)
@@ -104,63 +110,52 @@ def natural(path: str) -> list[tuple[int, int, str]]:
 
 def _of_folder(folder: str, recursive: bool) -> ImageSource:
   try:
-    entries = os.listdir(folder)
+    inner = [entry.name for entry in os.scandir(folder) if entry.is_dir()]
   except OSError as error:
     raise _unreadable(folder, error) from error
-  inner = [name for name in entries if os.path.isdir(_join(folder, name))]
-  if recursive:
-    paths = _walked(folder)
-  else:
-    paths = [
-      _join(folder, name)
-      for name in entries
-      if _is_image(name) and name not in inner
-    ]
+  # Links to folders are not followed: they may lead back.
+  listing = data_lib.list_images(
+    folder, recursive=recursive, follow_links=False
+  )
+  # What is to be an image by its name is one that cannot be read.
+  paths = [*listing.paths, *listing.broken]
+  others = {
+    p: why for p, why in listing.left_out.items() if p not in listing.broken
+  }
   if not paths:
     advice = ''
     if inner and not recursive:
       advice = f' It has {len(inner)} folders: pass `recursive=True`.'
-    endings = ', '.join(data_lib.IMAGE_SUFFIXES)
     raise data_lib.DataError(
-      f'{folder} has no image, no file that ends with {endings}.{advice}'
+      f'{_paths.printable(folder)} has no image: no file that begins like a '
+      f'JPEG, PNG, WebP, BMP, GIF, PPM or TIFF.{advice}'
+      + (f' There are {data_lib.summarized(others)}.' if others else '')
     )
-  return ImageSource(sorted(paths, key=natural), folders=inner)
-
-
-def _walked(folder: str) -> list[str]:
-  def refuse(error):
-    raise _unreadable(error.filename, error) from error
-
-  paths = []
-  # Links to folders are not followed: they may lead back.
-  for root, inner, names in os.walk(folder, onerror=refuse):
-    inner[:] = [name for name in inner if not name.startswith('.')]
-    paths += [_join(root, name) for name in names if _is_image(name)]
-  return paths
-
-
-def _is_image(name: str) -> bool:
-  return name.lower().endswith(data_lib.IMAGE_SUFFIXES) and not name.startswith(
-    '.'
+  return ImageSource(
+    sorted((os.path.join(folder, path) for path in paths), key=natural),
+    folders=inner,
+    left_out=others,
   )
-
-
-def _join(folder: str, name: str) -> str:
-  return os.path.join(folder, name)
 
 
 def _listed(path: str) -> list[str]:
   """The lines of a list, without those that are blank."""
   try:
-    text = pathlib.Path(path).read_text(encoding='utf-8-sig')
+    content = pathlib.Path(path).read_bytes()
   except OSError as error:
     raise _unreadable(path, error) from error
-  except UnicodeDecodeError as error:
-    raise data_lib.DataError(
-      f'{path} is not UTF-8: {error}. Save it as UTF-8.'
-    ) from error
+  text = content.removeprefix(b'\xef\xbb\xbf').decode(
+    'utf-8', 'surrogateescape'
+  )
   lines = [line for line in text.split('\n') if line.strip()]
   lines = [line.removesuffix('\r') for line in lines]
+  strange = [line for line in lines if _paths.printable(line) != line]
+  # Names of files need not be UTF-8.
+  if not all(map(os.path.exists, strange)):
+    raise data_lib.DataError(
+      f'{path} is not UTF-8, and there is no file '
+      f'{_paths.printable(strange[0])}. Save it as UTF-8.'
+    )
   if not lines:
     raise data_lib.DataError(
       f'{path} is empty; a path is expected in each line.'
@@ -181,6 +176,7 @@ def _of_array(path: str, suffix: str, row_shape: Sequence[int]) -> ImageSource:
     if isinstance(error, data_lib.DataError):
       raise
     raise data_lib.DataError(f'{path} cannot be read: {error}') from error
+  images = _classifier.with_channel_axis(images, row_shape)
   if images.ndim != len(row_shape) + 1:
     expected = ', '.join(map(str, row_shape))
     raise _errors.ConfigError(
