@@ -124,7 +124,14 @@ def _opened(path: str | os.PathLike[str]) -> Iterator[zipfile.ZipFile]:
 
 
 def _names_in(archive: zipfile.ZipFile) -> list[str]:
-  return [name.removesuffix('.npy') for name in archive.namelist()]
+  names = [name.removesuffix('.npy') for name in archive.namelist()]
+  twice = next((name for name in names if names.count(name) > 1), None)
+  if twice is not None:
+    raise _Unreadable(
+      f'{archive.filename} has two arrays {twice!r}. Save it anew by '
+      'numpy.savez.'
+    )
+  return names
 
 
 class _Unreadable(ValueError):
@@ -155,7 +162,7 @@ def _checked_header(
   if dtype.hasobject:
     raise _Unreadable(
       f'{path}: {key!r} holds Python objects, which could run code when read. '
-      'Save it as an array of numbers.'
+      'Save it as an array of numbers, or texts by array.astype(str).'
     )
   promised = math.prod(shape) * dtype.itemsize
   if min(shape, default=0) < 0 or promised > held:

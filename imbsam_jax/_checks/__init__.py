@@ -20,6 +20,7 @@ from imbsam_jax._checks.labels import class_labels
 from imbsam_jax._checks.labels import device_labels
 from imbsam_jax._checks.labels import host_labels
 from imbsam_jax._checks.labels import label_array
+from imbsam_jax._checks.numbers import concrete
 from imbsam_jax._checks.numbers import host_number
 from imbsam_jax._checks.numbers import integer
 from imbsam_jax._checks.numbers import number
@@ -29,6 +30,7 @@ from imbsam_jax._checks.numbers import share
 
 __all__ = [
   'class_labels',
+  'concrete',
   'count_array',
   'device_labels',
   'float32_counts',

@@ -51,16 +51,35 @@ def label_array(
   if not jnp.issubdtype(labels.dtype, jnp.integer):
     raise (error or TypeError)(
       f'`{name}` must be integers, got dtype {labels.dtype}. Pass class '
-      f'indices: {name}.astype("int32"), or {name}.argmax(axis=-1) for one-hot '
-      f'rows.{" " if hint else ""}{hint}'
+      f'indices: {_as_integers(name, labels)}.{" " if hint else ""}{hint}'
     )
   if labels.ndim != 1 or num_rows not in (None, labels.shape[0]):
     raise (error or ValueError)(
       f'`{name}` must have shape [{"N" if num_rows is None else num_rows}], '
-      f'one class index for each row, got {labels.shape}. For one-hot rows '
-      f'pass {name}.argmax(axis=-1).'
+      f'one class index for each row, got {labels.shape}.'
+      f'{_as_vector(name, labels)}'
     )
   return labels
+
+
+def _as_integers(name: str, labels: Any) -> str:
+  """What to pass instead of labels of another dtype."""
+  if labels.ndim == 2 and labels.shape[1] == 1:
+    name = f'{name}[:, 0]'
+  elif labels.ndim > 1:
+    return f'{name}.argmax(axis=-1) for one-hot rows'
+  if not jnp.issubdtype(labels.dtype, jnp.number) and labels.dtype != bool:
+    return f'numpy.unique({name}, return_inverse=True)[1] for names of classes'
+  return f'{name}.astype("int32")'
+
+
+def _as_vector(name: str, labels: Any) -> str:
+  """What to pass instead of labels of another rank."""
+  if labels.ndim != 2:
+    return ''
+  if labels.shape[1] == 1:
+    return f' Pass {name}[:, 0].'
+  return f' For one-hot rows pass {name}.argmax(axis=-1).'
 
 
 def class_labels(

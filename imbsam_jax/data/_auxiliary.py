@@ -9,9 +9,13 @@ import numpy as np
 
 from imbsam_jax import _errors as errors_lib
 from imbsam_jax import _npz
+from imbsam_jax import _paths
 from imbsam_jax.data import _encoded_images
 from imbsam_jax.data import _errors
+from imbsam_jax.data import _file_listing
+from imbsam_jax.data import _host_arrays
 from imbsam_jax.data import _image_files
+from imbsam_jax.data import _same_rows
 from imbsam_jax.data import _sources
 from imbsam_jax.data import _textures
 
@@ -42,7 +46,11 @@ def check_auxiliary(text: str) -> None:
 
 
 def auxiliary_examples(
-  text: str, like: Any, *, data_dir: str | None = None
+  text: str,
+  like: Any,
+  *,
+  data_dir: str | None = None,
+  exif_orientation: bool = True,
 ) -> _sources.Examples:
   """Images of other things than the classes, as the training images are.
 
@@ -62,6 +70,7 @@ def auxiliary_examples(
       or its only one.
     like: Training images: an array ``[N, ...]``, or `EncodedImages`.
     data_dir: Where prepared TFDS data sets are; None is TFDS's own default.
+    exif_orientation: Whether images are turned as EXIF says.
 
   Returns:
     Examples whose images have shape and dtype of the training images.
@@ -79,10 +88,10 @@ def auxiliary_examples(
   elif kind == 'npz':
     return fitted_examples(_of_npz(os.path.expanduser(place)), like)
   elif kind == 'folder':
-    images = _of_folder(os.path.expanduser(place), like)
+    images = _of_folder(os.path.expanduser(place), like, exif_orientation)
   else:
     name, _, split = place.partition(':')
-    images = _of_tfds(name, split or 'train', data_dir, like)
+    images = _of_tfds(name, split or 'train', data_dir, like, exif_orientation)
   return _without_labels(images)
 
 
@@ -95,24 +104,20 @@ def fitted_examples(images: np.ndarray, like: Any) -> _sources.Examples:
 
   Raises:
     DataError: If there is none, they are not finite, or have another shape than
-      the training images, or hold bytes where those hold floats.
+      the training images, or hold bytes where those hold floats, or floats on
+      another scale.
   """
-  images = np.asarray(images)
+  images = _host_arrays.host_array(images, 'auxiliary images')
   if not images.ndim or not len(images):
     raise _errors.DataError(
       'auxiliary images must be an array [N, ...] of at least one, got shape '
       f'{images.shape}.'
     )
+  if like.shape[1:] == (*images.shape[1:], 1):  # Gray images.
+    images = images[..., None]
   source = _sources.ArraySource(images, np.zeros(len(images), np.int32))
   images = source.examples(np.arange(len(images))).images
-  ours, theirs = like.shape[1:], images.shape[1:]
-  if (ours, like.dtype.kind) != (theirs, images.dtype.kind):
-    raise _errors.DataError(
-      f'training images are {like.dtype} {list(ours)} each, auxiliary images '
-      f'{images.dtype} {list(theirs)}: a network takes one '
-      'shape, and uint8 (0 to 255) or floats in one scale. Bring them to the '
-      'same shape and dtype.'
-    )
+  _same_rows.check_like(like, images, 'auxiliary')
   return _without_labels(images)
 
 
@@ -154,30 +159,44 @@ def _of_npz(path: str) -> np.ndarray:
   )
 
 
-def _of_folder(folder: str, like: Any) -> Any:
+def _of_folder(folder: str, like: Any, exif_orientation: bool) -> Any:
   if not os.path.isdir(folder):
     raise _errors.DataError(
       f'there is no folder of auxiliary images {folder}. Pass '
       '`data.auxiliary=folder:PATH`.'
     )
-  paths = _image_files.image_paths(folder, '')
+  paths = _file_listing.list_images(folder).paths
   if not paths:
     raise _errors.DataError(
       f'{folder} holds no image, neither itself nor in the folders within. '
-      f'Images end with {", ".join(_encoded_images.SUFFIXES)}.'
+      'Images are files that begin like a JPEG, PNG, WebP, BMP, GIF, PPM or '
+      'TIFF.'
     )
 
-  def describe(i):
+  def path(i):
     return os.path.join(folder, paths[i])
 
   def read(i):
-    with open(describe(i), 'rb') as file:
+    with open(path(i), 'rb') as file:
       return file.read()
 
-  return _decoded(read, describe, len(paths), like)
+  return _decoded(
+    read,
+    lambda i: _paths.printable(path(i)),
+    len(paths),
+    like,
+    exif_orientation=exif_orientation,
+    identify=lambda i: _image_files.identity(folder, paths[i]),
+  )
 
 
-def _of_tfds(name: str, split: str, data_dir: str | None, like: Any) -> Any:
+def _of_tfds(
+  name: str,
+  split: str,
+  data_dir: str | None,
+  like: Any,
+  exif_orientation: bool,
+) -> Any:
   _, rows = _sources.tfds_rows(
     name, split, data_dir=data_dir, needed=('image',)
   )
@@ -186,10 +205,13 @@ def _of_tfds(name: str, split: str, data_dir: str | None, like: Any) -> Any:
     lambda i: f'example {i} of {name} {split}',
     len(rows),
     like,
+    exif_orientation=exif_orientation,
   )
 
 
-def _decoded(read: Any, describe: Any, number: int, like: Any) -> Any:
+def _decoded(
+  read: Any, describe: Any, number: int, like: Any, **how: Any
+) -> Any:
   """Encoded images in the shape of the training images."""
   *sides, channels = like.shape[1:] if like.ndim == 4 else (0, 0, 0)
   if like.dtype != np.uint8 or channels not in (1, 3) or sides[0] != sides[1]:
@@ -199,7 +221,7 @@ def _decoded(read: Any, describe: Any, number: int, like: Any) -> Any:
       'Bring them to the form of the training images yourself and pass '
       '`data.auxiliary=npz:PATH`.'
     )
-  options: Any = {'size': sides[0], 'indices': np.arange(number)}
+  options: Any = {'size': sides[0], 'indices': np.arange(number)} | how
   if not isinstance(like, np.ndarray):
     return _encoded_images.EncodedImages(read, describe, **options)
   encoded = _WholeImages(read, describe, **options)

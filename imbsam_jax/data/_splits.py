@@ -9,9 +9,15 @@ from typing import NamedTuple
 import numpy as np
 
 from imbsam_jax import _checks
+from imbsam_jax.data import _class_indices
+from imbsam_jax.data import _duplicates
 from imbsam_jax.data import _errors
+from imbsam_jax.data import _file_report
 from imbsam_jax.data import _long_tail
+from imbsam_jax.data import _same_rows
 from imbsam_jax.data import _sources
+
+_LISTED = 5
 
 
 class LongTailedData(NamedTuple):
@@ -23,6 +29,9 @@ class LongTailedData(NamedTuple):
     test: Test examples, for the final number.
     class_counts: int64 ``[C]``, training examples of each class.
     class_names: One name per class.
+    files: What became of their files, if they are files.
+    notes: Sentences on what is unusual about the examples, such as rows that
+      are training and test examples at once.
   """
 
   train: _sources.Examples
@@ -30,6 +39,8 @@ class LongTailedData(NamedTuple):
   test: _sources.Examples
   class_counts: np.ndarray
   class_names: Sequence[str]
+  files: _file_report.FileReport | None = None
+  notes: tuple[str, ...] = ()
 
 
 def long_tailed(
@@ -69,7 +80,8 @@ def long_tailed(
 
   Raises:
     DataError: If more examples are asked for than there are, or train and test
-      number their classes differently, or have rows of another shape or dtype.
+      number their classes differently, or have rows of another shape, dtype or
+      scale.
     ValueError: If the imbalance factor is below 1, or given together with
       counts.
   """
@@ -93,16 +105,23 @@ def long_tailed(
   _check_same_classes(train.class_names, test.class_names)
   empty = np.flatnonzero(np.bincount(train.labels, minlength=num_classes) == 0)
   if empty.size:
+    advice = _class_indices.first_label_advice(train.labels)
     raise _errors.DataError(
       f'class {empty[0]} ({train.class_names[empty[0]]!r}) has no training '
-      f'examples ({empty.size} such classes). Number the classes that occur '
-      'from 0.'
+      f'examples ({empty.size} such classes). '
+      + (
+        f'The {advice}'
+        if advice and train.class_names[0] == '0'
+        else 'Number the classes that occur from 0, such as by '
+        'numpy.unique(labels, return_inverse=True)[1] on the training labels.'
+      )
     )
   pool = np.arange(len(train.labels))
   held_out = None
   if validation is not None:
     held_out = validation.examples(np.arange(len(validation.labels)))
   if validation_per_class:
+    _check_enough(train, validation_per_class)
     chosen = _long_tail.long_tail_indices(
       train.labels, np.full(num_classes, validation_per_class), seed=0
     )
@@ -129,7 +148,9 @@ def long_tailed(
     class_names=train.class_names,
   )
   check_same_rows(long_tailed_data)
-  return long_tailed_data
+  return long_tailed_data._replace(
+    notes=_notes(long_tailed_data, pool[kept], train.class_names)
+  )
 
 
 def hold_out(
@@ -174,22 +195,67 @@ def check_same_rows(data: LongTailedData) -> None:
 
   Raises:
     DataError: If rows of validation or test have another shape than those of
-      training, or hold bytes where those hold floats.
+      training, or hold bytes where those hold floats, or floats on another
+      scale.
   """
   for name, examples in (('validation', data.validation), ('test', data.test)):
     if examples is None:
       continue
-    ours, theirs = data.train.images, examples.images
-    if (ours.shape[1:], ours.dtype.kind) != (
-      theirs.shape[1:],
-      theirs.dtype.kind,
+    _same_rows.check_like(data.train.images, examples.images, name)
+
+
+def _notes(
+  data: LongTailedData, rows: np.ndarray, class_names: Sequence[str]
+) -> tuple[str, ...]:
+  """What is unusual about examples, as sentences.
+
+  Args:
+    data: The examples.
+    rows: Which rows of their source the training examples are.
+    class_names: One name per class.
+  """
+  notes = []
+  if len(class_names) == 1:
+    notes.append('there is one class, and nothing to tell apart')
+  for name, examples in (('validation', data.validation), ('test', data.test)):
+    images = data.train.images
+    if examples is None or not (
+      isinstance(images, np.ndarray) and isinstance(examples.images, np.ndarray)
     ):
-      raise _errors.DataError(
-        f'training images are {ours.dtype} {list(ours.shape[1:])} each, {name} '
-        f'images {theirs.dtype} {list(theirs.shape[1:])}: a network takes one '
-        'shape, and uint8 (0 to 255) or floats in one scale. Bring them to the '
-        'same shape and dtype.'
+      continue
+    ours, theirs = _duplicates.shared_rows(images, examples.images)
+    if len(theirs):
+      notes.append(
+        f'{len(theirs)} of {len(examples.labels)} {name} images are training '
+        f'images too, such as {name} image {theirs[0]}, training image '
+        f'{rows[ours[0]]}'
       )
+  counts = np.bincount(data.test.labels, minlength=len(class_names))
+  missing = [
+    name for name, count in zip(class_names, counts, strict=True) if not count
+  ]
+  if missing:
+    more = ', ...' if len(missing) > _LISTED else ''
+    notes.append(
+      f'{len(missing)} of {len(class_names)} classes have no test images: '
+      f'{", ".join(missing[:_LISTED])}{more}'
+    )
+  return tuple(notes)
+
+
+def _check_enough(train: _sources.Source, validation_per_class: int) -> None:
+  """Refuses to set all training examples of a class aside."""
+  counts = np.bincount(train.labels, minlength=len(train.class_names))
+  smallest = int(counts.argmin())
+  if counts[smallest] <= validation_per_class:
+    advice = f'Pass {counts[smallest] - 1} at most' + (
+      '.' if counts[smallest] > 1 else ', or validation examples of their own.'
+    )
+    raise _errors.DataError(
+      f'class {smallest} ({train.class_names[smallest]!r}) has '
+      f'{counts[smallest]} training examples, of which '
+      f'`validation_per_class={validation_per_class}` leaves none. {advice}'
+    )
 
 
 def _check_same_classes(train: Sequence[str], test: Sequence[str]) -> None:
