@@ -47,6 +47,7 @@ def main(call: calls.Call) -> None:
   folder.claim(workdir, config)
   (run,) = study.fit(config, [split], [config.seed])
   title = pathlib.Path(config.data.path or config.data.name).name
+  study.write_columns(table, workdir)
   study.write(run, workdir, f'{title}, {config.detector.method}')
   names = {'auroc': 'AUROC', 'auprc': 'AUPRC', 'precision_at_n': 'precision@n'}
   cells = [console.percent(run.summary[name]) for name in names]

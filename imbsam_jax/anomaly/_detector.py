@@ -82,6 +82,14 @@ class DeepSAD(base.BaseEstimator):
     fitted_: The fitted detector, a `Fitted`.
     history_: Arrays ``loss`` and ``skipped``, with one entry per step.
     n_features_in_: Number of features, D.
+    feature_names_in_: Names of the features, if `fit` got a frame whose columns
+      are texts. Later frames are reordered by them.
+
+  .. note::
+    A cell that is more than 1000 times farther from the median of its column
+    than all others, of which a hundredth of the rows at most may be, does not
+    count in the scaling, and is taken as 10 extents away while fitting: else
+    all other rows would become one. A warning names it.
 
   .. note::
     Scaling to [0, 1] is part of the detector and fitted to the rows that
@@ -100,6 +108,7 @@ class DeepSAD(base.BaseEstimator):
   fitted_: _fitted.Fitted
   history_: dict[str, np.ndarray]
   n_features_in_: int
+  feature_names_in_: np.ndarray
 
   def __init__(
     self,
@@ -155,9 +164,10 @@ class DeepSAD(base.BaseEstimator):
     """Fits to a table.
 
     Args:
-      x: Real numbers ``[N, D]``, on any scale.
-      y: Integers ``[N]``: 1 labeled anomaly, 0 unlabeled, -1 labeled normal.
-        None: nothing is known.
+      x: Real numbers ``[N, D]``, on any scale; an array, or a frame such as
+        of pandas.
+      y: Integers ``[N]`` or ``[N, 1]``: 1 labeled anomaly, 0 unlabeled, -1
+        labeled normal. None: nothing is known.
 
     Returns:
       The detector itself.
@@ -175,16 +185,19 @@ class DeepSAD(base.BaseEstimator):
     """Squared distances from the center, higher is more anomalous.
 
     Args:
-      x: Real numbers ``[N, D]``, on the scale of the rows of `fit`.
+      x: Real numbers ``[N, D]``, on the scale of the rows of `fit`. Columns
+        of a frame are brought into the order of those of `fit`.
 
     Returns:
       Float32 ``[N]``.
 
     Raises:
-      ValueError: If `x` has NaN or infinity, or another number of columns.
+      ValueError: If `x` has NaN or infinity, or another number of columns, or
+        columns of other names.
       NotFittedError: If `fit` was not called.
     """
     fitted = self._get_fitted()
+    x = _inputs.in_order(x, fitted.feature_names)
     rows = _inputs.check_rows(x, num_features=len(fitted.minimum))
     return _fitted.score(fitted, rows)
 
@@ -214,8 +227,40 @@ class DeepSAD(base.BaseEstimator):
     parameters, fitted = _fitted.load(path)
     detector = cls(**parameters)
     detector.fitted_ = fitted
-    detector.n_features_in_ = len(fitted.minimum)
+    detector._tell_features(fitted)
     return detector
+
+  def name_features(self, names: Sequence[str] | None) -> None:
+    """Names the columns, where `fit` got an array; None has no names.
+
+    Args:
+      names: D names, in the order of the columns.
+
+    Raises:
+      ValueError: If there is not one name for each column, or one is no text.
+      NotFittedError: If `fit` was not called.
+    """
+    fitted = self._get_fitted()
+    if names is not None and (
+      isinstance(names, str)
+      or len(names) != len(fitted.minimum)
+      or not all(isinstance(name, str) for name in names)
+    ):
+      raise ValueError(
+        f'`names` must be a text for each of {len(fitted.minimum)} columns, '
+        f'got {names!r}.'
+      )
+    self.fitted_ = fitted._replace(
+      feature_names=None if names is None else tuple(names)
+    )
+    self._tell_features(self.fitted_)
+
+  def _tell_features(self, fitted: _fitted.Fitted) -> None:
+    self.n_features_in_ = len(fitted.minimum)
+    if fitted.feature_names is not None:
+      self.feature_names_in_ = np.array(fitted.feature_names, object)
+    elif hasattr(self, 'feature_names_in_'):  # Of an earlier fit.
+      del self.feature_names_in_
 
   def _get_fitted(self) -> _fitted.Fitted:
     validation.check_is_fitted(self, 'fitted_')
@@ -268,11 +313,13 @@ def fit_stacked(
       finite.
   """
   parameters, seeds = _common_parameters(detectors)
+  names = _inputs.feature_names(tables[0]) if len(tables) else None
+  tables = [_inputs.in_order(table, names) for table in tables]
   fits = _fit.fit_many(parameters, seeds, tables, labels, pretrained=pretrained)
   for detector, (fitted, history) in zip(detectors, fits, strict=True):
-    detector.fitted_ = fitted
+    detector.fitted_ = fitted._replace(feature_names=names)
     detector.history_ = history
-    detector.n_features_in_ = len(fitted.minimum)
+    detector._tell_features(detector.fitted_)
 
 
 def _common_parameters(

@@ -7,6 +7,7 @@ from collections.abc import Sequence
 import hashlib
 from typing import Any
 from typing import NamedTuple
+import warnings
 
 import jax
 import numpy as np
@@ -18,7 +19,11 @@ from imbsam_jax.anomaly import _fitted
 from imbsam_jax.anomaly import _inputs
 from imbsam_jax.anomaly import _recipe
 from imbsam_jax.anomaly import _training
+from imbsam_jax.anomaly import _wild_cells
 
+# Cells that are far from all others count as this many extents away: more
+# would decide the statistics of their batches.
+_WILD = 10.0
 # What an encoder depends on, besides its seed and its rows.
 _PRETRAINING = (
   'hidden_sizes',
@@ -217,15 +222,41 @@ def _scaled(
       f'`tables` must have one shape, got {sorted(shapes)}. Fit them one after '
       'the other.'
     )
+  names = [_inputs.feature_names(table) for table in tables]
   stacked = np.stack(rows)
-  minima = stacked.min(axis=1)
+  ranges = [_wild_cells.usual_ranges(table) for table in rows]
+  minima = np.stack([own.minimum for own in ranges])
   with np.errstate(over='ignore'):
-    extents = stacked.max(axis=1) - minima
+    extents = np.stack([own.maximum for own in ranges]) - minima
   if not np.isfinite(extents).all():
     column = np.argwhere(~np.isfinite(extents))[0, 1]
     raise ValueError(
       f'`x` spans more than float64 can hold in column {column}. Rescale it.'
     )
+  for table, own, columns in zip(rows, ranges, names, strict=True):
+    _warn(table, own, columns)
   extents = np.where(extents > 0, extents, 1.0)
-  scaled = (stacked - minima[:, None]) / extents[:, None]
+  with np.errstate(over='ignore'):
+    scaled = (stacked - minima[:, None]) / extents[:, None]
+  # Other cells are from 0 to 1.
+  scaled = np.clip(scaled, -_WILD, 1 + _WILD)
   return scaled.astype(np.float32), minima, extents
+
+
+def _warn(
+  rows: np.ndarray,
+  ranges: _wild_cells.Ranges,
+  names: Sequence[str] | None,
+) -> None:
+  if len(ranges.wild):
+    text = _wild_cells.describe(rows, ranges.wild, names)
+    warnings.warn(
+      f'{text}. They are taken as {_WILD:g} times the extent of the others; '
+      'repair them if they are wrong.',
+      stacklevel=2,
+    )
+  if len(rows) > 1 and (ranges.minimum == ranges.maximum).all():
+    warnings.warn(
+      'all columns are constant: no row can be told from another.',
+      stacklevel=2,
+    )

@@ -35,9 +35,11 @@ class Fitted(NamedTuple):
     encoder: The network.
     variables: Its parameters and BatchNorm statistics, NumPy.
     center: float32 ``[E]``, the center that distances are taken from.
-    minimum: Float64 ``[D]``, of the rows that it was fitted to.
+    minimum: Float64 ``[D]``, of the rows that it was fitted to, without cells
+      that are far from all others.
     extent: Float64 ``[D]``, maximum - minimum, 1 for constant features.
     threshold: Score above which `DeepSAD.predict` calls a row an anomaly.
+    feature_names: Names of the D columns, if they had some.
   """
 
   encoder: _networks.Encoder
@@ -46,6 +48,7 @@ class Fitted(NamedTuple):
   minimum: np.ndarray
   extent: np.ndarray
   threshold: float
+  feature_names: tuple[str, ...] | None = None
 
 
 def score(fitted: Fitted, rows: np.ndarray) -> np.ndarray:
@@ -79,17 +82,19 @@ def save(
   path: str | os.PathLike[str], parameters: Mapping[str, Any], fitted: Fitted
 ) -> None:
   """Writes hyper-parameters and everything fitted into one ``.npz`` file."""
-  header = {
+  header: dict[str, Any] = {
     'format': _FORMAT,
     'parameters': dict(parameters),
     'encoder': {name: getattr(fitted.encoder, name) for name in _SETTINGS},
   }
+  if fitted.feature_names is not None:
+    header['feature_names'] = list(fitted.feature_names)
   # NumPy's numbers become Python's.
   text = json.dumps(header, default=lambda value: value.item())
   arrays: dict[str, Any] = {'header': np.array(text)}
   arrays |= _flatten('variables', fitted.variables._asdict())
   arrays |= {name: getattr(fitted, name) for name in _ARRAYS}
-  path = pathlib.Path(path)
+  path = pathlib.Path(path).expanduser()
   temporary = path.with_name(f'{path.name}.tmp')
   with temporary.open('wb') as file:
     np.savez(file, allow_pickle=False, **arrays)
@@ -103,7 +108,7 @@ def load(path: str | os.PathLike[str]) -> tuple[dict[str, Any], Fitted]:
     ValueError: If the file is missing, is broken, or was not written by
       `DeepSAD.save`.
   """
-  arrays = _npz.read(path)
+  arrays = _npz.read(pathlib.Path(path).expanduser())
   try:
     header = json.loads(str(arrays['header']))
     if header['format'] != _FORMAT:
@@ -118,6 +123,7 @@ def load(path: str | os.PathLike[str]) -> tuple[dict[str, Any], Fitted]:
       minimum=arrays['minimum'],
       extent=arrays['extent'],
       threshold=float(arrays['threshold']),
+      feature_names=_names_of(header, len(arrays['minimum'])),
     )
     score(fitted, fitted.minimum[None])  # Whether the parts fit together.
     return _with_tuples(header['parameters']), fitted
@@ -125,6 +131,15 @@ def load(path: str | os.PathLike[str]) -> tuple[dict[str, Any], Fitted]:
     raise ValueError(
       f'{path} is not a detector that DeepSAD.save wrote: {error!r}.'
     ) from error
+
+
+def _names_of(header: Mapping[str, Any], number: int) -> tuple[str, ...] | None:
+  names = header.get('feature_names')
+  if names is None:
+    return None
+  if len(names) != number or not all(isinstance(x, str) for x in names):
+    raise ValueError(f'feature_names {names!r}')
+  return tuple(names)
 
 
 def _with_tuples(parameters: Mapping[str, Any]) -> dict[str, Any]:

@@ -34,8 +34,58 @@ _CHOICES = {
 }
 
 
+def feature_names(x: Any) -> tuple[str, ...] | None:
+  """Names of the columns of a frame, such as of pandas; others have none."""
+  names = getattr(x, 'columns', None)
+  if names is None or isinstance(x, np.ndarray):
+    return None
+  names = tuple(names)
+  return names if names and all(isinstance(n, str) for n in names) else None
+
+
+def in_order(x: Any, names: Sequence[str] | None) -> Any:
+  """A frame with its columns in the order of those of `fit`.
+
+  Args:
+    x: A frame or an array; what has no names stays as it is.
+    names: Names of the columns that `fit` got, or None.
+
+  Raises:
+    ValueError: If columns are missing, or there are others.
+  """
+  given = feature_names(x)
+  if names is None or given is None or tuple(names) == given:
+    return x
+  missing = [name for name in names if name not in given]
+  if missing:
+    raise ValueError(
+      f'`x` lacks {_listed(missing)} of the {len(names)} columns of `fit`. '
+      f'It has {_listed(given)}.'
+    )
+  if len(given) != len(names):
+    others = [name for name in given if name not in names] or [
+      name for name in names if given.count(name) > 1
+    ]
+    raise ValueError(
+      f'`x` has {_listed(others)} besides the {len(names)} columns of `fit`. '
+      'Pass x[list(detector.feature_names_in_)].'
+    )
+  return x[list(names)]
+
+
+def _listed(names: Sequence[str]) -> str:
+  more = f' and {len(names) - 10} more' if len(names) > 10 else ''
+  return ', '.join(map(repr, names[:10])) + more
+
+
 def check_rows(x: ArrayLike, *, num_features: int | None = None) -> np.ndarray:
   """Rows as float64 ``[N, D]``, all finite."""
+  if isinstance(x, np.ma.MaskedArray) and np.ma.getmaskarray(x).any():
+    row, column = (*np.argwhere(np.ma.getmaskarray(x))[0], 0)[:2]
+    raise ValueError(
+      f'`x` is a masked array whose value in row {row}, column {column} is '
+      'missing. Leave such rows out, or fill them by x.filled(value).'
+    )
   try:
     if np.iscomplexobj(x):
       raise TypeError('these are complex')
@@ -78,12 +128,26 @@ def check_labels(
 
 
 def _check_labels(y: ArrayLike, num_rows: int) -> np.ndarray:
+  if isinstance(y, np.ma.MaskedArray) and np.ma.getmaskarray(y).any():
+    raise ValueError(
+      '`y` is a masked array in which labels are missing. Pass y.filled(0): 0 '
+      'is for rows of which nothing is known.'
+    )
   values = np.asarray(y)
+  if values.shape == (num_rows, 1):
+    values = values[:, 0]
   if values.shape != (num_rows,):
     raise ValueError(
       f'`y` must have the shape ({num_rows},), a label for each row, got '
       f'{values.shape}.'
+      + (
+        ' For one-hot rows pass y.argmax(axis=1).'
+        if values.ndim == 2 and len(values) == num_rows
+        else ''
+      )
     )
+  if values.dtype.kind in 'SUTO':
+    values = _numbers(values)
   allowed = np.isin(values, (-1, 0, 1))
   if not allowed.all():
     row = int(np.argmin(allowed))
@@ -91,6 +155,7 @@ def _check_labels(y: ArrayLike, num_rows: int) -> np.ndarray:
       '`y` must be 1 (labeled anomaly), 0 (unlabeled) or -1 (labeled '
       f'normal), got {values[row]!r} in row {row}.'
     )
+  # bool has no -1.
   values = values.astype(np.int32)
   if (values > 0).all():
     raise ValueError(
@@ -98,6 +163,23 @@ def _check_labels(y: ArrayLike, num_rows: int) -> np.ndarray:
       'what is normal from. Add rows that are not labeled.'
     )
   return values
+
+
+def _numbers(values: np.ndarray) -> np.ndarray:
+  """Python objects as numbers; texts are refused."""
+  for row, value in enumerate(values):
+    if not isinstance(value, int | float | np.number | np.bool_):
+      raise ValueError(
+        '`y` must be 1 (labeled anomaly), 0 (unlabeled) or -1 (labeled '
+        f'normal), got {value!r} in row {row}.'
+        + (
+          f' Pass (y == {str(value)!r}).astype(int), if {value!r} is the '
+          'name of anomalies.'
+          if isinstance(value, str)
+          else ''
+        )
+      )
+  return values.astype(np.float64)
 
 
 def check_hyperparameters(parameters: Mapping[str, Any]) -> None:

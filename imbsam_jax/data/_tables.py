@@ -9,6 +9,7 @@ from typing import NamedTuple
 import numpy as np
 
 from imbsam_jax.data import _errors
+from imbsam_jax.data import _host_arrays
 
 
 class Table(NamedTuple):
@@ -18,11 +19,17 @@ class Table(NamedTuple):
     features: float64 ``[N, D]``, finite.
     labels: int32 ``[N]``: 1 anomaly, 0 normal; both occur.
     columns: D names of the features; '0', '1', ... where there are none.
+    label: Name of the label column, of a .csv file.
+    left_out: Names of columns that number the rows, and are no features.
+    named: Whether the columns have names of their own.
   """
 
   features: np.ndarray
   labels: np.ndarray
   columns: tuple[str, ...]
+  label: str | None = None
+  left_out: tuple[str, ...] = ()
+  named: bool = False
 
 
 class Names(NamedTuple):
@@ -41,10 +48,11 @@ def make_table(
   ('0', '1')
 
   Args:
-    features: ``[N, D]`` of any real dtype; copied.
+    features: ``[N, D]`` of any real dtype, an array or a frame; copied.
     labels: ``[N]`` or ``[N, 1]``, 1 for anomalies, 0 for normal rows, as
       integers, booleans or floats; copied.
-    columns: D names of the features; default '0', '1', ...
+    columns: D names of the features; default are those of a frame, or '0',
+      '1', ...
 
   Raises:
     DataError: If lengths differ, there are no rows, no features, other labels
@@ -56,7 +64,13 @@ def make_table(
     isinstance(columns, str) or not all(isinstance(c, str) for c in columns)
   ):
     raise TypeError(f'`columns` must be strings, got {columns!r}.')
-  return check_table(features, labels, columns, Names())
+  if columns is None and not isinstance(features, np.ndarray):
+    names = tuple(getattr(features, 'columns', ()))
+    columns = (
+      names if names and all(isinstance(c, str) for c in names) else None
+    )
+  table = check_table(features, labels, columns, Names())
+  return table._replace(named=columns is not None)
 
 
 def check_table(
@@ -67,8 +81,8 @@ def check_table(
   lines: Sequence[int] | None = None,
 ) -> Table:
   """Checks a table, whose rows are from these lines of a file."""
-  features = _real_array(features, names.features)
-  labels = _real_array(labels, names.labels)
+  features = real_array(features, names.features)
+  labels = real_array(labels, names.labels)
   if features.ndim != 2:
     raise _errors.DataError(
       f'{names.features} must be [rows, features], got the shape '
@@ -115,11 +129,18 @@ def check_table(
   return Table(features, labels.astype(np.int32), columns)
 
 
-def _real_array(values: Any, name: str) -> np.ndarray:
-  try:
-    values = np.asarray(values)
-  except ValueError as error:  # Rows of different lengths.
-    raise _errors.DataError(f'{name} is not an array: {error}') from error
+def real_array(values: Any, name: str) -> np.ndarray:
+  """An array of real numbers, of their own dtype."""
+  values = _host_arrays.host_array(values, name)
+  if _host_arrays.is_floating(values.dtype) and values.dtype.kind != 'f':
+    values = values.astype(np.float32)  # Such as bfloat16.
+  if values.dtype.kind in 'SUT' and values.size:
+    first = values.ravel()[0]
+    raise _errors.DataError(
+      f'{name} must be real numbers, got dtype {values.dtype}, {str(first)!r} '
+      'first. Leave columns of text out; of labels pass labels == '
+      f'{str(first)!r}, if that is the name of anomalies.'
+    )
   if values.dtype.kind not in 'biuf':
     raise _errors.DataError(
       f'{name} must be real numbers, got dtype {values.dtype}. Convert it, '

@@ -1369,7 +1369,8 @@ def test_constant_features(table):
   other[:, 1] = -30.0
   _assert_finite(detector, rows)
   _assert_finite(detector, other)
-  constant = _detector('imbsam').fit(np.full((72, 3), 2.0), labels)
+  with pytest.warns(UserWarning, match='all columns are constant'):
+    constant = _detector('imbsam').fit(np.full((72, 3), 2.0), labels)
   _assert_finite(constant, np.full((5, 3), 2.0))
   _assert_finite(constant, rows)
 

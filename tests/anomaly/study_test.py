@@ -88,6 +88,7 @@ def test_program_leaves_files_that_agree(folder, program_run):
     'scores.csv',
     'scores.png',
     'summary.json',
+    'table.json',
   }
   rows = training.read_csv(workdir / 'scores.csv')
   scores = np.array([float(row['score']) for row in rows])

@@ -2,7 +2,7 @@
 # SPDX-License-Identifier: Apache-2.0
 """Detectors on tables: splits, runs with their files, comparisons.
 
-What the programs ``anomaly`` and ``compare_anomaly`` call.
+What the programs ``anomaly``, ``score`` and ``compare_anomaly`` call.
 """
 
 from imbsam_jax.anomaly.study._compare import compare
@@ -19,6 +19,8 @@ from imbsam_jax.anomaly.study._run import Run
 from imbsam_jax.anomaly.study._run import Split
 from imbsam_jax.anomaly.study._run import split
 from imbsam_jax.anomaly.study._run import write
+from imbsam_jax.anomaly.study._score import score
+from imbsam_jax.anomaly.study._score import write_columns
 
 __all__ = [
   'Config',
@@ -31,8 +33,10 @@ __all__ = [
   'fit',
   'header',
   'read',
+  'score',
   'split',
   'with_word',
   'words',
   'write',
+  'write_columns',
 ]

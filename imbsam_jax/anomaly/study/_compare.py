@@ -80,7 +80,7 @@ def compare(
   workdir.mkdir(parents=True, exist_ok=True)
   cells = []
   for name, place in tables.items():
-    read = _once(_run.read)
+    read = _once(_run.read, name, say)
     cells += [
       _cell(configs, name, place, ratio, num_seeds, workdir, read, say)
       for ratio in ratios
@@ -127,8 +127,9 @@ def _cell(
   missing: dict[str, _config.Config] = {}
   for word, config in {FOREST: first, **configs}.items():
     summary = folder_lib.read_summary(folder / word, config)
-    if summary and len(summary['runs']) == num_seeds:
-      done[word] = summary['runs']
+    runs = (summary or {}).get('runs')
+    if isinstance(runs, list) and len(runs) == num_seeds:
+      done[word] = runs
     else:
       missing[word] = config
   if missing:
@@ -159,13 +160,20 @@ def _cell(
 
 def _once(
   read: Callable[[_config.Data], data.Table],
+  name: str,
+  say: Callable[[str], Any],
 ) -> Callable[[_config.Data], data.Table]:
-  """Reads when a table is first asked for; all ratios share it."""
+  """Reads when a table is first asked for, and tells what is unusual about it.
+
+  All ratios share it.
+  """
   tables: list[data.Table] = []
 
   def read_once(place):
     if not tables:
       tables.append(read(place))
+      for note in _run.notes_on(tables[0]):
+        say(f'{name}: {note}')
     return tables[0]
 
   return read_once

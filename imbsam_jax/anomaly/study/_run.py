@@ -8,6 +8,7 @@ import pathlib
 import time
 from typing import Any
 from typing import NamedTuple
+import warnings
 
 import numpy as np
 
@@ -17,7 +18,11 @@ from imbsam_jax import data
 from imbsam_jax import metrics
 from imbsam_jax import training
 from imbsam_jax._runs import console
+from imbsam_jax.anomaly import _wild_cells
 from imbsam_jax.anomaly.study import _config
+
+# Columns that a line has room for.
+_LISTED = 8
 
 
 class Split(NamedTuple):
@@ -29,6 +34,7 @@ class Split(NamedTuple):
     test: float64 ``[M, D]``.
     labels: int32 ``[M]``, 1 anomaly, 0 normal.
     rows: int64 ``[M]``, which rows of their table the test rows are.
+    columns: Names of the D columns, if they have some of their own.
   """
 
   train: np.ndarray
@@ -36,6 +42,7 @@ class Split(NamedTuple):
   test: np.ndarray
   labels: np.ndarray
   rows: np.ndarray
+  columns: tuple[str, ...] | None = None
 
 
 class Run(NamedTuple):
@@ -99,6 +106,7 @@ def split(config: _config.Config, table: data.Table, seed: int) -> Split:
     table.features[rows.test_rows],
     rows.test_labels,
     rows.test_rows,
+    table.columns if table.named else None,
   )
 
 
@@ -147,12 +155,15 @@ def fit(
   detectors = [make_detector(config.detector, seed) for seed in seeds]
   start = time.perf_counter()
   try:
-    anomaly.fit_stacked(
-      detectors,
-      [split.train for split in splits],
-      [split.known for split in splits],
-      pretrained=pretrained,
-    )
+    with warnings.catch_warnings():
+      # The header tells of them, by the rows of the table.
+      warnings.simplefilter('ignore', UserWarning)
+      anomaly.fit_stacked(
+        detectors,
+        [split.train for split in splits],
+        [split.known for split in splits],
+        pretrained=pretrained,
+      )
   except ValueError as error:
     raise _errors.ConfigError(str(error)) from error
   seconds = (time.perf_counter() - start) / len(seeds)
@@ -168,6 +179,7 @@ def _test(
   config: _config.Config,
   seconds: float,
 ) -> Run:
+  detector.name_features(split.columns)
   scores = detector.decision_function(split.test)
   summary = metrics.anomaly_metrics(scores, split.labels) | {
     'num_train': len(split.known),
@@ -215,11 +227,14 @@ def header(config: _config.Config, table: data.Table, split: Split) -> str:
     'labeled normal rows': (known < 0).sum(),
   }
   named = ', '.join(f'{n} {name}' for name, n in counts.items() if n)
+  notes = notes_on(table)
   return console.fields(
     {
       'data': f'{config.data.path or config.data.name}: {rows:,} rows, '
       f'{columns} features, {int(table.labels.sum()):,} anomalies '
       f'({table.labels.mean():.1%})',
+      **({} if table.label is None else {'columns': _columns(table)}),
+      **({'note': '; '.join(notes)} if notes else {}),
       'split': f'{config.data.protocol}: {len(known):,} training rows, '
       f'{named or "no label known"}; {len(split.labels):,} '
       f'{config.final_split} rows, {int(split.labels.sum()):,} anomalies',
@@ -230,3 +245,38 @@ def header(config: _config.Config, table: data.Table, split: Split) -> str:
       f'{config.seed}',
     }
   )
+
+
+def _columns(table: data.Table) -> str:
+  """Which columns of a .csv file are what."""
+  text = f'label {table.label!r}; features {_listed(table.columns)}'
+  if table.left_out:
+    text += f'; left out {_listed(table.left_out)} (row numbers)'
+  return text
+
+
+def _listed(names: Sequence[str]) -> str:
+  more = f' and {len(names) - _LISTED} more' if len(names) > _LISTED else ''
+  return ', '.join(map(repr, names[:_LISTED])) + more
+
+
+def notes_on(table: data.Table) -> list[str]:
+  """What is unusual about a table, as sentences."""
+  notes = []
+  ranges = _wild_cells.usual_ranges(table.features)
+  if len(ranges.wild):
+    notes.append(
+      _wild_cells.describe(table.features, ranges.wild, table.columns)
+    )
+  constant = [
+    name
+    for name, low, high in zip(
+      table.columns, ranges.minimum, ranges.maximum, strict=True
+    )
+    if low == high
+  ]
+  if len(constant) == len(table.columns):
+    notes.append('all columns are constant: no row can be told from another')
+  elif constant:
+    notes.append(f'constant, and of no use: {_listed(constant)}')
+  return notes

@@ -6,9 +6,10 @@ r"""Deep SAD on a table, under any update rule.
     --config=anomaly:imbsam \
     --config.data.path=FILE --workdir=runs/anomaly
 
-FILE is an .npz or .mat with ``X`` and ``y``, or a .csv; labels are 1 for
-anomalies and 0 for normal rows. --config.data.name=cardio takes a table of ODDS
-through TFDS instead.
+FILE is an .npz or .mat with ``X`` and ``y``, or a .csv, whose label column
+--config.data.label=NAME names; labels are 1 for anomalies and 0 for normal
+rows. --config.data.name=cardio takes a table of ODDS through TFDS instead.
+`python -m imbsam_jax score` scores new rows by the run.
 
 Protocol of Deep SAD (Ruff et al., ICLR 2020, github.com/lukasruff/
 Deep-SAD-PyTorch): 60 % of the normal rows and of the anomalies for training,
