@@ -21,13 +21,28 @@ from imbsam_jax.data._batches import pair_halves
 from imbsam_jax.data._batches import paired_batches
 from imbsam_jax.data._batches import Reweighting
 from imbsam_jax.data._batches import TrainBatch
+from imbsam_jax.data._check import ArrayFacts
+from imbsam_jax.data._check import check
+from imbsam_jax.data._check import Copy
+from imbsam_jax.data._check import DataFacts
+from imbsam_jax.data._check import SplitFacts
 from imbsam_jax.data._encoded_images import EncodedImages
-from imbsam_jax.data._encoded_images import SUFFIXES as IMAGE_SUFFIXES
 from imbsam_jax.data._errors import DataError
+from imbsam_jax.data._file_listing import list_folders
+from imbsam_jax.data._file_listing import list_images
+from imbsam_jax.data._file_listing import Listing
+from imbsam_jax.data._file_listing import summarized
+from imbsam_jax.data._file_report import FileReport
+from imbsam_jax.data._file_split import test_rows
+from imbsam_jax.data._fingerprint import Fingerprint
 from imbsam_jax.data._fingerprint import fingerprint
+from imbsam_jax.data._folder_content import FolderContent
 from imbsam_jax.data._host_share import HostShare
 from imbsam_jax.data._host_share import take_own
 from imbsam_jax.data._host_share import WHOLE
+from imbsam_jax.data._image_facts import FileFacts
+from imbsam_jax.data._image_facts import ImageFacts
+from imbsam_jax.data._image_facts import is_deep
 from imbsam_jax.data._image_files import FolderSource
 from imbsam_jax.data._image_files import ListSource
 from imbsam_jax.data._image_files import SubsetSource
@@ -63,29 +78,43 @@ from imbsam_jax.data._standardize import Standardization
 from imbsam_jax.data._standardize import standardization
 from imbsam_jax.data._streams import Stream
 from imbsam_jax.data._streams import with_streams
+from imbsam_jax.data._table_files import Columns
+from imbsam_jax.data._table_files import read_rows
 from imbsam_jax.data._table_files import read_table
+from imbsam_jax.data._table_files import Rows
 from imbsam_jax.data._tables import make_table
 from imbsam_jax.data._tables import Table
 from imbsam_jax.data._textures import textures
 
 __all__ = [
   'AnomalySplit',
+  'ArrayFacts',
   'ArraySource',
+  'Copy',
+  'Columns',
   'DataError',
+  'DataFacts',
   'EncodedImages',
   'Examples',
+  'FileFacts',
+  'FileReport',
+  'Fingerprint',
+  'FolderContent',
   'FolderSource',
   'HostShare',
-  'IMAGE_SUFFIXES',
+  'ImageFacts',
   'ImageReader',
   'Layout',
+  'Listing',
   'ListSource',
   'LongTailedData',
   'NpzSource',
   'RandomCrops',
   'Reweighting',
   'RowChoice',
+  'Rows',
   'Source',
+  'SplitFacts',
   'Stream',
   'Standardization',
   'SubsetSource',
@@ -96,6 +125,7 @@ __all__ = [
   'WHOLE',
   'adbench_split',
   'auxiliary_examples',
+  'check',
   'check_auxiliary',
   'check_same_rows',
   'choose_tail_sizes',
@@ -105,6 +135,9 @@ __all__ = [
   'fitted_examples',
   'hold_out',
   'joint_batches',
+  'is_deep',
+  'list_folders',
+  'list_images',
   'long_tail_class_counts',
   'long_tail_indices',
   'long_tailed',
@@ -115,6 +148,7 @@ __all__ = [
   'paired_batches',
   'permuted_order',
   'prefetch',
+  'read_rows',
   'read_table',
   'sampled_order',
   'shuffled_order',
@@ -124,7 +158,9 @@ __all__ = [
   'standardization',
   'stratified_order',
   'tail_only_batches',
+  'summarized',
   'take_own',
+  'test_rows',
   'textures',
   'validation_table',
   'whole_order',

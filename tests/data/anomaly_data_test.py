@@ -100,12 +100,16 @@ class MakeTableTest(parameterized.TestCase):
     (np.zeros((2, 2)), [[0, 1], [1, 0]], r'must be \[rows\].*\(2, 2\)'),
     (np.zeros((2, 2)), [0, 0], r'no anomalies \(1\) among 2 rows'),
     (np.zeros((2, 2)), [1, 1], r'no normal rows \(0\) among 2 rows'),
-    (np.zeros((2, 2), object), [0, 1], 'real numbers, got dtype object'),
+    (np.array([[1, None]] * 2), [0, 1], "'None' .NoneType. in row 0, column 1"),
     (np.zeros((2, 2), complex), [0, 1], 'real numbers, got dtype complex'),
     ([['1'], ['2']], [0, 1], 'real numbers, got dtype <U1'),
     ([[1, 2], [1]], [0, 1], '`features` is not an array'),
-    (np.zeros((2, 2)), ['0', '1'], '`labels` must be real numbers'),
-    (np.zeros((2, 2)), [None, 1], '`labels` must be real numbers'),
+    (
+      np.zeros((2, 2)),
+      ['0', '1'],
+      r"`labels` must be real numbers.*labels == '0'",
+    ),
+    (np.zeros((2, 2)), [None, 1], '`labels` must hold numbers'),
   )
   def test_refuses(self, features, labels, message):
     with self.assertRaisesRegex(data.DataError, message):
@@ -292,7 +296,7 @@ class CsvTest(_FolderTest):
     ('age, Label ,size', None, ('age', 'size'), 1),
     ('is_anomaly,age,size', None, ('age', 'size'), 0),
     ('OUTLIER,a,b', None, ('a', 'b'), 0),
-    ('age,size,what', None, ('age', 'size'), 2),
+    ('age,size,what', 'what', ('age', 'size'), 2),
     ('age,size,what', 'size', ('age', 'what'), 1),
     ('age,size,y', 'size', ('age', 'y'), 1),
     ('y,size,class', 'y', ('size', 'class'), 0),
@@ -334,8 +338,12 @@ class CsvTest(_FolderTest):
     ('a,b,y\n1,2,0\n3,x4,1\n', None, "line 3, column 'b': 'x4' is not a num"),
     ('a,y\n1_0,0\n3,1\n', None, "line 2, column 'a': '1_0' is not a number"),
     ('a,y\n1,good\n3,bad\n', None, "line 2, column 'y': 'good' is not .*as 1"),
-    ('1;0\n2;1\n', None, "line 1, column '0': '1;0' is .*separated by commas"),
-    (',a,y\n0,1,0\n1,3,1\n', None, 'line 1: column 0 has no name.*index=False'),
+    ('1|0\n2|1\n', None, "line 1, column '0': '1.0' is .*separated by commas"),
+    (
+      ',a,y\n.5,1,0\n1,3,1\n',
+      None,
+      'line 1: column 0 has no name.*index=False',
+    ),
     ('a,y\n\n1,0\nnan,1\n', None, r"nan in row 1 \(line 4\), column 'a'"),
     (
       'a,y\n1,0\n\n2,7\n',

@@ -141,7 +141,7 @@ def test_rows_of_a_table_have_no_textures():
   [
     (np.zeros((2, 8, 7, 3), np.uint8), r'auxiliary images uint8 \[8, 7, 3\]'),
     (np.zeros((2, 8, 8, 3), np.float32), 'in one scale'),
-    (np.zeros((2, 8, 8, 3), np.int64), 'must be uint8 or floating point'),
+    (np.full((2, 8, 8, 3), 256), 'int64 from 256 to 256. Pass .images . 511'),
     (np.zeros((0, 8, 8, 3), np.uint8), 'of at least one'),
     (np.uint8(3), 'of at least one'),
   ],

@@ -193,7 +193,7 @@ class SplitsTest(absltest.TestCase):
       data.long_tailed(rare_first, rare_first, imbalance_factor=20)
     with self.assertRaisesRegex(data.DataError, 'each of 4 classes, got 2'):
       data.long_tailed(_source(), _source(), class_counts=(5, 2))
-    with self.assertRaisesRegex(data.DataError, 'class 0 has 30 .* needs 31'):
+    with self.assertRaisesRegex(data.DataError, 'class 0 .* leaves none'):
       data.long_tailed(_source(), _source(), validation_per_class=31)
 
 
@@ -201,11 +201,10 @@ class ArraySourceTest(parameterized.TestCase):
   @parameterized.parameters(
     (np.zeros((3, 2)), [0, 1], 'got 3 and 2 rows'),
     (np.zeros((2, 2)), [0, 2], r'in \[0, 2\), got 2 at row 1'),
-    (np.zeros((2, 2)), ['cat', 'dog'], 'integers.*<U3'),
     (np.zeros((2, 2)), [0, -1], 'got -1 at row 1'),
-    (np.zeros((2, 2)), [0.0, 1.0], 'integers.*float64'),
+    (np.zeros((2, 2)), [0.0, 0.5], 'class indices, got 0.5 in row 1'),
     (np.array([[0.0], [np.nan]]), [0, 1], 'NaN or infinity in row 1'),
-    (np.zeros((2, 2), np.int64), [0, 1], 'uint8 or floating point, got int64'),
+    (np.zeros((2, 2), 'c8'), [0, 1], 'uint8 or floating point, got complex64'),
     (np.zeros((0, 2)), np.zeros(0, int), 'at least one example'),
   )
   @pytest.mark.faults

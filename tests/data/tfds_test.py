@@ -38,6 +38,15 @@ def test_digits_are_those_of_scikit_learn(tfds_dir):
   )
 
 
+def test_home(tfds_dir, monkeypatch, tmp_path):
+  folder = pathlib.Path(tfds_dir)
+  monkeypatch.setenv('HOME', str(folder.parent))
+  monkeypatch.chdir(tmp_path)
+  source = data.TfdsSource('digits', 'test', data_dir=f'~/{folder.name}')
+  assert len(source.labels) == 500
+  assert not list(tmp_path.iterdir())  # No folder of the name ~.
+
+
 def test_labels_go_with_images(tfds_dir):
   source = data.TfdsSource('digits', 'test', data_dir=tfds_dir)
   images = source.examples(np.arange(500)).images
