@@ -15,6 +15,7 @@ import numpy as np
 
 from imbsam_jax import _errors
 from imbsam_jax import _specs
+from imbsam_jax import training
 
 Kind = TypeVar('Kind')
 
@@ -99,36 +100,59 @@ def from_json(path: pathlib.Path, kind: type[Kind]) -> Kind:
     ConfigError: If the file cannot be read, or has unknown fields or values of
       other types.
   """
-  if not path.is_file():
-    what = 'it is a folder' if path.is_dir() else 'there is no such file'
-    raise _errors.ConfigError(f'{path} is not a readable config.json: {what}.')
   try:
-    nested = json.loads(path.read_text())
-  except (OSError, ValueError, RecursionError) as error:
+    nested = training.read_json(path)
+  except training.TornFileError as error:
     raise _errors.ConfigError(
-      f'{path} is not a readable config.json: {error}'
+      f'{path} is not a readable config.json: {error}.'
     ) from error
-  if not isinstance(nested, dict) or not nested:
+  try:
+    return from_nested(nested, kind)
+  except _errors.ConfigError as error:
     raise _errors.ConfigError(
-      f'{path} is not a config.json: it holds no fields.'
-    )
+      f'{path} is not the config.json of such a run: {error}'
+    ) from error
+
+
+def from_nested(nested: Mapping[str, Any], kind: type[Kind]) -> Kind:
+  """The configuration of the content of a ``config.json``.
+
+  Args:
+    nested: The fields; those of parts in dictionaries of their own.
+    kind: Class of the configuration.
+
+  Raises:
+    ConfigError: If there are none, unknown ones, or values of other types.
+  """
+  if not nested:
+    raise _errors.ConfigError('it holds no fields.')
+  changes = _values(nested)
+  config = replace(kind(), _specs.added(changes) | changes)
+  check_types(config)
+  return config
+
+
+def added_since(nested: Mapping[str, Any]) -> dict[str, Any]:
+  """Fields that the ``config.json`` of an earlier version lacks.
+
+  Args:
+    nested: Its content.
+
+  Returns:
+    By dotted name, what that version did.
+  """
+  return _specs.added(_values(nested))
+
+
+def _values(nested: Mapping[str, Any]) -> dict[str, Any]:
+  """The fields of a ``config.json``, by dotted name."""
   changes = {}
   for name, value in nested.items():
     if isinstance(value, dict):
       changes |= {f'{name}.{k}': v for k, v in value.items()}
     else:
       changes[name] = value
-  changes = {
-    name: _specs.renewed(name, value) for name, value in changes.items()
-  }
-  try:
-    config = replace(kind(), changes)
-    check_types(config)
-  except _errors.ConfigError as error:
-    raise _errors.ConfigError(
-      f'{path} is not the config.json of such a run: {error}'
-    ) from error
-  return config
+  return {name: _specs.renewed(name, value) for name, value in changes.items()}
 
 
 def check_types(config: Any) -> None:

@@ -14,7 +14,8 @@ def over_runs(summaries: Sequence[Mapping[str, Any]]) -> dict[str, Any]:
   for name, value in summaries[0].items():
     if not (value is None or type(value) in (int, float)) or name == 'seed':
       continue
-    values = [s[name] for s in summaries if s[name] is not None]
+    entries: list[Any] = [summary.get(name) for summary in summaries]
+    values = [x for x in entries if type(x) in (int, float)]
     by_metric[name] = {
       'mean': statistics.fmean(values) if values else None,
       'std': statistics.stdev(values) if len(values) > 1 else None,

@@ -9,6 +9,7 @@ import pathlib
 import re
 import tempfile
 from typing import Any
+import warnings
 
 import jax
 
@@ -20,6 +21,7 @@ from imbsam_jax._runs import folder
 from imbsam_jax._runs import signals
 from imbsam_jax.experiment import _choices
 from imbsam_jax.experiment import _evaluate
+from imbsam_jax.experiment import _event_files
 from imbsam_jax.experiment import _experiment
 from imbsam_jax.experiment import _model_file
 from imbsam_jax.experiment import _search
@@ -100,6 +102,7 @@ def _whole(
     workdir, experiment.config_of(seed), experiment.fingerprint, experiment.own
   )
   write_model_file(experiment, workdir)
+  write_file_report(experiment, workdir)
   loss_state = None
   if experiment.search is not None and not _search.is_over(workdir):
     loss_state = experiment.search.begin(
@@ -118,8 +121,15 @@ def _whole(
   title = prefix + re.sub(
     r'\([^()]*\)', '', _choices.describe(experiment.config)
   )
-  with console.shown(progress, experiment.num_steps, title) as report:
-    return _run(experiment, seed, workdir, report, interruption(), loss_state)
+  with (
+    console.shown(progress, experiment.num_steps, title) as report,
+    _event_files.opened(experiment, workdir) as events,
+  ):
+    result = _run(
+      experiment, seed, workdir, report, interruption(), loss_state, events.add
+    )
+    events.finish(result.summary)
+    return result
 
 
 def _run(
@@ -129,6 +139,7 @@ def _run(
   report: console.Report | None,
   interruption: _Interruption,
   loss_state: Any,
+  also: Callable[[list[dict[str, Any]]], None],
 ) -> _summary.Result:
   state = experiment.init(seed)
   if loss_state is not None:
@@ -150,9 +161,14 @@ def _run(
       workdir / 'checkpoints',
       best_metric=chooser.metric if chooser else None,
       keep_last=KEEP_LAST,
+      about=folder.about(
+        experiment.config_of(seed), experiment.fingerprint, experiment.own
+      ),
     ) as checkpoints,
   ):
     if checkpoints.latest_step is not None:
+      validated_at = {*marks, experiment.num_steps} if chooser else set()
+      _go_back(checkpoints, validated_at, workdir)
       state, seconds = checkpoints.restore(state)
     elif experiment.search is not None and loss_state is None:
       raise training.CheckpointError(
@@ -160,9 +176,8 @@ def _run(
         f'{workdir}/checkpoints; the search before the run is kept.'
       )
     check_replicas(state)
-    history = training.History(workdir / 'metrics.jsonl', start=int(state.step))
-    training.in_first_process(
-      lambda: _check_history(history, int(state.step), workdir)
+    history = training.History(
+      workdir / 'metrics.jsonl', start=int(state.step), also=also
     )
     state, seconds = training.fit(
       state,
@@ -219,6 +234,17 @@ def write_model_file(
   )
 
 
+def write_file_report(
+  experiment: _experiment.Experiment, workdir: pathlib.Path
+) -> None:
+  """Writes ``files.json``, if the examples are files."""
+  files = experiment.data.files
+  if files is not None:
+    training.in_first_process(
+      lambda: training.write_json(workdir / 'files.json', files.content())
+    )
+
+
 def check_replicas(state: training.TrainState) -> None:
   """Refuses processes that begin with other parameters than the first."""
   if jax.process_count() == 1:
@@ -232,14 +258,36 @@ def check_replicas(state: training.TrainState) -> None:
     )
 
 
-def _check_history(
-  history: training.History, step: int, workdir: pathlib.Path
+def _go_back(
+  checkpoints: training.Checkpoints,
+  validated_at: set[int],
+  workdir: pathlib.Path,
 ) -> None:
-  if sum('loss' in r for r in history.records) != step:
+  """Chooses a checkpoint up to which ``metrics.jsonl`` has every step.
+
+  Steps after it are made again, to the same bits, and give the same lines.
+  """
+  path = workdir / 'metrics.jsonl'
+  latest = checkpoints.latest_step
+  whole, problem = training.in_first_process(
+    lambda: training.whole_steps(path, validated_at)
+  )
+  if latest is None or whole >= latest:
+    return
+  lacking = (
+    f'{path} does not have every step up to the checkpoint of step {latest}: '
+    f'{problem or f"what follows step {whole} is missing"}.'
+  )
+  if not checkpoints.go_back(whole):
     raise training.CheckpointError(
-      f'{workdir}/metrics.jsonl does not have every step up to the checkpoint '
-      f'of step {step}. Put it back, or remove the folder and start again.'
+      f'{lacking} There is no earlier one to go on from. Put the file back, or '
+      f'remove {workdir} and start again.'
     )
+  warnings.warn(
+    f'{lacking} It goes on from the checkpoint of step '
+    f'{checkpoints.latest_step}, and makes the steps after it again.',
+    stacklevel=2,
+  )
 
 
 def evaluation_marks(experiment: _experiment.Experiment) -> set[int]:

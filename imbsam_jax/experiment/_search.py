@@ -2,9 +2,9 @@
 # SPDX-License-Identifier: Apache-2.0
 """The run that comes before a run and finds what that begins with."""
 
-import json
 import pathlib
 from typing import Any
+import warnings
 
 import jax
 import numpy as np
@@ -70,6 +70,16 @@ def summary(workdir: pathlib.Path) -> dict[str, Any]:
   path = workdir / FOLDER / 'summary.json'
   if not path.exists():  # Somebody has removed the folder.
     return {}
-  there = json.loads(path.read_text())
   names = ('steps', 'seconds', 'cost_sgd_steps')
+  try:
+    there = training.read_json(path)
+    if not all(type(there.get(name)) in (int, float) for name in names):
+      raise training.TornFileError(f'it lacks one of {", ".join(names)}')
+  except training.TornFileError as error:
+    warnings.warn(
+      f'{path} is not a readable summary.json ({error}); what the search took '
+      'is not counted.',
+      stacklevel=2,
+    )
+    return {}
   return {f'search_{name}': there[name] for name in names}

@@ -14,6 +14,7 @@ from imbsam_jax import training
 from imbsam_jax._runs import console
 from imbsam_jax._runs import folder
 from imbsam_jax.experiment import _evaluate
+from imbsam_jax.experiment import _event_files
 from imbsam_jax.experiment import _experiment
 from imbsam_jax.experiment import _own
 from imbsam_jax.experiment import _run
@@ -86,8 +87,26 @@ def _run_stacked(
       member.experiment.own,
     )
     _run.write_model_file(member.experiment, member.workdir)
+    _run.write_file_report(member.experiment, member.workdir)
+  with contextlib.ExitStack() as stack:
+    events = [
+      stack.enter_context(_event_files.opened(first, member.workdir))
+      for member in members
+    ]
+    return _train_stacked(members, progress, chooser, marks, events)
+
+
+def _train_stacked(
+  members: Sequence[Member],
+  progress: console.Report | None,
+  chooser: _evaluate.Chooser | None,
+  marks: set[int],
+  events: Sequence[_event_files.EventFiles],
+) -> list[_summary.Result]:
+  first = members[0].experiment
   histories = [
-    training.History(member.workdir / 'metrics.jsonl') for member in members
+    training.History(member.workdir / 'metrics.jsonl', also=files.add)
+    for member, files in zip(members, events, strict=True)
   ]
   with contextlib.ExitStack() as stack:
     checkpoints = [
@@ -96,6 +115,11 @@ def _run_stacked(
           member.workdir / 'checkpoints',
           best_metric=chooser.metric if chooser else None,
           keep_last=_run.KEEP_LAST,
+          about=folder.about(
+            member.experiment.config_of(member.seed),
+            first.fingerprint,
+            member.experiment.own,
+          ),
         )
       )
       for member in members
@@ -122,7 +146,7 @@ def _run_stacked(
     state = _run.state_to_report(member.experiment, state, member.workdir)
     _run.write_model_file(member.experiment, member.workdir, state)
     reported.append(state)
-  return [
+  results = [
     _summary.finish(
       member.experiment,
       state,
@@ -134,3 +158,6 @@ def _run_stacked(
     )
     for member, state, history in zip(members, reported, histories, strict=True)
   ]
+  for files, result in zip(events, results, strict=True):
+    files.finish(result.summary)
+  return results

@@ -68,6 +68,10 @@ from imbsam_jax.training._writers import History
 from imbsam_jax.training._writers import params_sha256
 from imbsam_jax.training._writers import read_csv
 from imbsam_jax.training._writers import read_history
+from imbsam_jax.training._writers import read_json
+from imbsam_jax.training._writers import set_aside
+from imbsam_jax.training._writers import TornFileError
+from imbsam_jax.training._writers import whole_steps
 from imbsam_jax.training._writers import write_csv
 from imbsam_jax.training._writers import write_json
 from imbsam_jax.training._writers import write_text
@@ -96,6 +100,7 @@ __all__ = [
   'Stage',
   'StepReport',
   'Supervised',
+  'TornFileError',
   'TrainState',
   'WorkdirLock',
   'WrappedApply',
@@ -131,8 +136,10 @@ __all__ = [
   'predict',
   'read_csv',
   'read_history',
+  'read_json',
   'replicate',
   'scan_steps',
+  'set_aside',
   'shard_batch',
   'shard_rows',
   'stack_runs',
@@ -140,6 +147,7 @@ __all__ = [
   'step_cost',
   'takes_key',
   'update_rules',
+  'whole_steps',
   'write_csv',
   'write_json',
   'write_text',

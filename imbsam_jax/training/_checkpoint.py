@@ -57,6 +57,8 @@ class Checkpoints:
       can be replaced by the one before it.
     read_only: For whoever only restores: what another process is just saving
       is left alone.
+    about: What the run is of, by name things that JSON has. A manifest keeps
+      it, see `StepReport.about`.
 
   Raises:
     CheckpointError: If there is no such folder to read from, or it cannot be
@@ -70,6 +72,7 @@ class Checkpoints:
     best_metric: str | None = None,
     keep_last: int = 1,
     read_only: bool = False,
+    about: Mapping[str, Any] | None = None,
   ):
     keep_last = _checks.integer('keep_last', keep_last)
     self._folder = _checkpoint_folder.CheckpointFolder(
@@ -77,6 +80,7 @@ class Checkpoints:
       best_metric=best_metric,
       keep_last=keep_last,
       read_only=read_only,
+      about=about,
     )
     self.directory = self._folder.path
     _processes.in_first_process(self._folder.open)
@@ -201,6 +205,21 @@ class Checkpoints:
       with contextlib.suppress(OSError):  # The next save tries again.
         self._folder.adopt()
     return like.replace(**saved), seconds
+
+  def go_back(self, step: int) -> bool:
+    """Makes the newest good checkpoint up to a step the newest one.
+
+    For a run that is to make later steps again. Newer ones are renamed to
+    ``<step>.later``.
+
+    Args:
+      step: Number of steps.
+
+    Returns:
+      False, and nothing is changed, if there is no such checkpoint.
+    """
+    self._wait()
+    return _processes.in_first_process(lambda: self._folder.go_back(step))
 
   def variables(self, step: int | None = None) -> tuple[int, dict[str, Any]]:
     """What a checkpoint is evaluated with, whatever model it is of.

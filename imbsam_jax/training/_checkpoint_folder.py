@@ -10,11 +10,16 @@ import contextlib
 import json
 import os
 import pathlib
+import re
 from typing import Any
 import warnings
 
 from imbsam_jax import _errors
 from imbsam_jax.training import _manifest
+
+_UNREADABLE = (
+  OSError, ValueError, KeyError, TypeError, AttributeError, RecursionError
+)  # fmt: skip
 
 
 class CheckpointFolder:
@@ -25,6 +30,7 @@ class CheckpointFolder:
     best_metric: Metric whose largest value marks the best, or None.
     keep_last: Number of the newest checkpoints that stay.
     read_only: Whether nothing is to be changed.
+    about: What the run is of, for the manifests.
   """
 
   def __init__(
@@ -34,16 +40,24 @@ class CheckpointFolder:
     best_metric: str | None,
     keep_last: int,
     read_only: bool,
+    about: Mapping[str, Any] | None = None,
   ):
     self.path = pathlib.Path(directory).resolve()
     self._best_metric = best_metric
     self._keep_last = keep_last
     self._read_only = read_only
+    self._about = about
     # What was found out about files, by their signature.
     self._known: dict[Any, str | None] = {}
 
   def open(self) -> None:
-    """Makes the folder, and removes what killed processes have left."""
+    """Makes the folder, and removes what killed processes have left.
+
+    Raises:
+      ConfigError: If the path is one that cannot be read again.
+      CheckpointError: If there is no such folder, or it cannot be made.
+    """
+    _check_path(self.path)
     if self._read_only:
       if not self.path.is_dir():
         raise _errors.CheckpointError(f'there is no folder {self.path}.')
@@ -52,7 +66,8 @@ class CheckpointFolder:
       self.path.mkdir(parents=True, exist_ok=True)
     except OSError as error:
       raise _errors.CheckpointError(
-        f'the folder {self.path} cannot be made: {_cause(error)}.'
+        f'the folder {self.path} cannot be made: {_cause(error)}. Remove or '
+        'rename what is in its place, or pass another `workdir`.'
       ) from error
     _manifest.sweep(self.path)
 
@@ -125,7 +140,9 @@ class CheckpointFolder:
     self, step: int, *, metrics: Mapping[str, float], seconds: float
   ) -> None:
     """Gives a step its manifest, when all else is on disk."""
-    _manifest.write(self.path, step, metrics=metrics, seconds=seconds)
+    _manifest.write(
+      self.path, step, metrics=metrics, seconds=seconds, about=self._about
+    )
 
   def delete_old(self, step: int) -> None:
     """Deletes what is older than the last, such as `step`, and not the best."""
@@ -143,7 +160,24 @@ class CheckpointFolder:
       return
     for r in reversed(self._reports()):
       if r.status == 'unchecked':
-        _manifest.write(self.path, r.step, metrics=r.metrics, seconds=r.seconds)
+        self.complete(r.step, metrics=r.metrics, seconds=r.seconds)
+
+  def go_back(self, step: int) -> bool:
+    """Renames good ones newer than `step` to ``<step>.later``, if one stays."""
+    reports = [self._checked(report) for report in self._reports()]
+    good = [r for r in reports if r is not None and r.status == 'good']
+    newer = [r.step for r in good if r.step > step]
+    if len(newer) == len(good):
+      return False
+    try:
+      for number in reversed(newer):
+        _manifest.set_aside(self.path, number, 'later')
+    except OSError as error:
+      raise _errors.CheckpointError(
+        f'checkpoints after step {step} in {self.path} cannot be renamed: '
+        f'{_cause(error)}.'
+      ) from error
+    return True
 
   def discard(self) -> None:
     """Frees the place that a failed save has taken."""
@@ -279,7 +313,7 @@ class CheckpointFolder:
       if metrics is None and path.exists():
         metrics = json.loads(path.read_text())
       return {'metrics': metrics or {}, 'seconds': notes.get('seconds', 0.0)}
-    except (OSError, ValueError, KeyError, TypeError, AttributeError):
+    except _UNREADABLE:
       return {'metrics': {}, 'seconds': 0.0}
 
   def _none_is_good(
@@ -296,6 +330,25 @@ class CheckpointFolder:
   def _list(self, damaged: list[_manifest.StepReport]) -> str:
     problems = '; '.join(f'step {r.step}: {r.problem}' for r in damaged)
     return f'damaged checkpoints in {self.path}: {problems}'
+
+
+def _check_path(path: pathlib.Path) -> None:
+  """Refuses paths that Orbax writes to, and does not read."""
+  # In which a backslash separates nothing, as it does on Windows.
+  text = path.as_posix()
+  pattern = re.search(r'\[[^/]*\]|\\', text)
+  bad = pattern and repr(pattern[0])
+  try:
+    text.encode()
+  except UnicodeEncodeError:
+    bad = 'what is not UTF-8'
+  if bad is not None:
+    # As it can be printed.
+    shown = text.encode(errors='backslashreplace').decode()
+    raise _errors.ConfigError(
+      f'checkpoints cannot be kept in {shown}, since Orbax reads no path with '
+      f'{bad}. Rename that folder, or pass another `workdir`.'
+    )
 
 
 def _cause(error: BaseException) -> str:

@@ -17,7 +17,7 @@ from imbsam_jax.training import _sharding
 
 
 def predict(
-  predict_step: Callable[..., tuple[jax.Array, jax.Array]],
+  predict_step: Callable[..., tuple[jax.Array, ...]],
   variables: dict[str, Any],
   examples: Examples,
   *,
@@ -28,7 +28,8 @@ def predict(
   """Classes and confidences of all examples.
 
   Args:
-    predict_step: The jitted step of `make_predict_step`.
+    predict_step: The jitted step of `make_predict_step`, or one that gives more
+      after the same.
     variables: Variables of the model.
     examples: N examples.
     batch_size: Rows per call, a multiple of the number of devices.
@@ -40,7 +41,7 @@ def predict(
     int64 ``[N]`` predicted classes and float64 ``[N]`` confidences (largest
     softmax probabilities).
   """
-  classes, confidences = over_examples(
+  classes, confidences, *_ = over_examples(
     predict_step,
     variables,
     examples,

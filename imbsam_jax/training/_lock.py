@@ -44,7 +44,8 @@ class WorkdirLock:
     """Takes the lock.
 
     Raises:
-      CheckpointError: If another process holds the lock.
+      CheckpointError: If another process holds the lock, or there cannot be
+        one.
     """
     _processes.in_first_process(self._take)
     return self
@@ -52,7 +53,13 @@ class WorkdirLock:
   def _take(self) -> None:
     self._path.parent.mkdir(parents=True, exist_ok=True)
     while fcntl is not None and self._file is None:
-      file = os.open(self._path, os.O_RDWR | os.O_CREAT, 0o644)
+      try:
+        file = os.open(self._path, os.O_RDWR | os.O_CREAT, 0o644)
+      except OSError as error:
+        raise _errors.CheckpointError(
+          f'{self._path} cannot be opened: {error.strerror}. If no other '
+          f'process writes into {self._path.parent}, remove it.'
+        ) from error
       try:
         if self._lock(file):
           self._file = file
@@ -104,5 +111,5 @@ def _describe(path: pathlib.Path) -> str:
   try:
     owner = json.loads(path.read_text())
     return f'process {owner["pid"]} on {owner["host"]}, since {owner["start"]}'
-  except (OSError, ValueError, KeyError, TypeError):
+  except (OSError, ValueError, KeyError, TypeError, RecursionError):
     return 'another process'

@@ -22,6 +22,8 @@ from typing import Literal
 from typing import NamedTuple
 
 _FORMAT = 1
+# No manifest is as large.
+_MAX_BYTES = 2**26
 _SUFFIX = '.manifest.json'
 _ORBAX_TEMPORARY = '.orbax-checkpoint-tmp'
 # Orbax writes it last, before it gives a folder its final name.
@@ -42,6 +44,7 @@ class StepReport(NamedTuple):
     metrics: Validation metrics it was saved with.
     seconds: Training time up to it.
     files: Size and SHA-256 of each file.
+    about: What the run is of, as `Checkpoints` was told.
   """
 
   step: int
@@ -51,6 +54,7 @@ class StepReport(NamedTuple):
   metrics: Mapping[str, float] = {}
   seconds: float = 0.0
   files: Mapping[str, tuple[int, str]] = {}
+  about: Mapping[str, Any] = {}
 
 
 def inspect_checkpoints(
@@ -140,6 +144,7 @@ def write(
   *,
   metrics: Mapping[str, float],
   seconds: float,
+  about: Mapping[str, Any] | None = None,
 ) -> None:
   """Makes a step complete; its files are safe on disk before it is."""
   folder = directory / str(step)
@@ -162,6 +167,8 @@ def write(
     'metrics': dict(metrics),
     'files': files,
   }
+  if about:
+    content['about'] = dict(about)
   path = _path(directory, step)
   temporary = path.with_name(path.name + '.tmp')
   with temporary.open('w') as file:
@@ -182,9 +189,11 @@ def remove(directory: pathlib.Path, step: int) -> None:
     shutil.rmtree(deleted)
 
 
-def set_aside(directory: pathlib.Path, step: int) -> None:
+def set_aside(
+  directory: pathlib.Path, step: int, ending: str = 'damaged'
+) -> None:
   """Renames a damaged step to ``<step>.damaged``."""
-  folder, aside = directory / str(step), directory / f'{step}.damaged'
+  folder, aside = directory / str(step), directory / f'{step}.{ending}'
   path = _path(directory, step)
   if folder.exists():
     _remove_tree(aside)
@@ -214,6 +223,8 @@ def _with_manifest(
 ) -> StepReport | None:
   path = _path(directory, step)
   try:
+    if path.stat().st_size > _MAX_BYTES:
+      raise ValueError('it would fill the memory')
     text = path.read_bytes().decode()
     content = json.loads(text)
     if content['format'] > _FORMAT:
@@ -228,12 +239,13 @@ def _with_manifest(
       metrics=content['metrics'],
       seconds=content['seconds'],
       files={k: (v['size'], v['sha256']) for k, v in content['files'].items()},
+      about=content.get('about', {}),
     )
   except FileNotFoundError:
     return None
   except OSError as error:
     return StepReport(step, 'damaged', _unreadable(path.name, error))
-  except (ValueError, KeyError, TypeError, AttributeError):
+  except (ValueError, KeyError, TypeError, AttributeError, RecursionError):
     return StepReport(step, 'damaged', f'{path.name} is changed')
   problem = damage(directory, report, contents=contents)
   if problem is None:

@@ -46,8 +46,8 @@ def make_score_step(
   logit_scale: float | None = None,
   flip: bool = False,
   views: Callable[[jax.Array], Sequence[jax.Array]] | None = None,
-) -> Callable[[dict[str, Any], jax.Array], tuple[jax.Array, jax.Array]]:
-  """Builds ``score(variables, images) -> (logits, probabilities)``.
+) -> Callable[..., tuple[jax.Array, jax.Array]]:
+  """Builds ``score(variables, images, correction=None)``.
 
   Args:
     model: A Linen module called as ``model(images, train=...)``, or
@@ -65,28 +65,42 @@ def make_score_step(
 
   Returns:
     The step, not yet jitted: logits ``[B, C]``, and float32 probabilities, the
-    softmax of `logit_scale` times the logits.
+    softmax of `logit_scale` times the logits. A correction is a pytree that is
+    called as ``correction(features, logits)``, with logits that have their
+    scale, and features ``[B, D]`` where its ``needs_features`` is True, which
+    takes a `models.Classifier`; else with None. With one, logits are what it
+    makes of those of each view, averaged, and the probabilities their softmax.
   """
   _model_check.check_model(model)
   predict = (objective or _objective.Objective()).predict
   if logit_scale is None:
     logit_scale = 1.0 if objective is None else objective.logit_scale
 
-  def score_step(variables, images):
+  def score_step(variables, images, correction=None):
     apply = _untrained(model, variables)
+
+    def input_logits(inputs):
+      logits: Any = predict(apply, inputs)
+      if correction is None:
+        return logits
+      features: Any = None
+      if correction.needs_features:
+        features = apply(inputs, method='features_and_logits')[0]
+      return correction(features, logit_scale * logits.astype(jnp.float32))
 
     def view_logits(view):
       inputs = preprocess(view)
-      logits: Any = predict(apply, inputs)
+      logits = input_logits(inputs)
       if flip:
-        logits = (logits + predict(apply, jnp.flip(inputs, axis=-2))) / 2
+        logits = (logits + input_logits(jnp.flip(inputs, axis=-2))) / 2
       return logits
 
     seen = (images,) if views is None else views(images)
     logits = sum(map(view_logits, seen[1:]), view_logits(seen[0]))
     if len(seen) > 1:
       logits = logits / len(seen)
-    return logits, jax.nn.softmax(logit_scale * logits.astype(jnp.float32))
+    scale = logit_scale if correction is None else 1.0
+    return logits, jax.nn.softmax(scale * logits.astype(jnp.float32))
 
   return score_step
 
