@@ -7,8 +7,10 @@ r"""Corrects the classifier of a trained run, or trains it again.
 
 The network stays as it is. Hyper-parameters are chosen by balanced accuracy on
 the validation images of the run; the test set is looked at with the chosen
-values only. 'none' is the checkpoint itself. A folder of seeds, as `compare`
-leaves it, gives the mean +- std over them: --workdir=runs/digits_lt/sgd
+values only. 'none' is the checkpoint itself. T is the temperature by which the
+probabilities of a method are the likeliest on validation; `predict` takes the
+method that is best there. A folder of seeds, as `compare` leaves it, gives the
+mean +- std over them: --workdir=runs/digits_lt/sgd
 """
 
 import functools
@@ -47,7 +49,13 @@ def main(call: calls.Call) -> None:
     )
   workdir = pathlib.Path(given.workdir).expanduser()
   if workdir.exists():  # That there is none is said otherwise.
-    folder.check_writable(workdir)
+    try:
+      folder.check_writable(workdir)
+    except experiment_lib.ConfigError as error:
+      raise experiment_lib.ConfigError(
+        f'{workdir} cannot be written, and calibration.json goes there. Copy '
+        'the run to a folder that can be, and pass that as --workdir.'
+      ) from error
   experiment_lib.cache_compilations()
   calibrated = experiment_lib.calibrate_runs(
     given.workdir,
@@ -59,4 +67,9 @@ def main(call: calls.Call) -> None:
     say=functools.partial(print, flush=True),
   )
   print(f'\naccuracy in %\n{calibrated.table()}')
-  print('calibration.json is in the folder of the run')
+  for path, one in calibrated.runs.items():
+    print(f'{path}: selected {one.selected}')
+  print(
+    'calibration.json and calibration.npz are in the folder of the run; '
+    '`predict` takes the selected method'
+  )

@@ -3,9 +3,14 @@
 """Evaluates a trained run from its checkpoint.
 
 python -m imbsam_jax evaluate --workdir=runs/imbsam --split=test
+
+The metrics go to evaluation_SPLIT.json in the folder of the run too, and those
+of the classes to evaluation_SPLIT_per_class.csv.
 """
 
 import pathlib
+import sys
+from typing import Any
 
 from absl import flags
 
@@ -22,6 +27,12 @@ def define(values: flags.FlagValues) -> None:
     'test',
     ['test', 'validation'],
     'Which examples.',
+    flag_values=values,
+  )
+  flags.DEFINE_string(
+    'output',
+    None,
+    'File of the metrics, .json, if not in the folder of the run.',
     flag_values=values,
   )
   define_checkpoint(values)
@@ -64,6 +75,7 @@ def define_step(values: flags.FlagValues) -> None:
 def main(call: calls.Call) -> None:
   """Restores, predicts, prints."""
   from imbsam_jax import experiment as experiment_lib
+  from imbsam_jax import training
   from imbsam_jax._runs import compilation
   from imbsam_jax._runs import folder
 
@@ -86,4 +98,33 @@ def main(call: calls.Call) -> None:
   split = call.flags.split
   evaluation = experiment_lib.evaluate(experiment, state, split)
   print(f'step {int(state.step)} of {experiment.num_steps}, {split} set')
+  training.in_first_process(
+    lambda: _save(evaluation, workdir, call, int(state.step), experiment)
+  )
   print(evaluation.table())
+
+
+def _save(
+  evaluation: Any, workdir: pathlib.Path, call: calls.Call, step: int, exp: Any
+) -> None:
+  """Writes the metrics; a folder that is only read is no mistake."""
+  from imbsam_jax import experiment as experiment_lib
+
+  split, output = call.flags.split, call.flags.output
+  try:
+    path, _ = evaluation.save(
+      output or workdir / f'evaluation_{split}.json',
+      checkpoint=call.flags.checkpoint,
+      step=step,
+      num_steps=exp.num_steps,
+    )
+  except experiment_lib.ConfigError:
+    if output:
+      raise
+    print(
+      f'note: {workdir} cannot be written; --output=FILE.json keeps the '
+      'metrics elsewhere.',
+      file=sys.stderr,
+    )
+    return
+  print(f'kept in {path}')

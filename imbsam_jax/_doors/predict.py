@@ -1,13 +1,14 @@
 # Copyright 2026 The imbsam_jax Authors.
 # SPDX-License-Identifier: Apache-2.0
-"""Predicts the classes of new images with a trained run.
+r"""Predicts the classes of new images with a trained run.
 
 python -m imbsam_jax predict --workdir=runs/imbsam --source=new \
-  --output=predictions.csv
+    --output=predictions.csv
 """
 
 import pathlib
 import sys
+from typing import Any
 
 from absl import flags
 
@@ -17,7 +18,12 @@ from imbsam_jax._doors import evaluate
 
 def define(values: flags.FlagValues) -> None:
   """Defines the flags."""
-  flags.DEFINE_string('workdir', None, 'Folder of the run.', flag_values=values)
+  flags.DEFINE_string(
+    'workdir',
+    None,
+    'Folder of the run, or of an export.',
+    flag_values=values,
+  )
   flags.DEFINE_string(
     'source',
     None,
@@ -67,7 +73,60 @@ def define(values: flags.FlagValues) -> None:
     'What to do about an image that cannot be read: stop, or write why.',
     flag_values=values,
   )
+  define_correction(values)
+  _define_array(values, 'probabilities', 'The probabilities of all classes')
+  _define_array(values, 'features', 'What the head of the network reads')
+  flags.DEFINE_bool(
+    'spreadsheet_safe',
+    False,
+    "Whether cells of a CSV that begin with =, +, -, @ or a tab get a ' before "
+    'them, so that no spreadsheet takes them for formulas.',
+    flag_values=values,
+  )
   evaluate.define_step(values)
+
+
+class _FileOrBeside(flags.ArgumentParser[Any]):
+  """A file, or True where the flag is given alone."""
+
+  syntactic_help = 'a file, .npz; alone it is one beside the output'
+
+  def parse(self, argument: Any) -> Any:
+    """What is meant by an argument."""
+    return {'true': True, 'false': None}.get(argument, argument)
+
+
+def _define_array(values: flags.FlagValues, name: str, about: str) -> None:
+  flags.DEFINE_flag(
+    flags.Flag(
+      _FileOrBeside(),
+      None,
+      name,
+      None,
+      f'{about}, as an array in a file, .npz. Without a value it is beside the '
+      f'output, such as predictions.{name}.npz.',
+      boolean=True,
+    ),
+    values,
+  )
+
+
+def define_correction(values: flags.FlagValues) -> None:
+  """Defines the flags that say what is made of the logits of a run."""
+  flags.DEFINE_string(
+    'calibration',
+    'selected',
+    "'selected', the best of `calibrate` if the run has any; 'none'; "
+    "'temperature'; or a method, such as 'crt'.",
+    flag_values=values,
+  )
+  flags.DEFINE_string(
+    'target_prior',
+    None,
+    "Prior of the images to come, for runs of plain cross entropy: 'uniform', "
+    "'train', or a JSON file with a share of each class.",
+    flag_values=values,
+  )
 
 
 def main(call: calls.Call) -> None:
@@ -78,7 +137,7 @@ def main(call: calls.Call) -> None:
 
   given = call.flags
   for name, about in (
-    ('workdir', 'FOLDER, the folder of a run'),
+    ('workdir', 'FOLDER, the folder of a run or export'),
     ('source', 'IMAGES, such as a folder of new images'),
     ('output', 'FILE.csv or FILE.jsonl'),
   ):
@@ -89,13 +148,27 @@ def main(call: calls.Call) -> None:
   # XLA looks once, when JAX begins.
   compilation.ask_for_same_bits(config.deterministic)
   experiment_lib.cache_compilations()
-  classifier = experiment_lib.load_run(
-    workdir,
-    checkpoint=given.checkpoint,
-    batch_size=given.batch_size,
-    resize=given.resize,
-    trunk=given.trunk,
-  )
+  if (workdir / 'model.jaxexport').exists():
+    # All of this is inside.
+    for name in ('checkpoint', 'calibration', 'target_prior', 'trunk'):
+      if given[name].present:
+        raise experiment_lib.ConfigError(
+          f'--{name} is for a run, and {workdir} is an export. Leave it '
+          'out, or export the run again with it.'
+        )
+    classifier = experiment_lib.load_export(
+      workdir, batch_size=given.batch_size, resize=given.resize
+    )
+  else:
+    classifier = experiment_lib.load_run(
+      workdir,
+      checkpoint=given.checkpoint,
+      batch_size=given.batch_size,
+      resize=given.resize,
+      trunk=given.trunk,
+      calibration=given.calibration,
+      target_prior=given.target_prior,
+    )
   summary = experiment_lib.predict_files(
     classifier,
     given.source,
@@ -104,10 +177,14 @@ def main(call: calls.Call) -> None:
     top=given.top,
     recursive=given.recursive,
     on_error=given.on_error,
+    probabilities=given.probabilities,
+    features=given.features,
+    spreadsheet_safe=given.spreadsheet_safe,
   )
   # What is on the standard output is read by programs.
   shown = sys.stderr if given.output == '-' else sys.stdout
   print(
-    f'step {classifier.step} of {classifier.content["num_steps"]}\n{summary}',
+    f'step {classifier.step} of {classifier.content["num_steps"]}, '
+    f'calibration: {classifier.calibration}\n{summary}',
     file=shown,
   )

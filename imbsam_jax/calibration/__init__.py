@@ -16,6 +16,7 @@ from imbsam_jax.calibration._marc import marc_logits
 from imbsam_jax.calibration._nearest_class_mean import class_means
 from imbsam_jax.calibration._nearest_class_mean import nearest_class_mean
 from imbsam_jax.calibration._tau_normalize import tau_normalize
+from imbsam_jax.calibration._temperature import fit_temperature
 from imbsam_jax.calibration._train_only import train_only
 
 __all__ = [
@@ -23,6 +24,7 @@ __all__ = [
   'fit_crt',
   'fit_lws',
   'fit_marc',
+  'fit_temperature',
   'lws_logits',
   'marc_logits',
   'nearest_class_mean',

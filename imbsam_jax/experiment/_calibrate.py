@@ -16,14 +16,19 @@ import numpy as np
 
 from imbsam_jax import _checks
 from imbsam_jax import _errors
+from imbsam_jax import calibration as calibration_lib
 from imbsam_jax import data as data_lib
 from imbsam_jax import metrics
 from imbsam_jax import training
 from imbsam_jax._runs import console
 from imbsam_jax._runs import statistics
+from imbsam_jax.experiment import _calibration_file
 from imbsam_jax.experiment import _calibration_methods
 from imbsam_jax.experiment import _chosen_checkpoint
+from imbsam_jax.experiment import _correction
+from imbsam_jax.experiment import _evaluate
 from imbsam_jax.experiment import _experiment
+from imbsam_jax.experiment import _model_file
 from imbsam_jax.experiment import _own
 from imbsam_jax.experiment import _restore
 from imbsam_jax.experiment import _scores
@@ -43,18 +48,49 @@ class Calibration:
   Attributes:
     step: Number of steps of the checkpoint.
     methods: For each method ``{'chosen': hyper-parameters, 'validation':
-      metrics, 'test': metrics}``; None for one that the network does not admit.
+      metrics, 'test': metrics, 'temperature': what the corrected logits are
+      divided by, fitted on validation, 1 if all of that is classified right,
+      'confidence': {'nll', 'nll_temperature',
+      'ece_temperature'}}``, the mean negative log-likelihood of the test set,
+      and it and the ECE over the temperature; None for one that the network
+      does not admit.
     needs: What those that are None would need.
+    corrections: For each of the others the fitted numbers, with the
+      temperature.
+    params_sha256: Checksum of the parameters of the checkpoint that were
+      trained.
   """
 
   step: int
   methods: Mapping[str, Any]
   needs: Mapping[str, str] = dataclasses.field(default_factory=dict)
+  corrections: Mapping[str, _correction.Correction] = dataclasses.field(
+    default_factory=dict
+  )
+  params_sha256: str | None = None
+
+  @property
+  def selected(self) -> str | None:
+    """The method of the best balanced accuracy on validation.
+
+    Of equals 'none', or else the first; None where no method is admitted.
+    """
+    accuracies = {
+      name: (one['validation']['balanced'], name == 'none')
+      for name, one in self.methods.items()
+      if one is not None
+    }
+    return max(accuracies, key=lambda name: accuracies[name], default=None)
 
   @property
   def content(self) -> dict[str, Any]:
-    """The content of ``calibration.json``."""
-    return {'step': self.step, 'methods': dict(self.methods)}
+    """The content of ``calibration.json``, all but that of its arrays."""
+    return {
+      'step': self.step,
+      'params_sha256': self.params_sha256,
+      'selected': self.selected,
+      'methods': dict(self.methods),
+    }
 
   def table(self) -> str:
     """One line per method, as a Markdown table."""
@@ -118,12 +154,12 @@ def calibrate(
   data = experiment.data
   if data.validation is None:
     raise _errors.ConfigError(
-      'this run has set no validation images aside to choose by. Train with '
-      '`data.validation_per_class=20`'
+      'this run has set no validation images aside to choose by. Train '
+      + _evaluate.validation_advice(experiment)
       + (
-        ', or pass Sources(..., validation=(images, labels)).'
+        ' Or pass Sources(..., validation=(images, labels)).'
         if experiment.config.data.name == _own.OWN
-        else '.'
+        else ''
       )
     )
   classifier = state.variables['params'].get('classifier', {})
@@ -138,9 +174,10 @@ def calibrate(
     'validation': _views(experiment, state, data.validation),
     'test': _views(experiment, state, data.test),
   }
-  methods = {
+  chosen = {
     name: _choose(experiment, METHODS[name](trained), sets) for name in names
   }
+  methods = {name: one and one[0] for name, one in chosen.items()}
   return Calibration(
     int(state.step),
     methods,
@@ -151,6 +188,11 @@ def calibrate(
       for name, result in methods.items()
       if result is None
     },
+    {name: one[1] for name, one in chosen.items() if one},
+    _model_file.trained_sha256(
+      state.variables,
+      _model_file.variable_table(experiment),
+    ),
   )
 
 
@@ -169,7 +211,8 @@ def calibrate_runs(
 ) -> Calibrations:
   """Restores a run, or the runs of several seeds, and calibrates each.
 
-  Every run gets a ``calibration.json`` in its folder.
+  Every run gets a ``calibration.json`` and a ``calibration.npz`` in its folder,
+  which `load_run` reads.
 
   Args:
     workdir: Folder of a run, or of its seeds, as `compare` leaves it.
@@ -209,7 +252,9 @@ def calibrate_runs(
       trunk=trunk,
     )
     runs[folder] = calibrate(experiment, state, names, seed=seed)
-    training.write_json(folder / 'calibration.json', runs[folder].content)
+    _calibration_file.write(
+      folder, runs[folder].content, runs[folder].corrections
+    )
     if say:
       say(f'{folder}: step {runs[folder].step} of {experiment.num_steps}')
   return Calibrations(runs)
@@ -238,6 +283,7 @@ def calibration_table(calibrations: Sequence[Calibration]) -> str:
   """
   columns = ['method', 'chosen', 'validation']
   columns += [f'test {_scores.COLUMNS[name]}' for name in _SHOWN]
+  columns += ['test ECE (T)', 'T', 'test NLL', 'test NLL (T)']
   rows = []
   for name in calibrations[0].methods:
     results = [one.methods[name] for one in calibrations]
@@ -246,17 +292,22 @@ def calibration_table(calibrations: Sequence[Calibration]) -> str:
         [
           name,
           calibrations[0].needs.get(name, ''),
-          *['n/a'] * (len(_SHOWN) + 1),
+          *['n/a'] * (len(columns) - 2),
         ]
       )
       continue
     test = [result['test'] for result in results]
+    sure = [result['confidence'] for result in results]
     rows.append(
       [
         name,
         _choices([result['chosen'] for result in results]),
         _percent([result['validation'] for result in results], 'balanced'),
         *(_percent(test, metric) for metric in _SHOWN),
+        _percent(sure, 'ece_temperature'),
+        _number(results, 'temperature'),
+        _number(sure, 'nll'),
+        _number(sure, 'nll_temperature'),
       ]
     )
   return console.markdown_table(columns, rows)
@@ -277,40 +328,101 @@ def _percent(scores: Sequence[dict[str, Any]], name: str) -> str:
   return statistics.mean_std(statistics.over_runs(values)[name])
 
 
+def _number(results: Sequence[dict[str, Any]], name: str) -> str:
+  """Three digits, and n/a for None."""
+  if len(results) == 1:
+    value = results[0][name]
+    return 'n/a' if value is None else f'{value:.3g}'
+  values = statistics.over_runs([{name: one[name]} for one in results])[name]
+  if values['mean'] is None:
+    return 'n/a'
+  return f'{values["mean"]:.3g} +- {values["std"]:.2g}'
+
+
 def _choose(
   experiment: _experiment.Experiment,
   candidates: _calibration_methods.Candidates,
   sets: dict[str, _Views],
-) -> dict[str, Any] | None:
-  """The candidate of the best balanced accuracy on validation, tested."""
+) -> tuple[dict[str, Any], _correction.Correction] | None:
+  """The candidate of the best balanced accuracy on validation, tested.
+
+  Returns:
+    What `Calibration.methods` has of it, and the correction; None of no
+    candidate.
+  """
   best: tuple[float, Any] = (-1.0, None)
-  for chosen, corrected in candidates:
-    scores = _score(experiment, corrected, sets['validation'])
+  for chosen, correction in candidates:
+    logits = _logits(correction, sets['validation'])
+    scores = _score(experiment, logits, sets['validation'][0].labels)
     if scores['balanced'] > best[0]:
-      best = scores['balanced'], (chosen, corrected, scores)
+      best = scores['balanced'], (chosen, correction, scores, logits)
   if best[1] is None:
     return None
-  chosen, corrected, scores = best[1]
-  return {
+  chosen, correction, scores, logits = best[1]
+  temperature = _temperature(correction, logits, sets['validation'][0].labels)
+  logits, labels = _logits(correction, sets['test']), sets['test'][0].labels
+  result = {
     'chosen': chosen,
     'validation': scores,
-    'test': _score(experiment, corrected, sets['test']),
+    'test': _score(experiment, logits, labels),
+    'temperature': temperature,
+    'confidence': {
+      'nll': _likelihood(logits, labels),
+      'nll_temperature': _likelihood(logits / temperature, labels),
+      'ece_temperature': _score(experiment, logits / temperature, labels)[
+        'ece'
+      ],
+    },
   }
+  return result, dataclasses.replace(correction, temperature=temperature)
+
+
+def _temperature(
+  correction: _correction.Correction, logits: np.ndarray, labels: np.ndarray
+) -> float:
+  """That of validation, whose classes have the same weight."""
+  possible = ~correction.excluded(logits.shape[1])
+  rows = possible[labels]
+  # Where all are right the likeliest would be 0, and all confidences 1.
+  if (logits.argmax(axis=1) == labels)[rows].all():
+    return 1.0
+  # Classes that are never predicted have no share at any temperature.
+  number = np.cumsum(possible) - 1
+  return calibration_lib.fit_temperature(
+    logits[rows][:, possible], number[labels[rows]]
+  )
+
+
+def _logits(correction: _correction.Correction, views: _Views) -> np.ndarray:
+  """Corrected logits, averaged over what an evaluation sees of an image."""
+  return np.mean(
+    [np.asarray(_corrected(correction, one), np.float64) for one in views],
+    axis=0,
+  )
+
+
+def _corrected(
+  correction: _correction.Correction, outputs: _calibration_methods.Outputs
+) -> Any:
+  features = outputs.features if correction.needs_features else None
+  return _apply(correction, features, outputs.logits)
+
+
+@jax.jit
+def _apply(
+  correction: _correction.Correction, features: Any, logits: Any
+) -> jax.Array:
+  return correction(features, logits)
 
 
 def _score(
-  experiment: _experiment.Experiment,
-  corrected: _calibration_methods.Corrected,
-  views: _Views,
+  experiment: _experiment.Experiment, logits: np.ndarray, labels: np.ndarray
 ) -> dict[str, Any]:
-  logits = np.mean(
-    [np.asarray(corrected(outputs), np.float64) for outputs in views], axis=0
-  )
   probabilities = np.exp(logits - logits.max(axis=1, keepdims=True))
   confidences = 1 / probabilities.sum(axis=1)
   config = experiment.config
   return metrics.classification_metrics(
-    views[0].labels,
+    labels,
     logits.argmax(axis=1),
     confidences,
     class_counts=experiment.data.class_counts,
@@ -318,6 +430,14 @@ def _score(
     few_below=config.few_below,
     tail_below=config.optimizer.threshold,
   )
+
+
+def _likelihood(logits: np.ndarray, labels: np.ndarray) -> float | None:
+  """Mean negative log-likelihood; None where a label has no share."""
+  shifted = logits - logits.max(axis=1, keepdims=True)
+  own = np.take_along_axis(shifted, np.asarray(labels)[:, None], axis=1)[:, 0]
+  losses = np.log(np.exp(shifted).sum(axis=1)) - own
+  return float(losses.mean()) if np.isfinite(losses).all() else None
 
 
 def _views(

@@ -11,6 +11,7 @@ import jax
 import numpy as np
 
 from imbsam_jax import calibration
+from imbsam_jax.experiment import _correction
 
 
 class Outputs(NamedTuple):
@@ -50,39 +51,51 @@ class Trained(NamedTuple):
     return np.linalg.norm(self.kernel, axis=0)
 
 
-# New logits of any outputs.
-Corrected = Callable[[Outputs], Any]
 # What a method tries: the values of its hyper-parameter, and what they give.
-Candidates = Iterator[tuple[dict[str, Any], Corrected]]
+Candidates = Iterator[tuple[dict[str, Any], _correction.Correction]]
 
 _STRENGTHS = np.round(np.arange(0, 2.01, 0.1), 1)
 
 
+def _fitted(
+  method: str, metric: str | None = None, **arrays: Any
+) -> _correction.Correction:
+  """A correction by its arrays, float32 on the host."""
+  return _correction.Correction(
+    method,
+    {name: np.asarray(x, np.float32) for name, x in arrays.items()},
+    metric=metric,
+  )
+
+
 def _none(trained: Trained) -> Candidates:
   del trained
-  yield {}, lambda outputs: outputs.logits
+  yield {}, _correction.NONE
 
 
 def _logit_adjustment(trained: Trained) -> Candidates:
+  log_prior = log_shares(trained.class_counts)
   for tau in _STRENGTHS:
     yield (
       {'tau': float(tau)},
-      lambda outputs, tau=tau: calibration.post_hoc_logit_adjustment(
-        outputs.logits, trained.class_counts, tau=float(tau)
-      ),
+      _fitted('logit_adjustment', tau=tau, log_prior=log_prior),
     )
+
+
+def log_shares(weights: np.ndarray) -> np.ndarray:
+  """Logarithms of shares, float64 ``[C]``; -inf of a share of 0."""
+  with np.errstate(divide='ignore'):
+    return np.log(weights / np.sum(weights))
 
 
 def _tau_normalization(trained: Trained) -> Candidates:
   if trained.kernel is None:
     return
   for tau in _STRENGTHS:
-    vectors = np.asarray(
-      calibration.tau_normalize(trained.kernel.T, tau=float(tau))
-    )
+    vectors = calibration.tau_normalize(trained.kernel.T, tau=float(tau))
     yield (
       {'tau': float(tau)},
-      lambda outputs, vectors=vectors: outputs.features @ vectors.T,
+      _fitted('tau_normalization', kernel=np.asarray(vectors).T),
     )
 
 
@@ -94,14 +107,8 @@ def _ncm(trained: Trained) -> Candidates:
     trained.train.labels,
     num_classes=len(trained.class_counts),
   )
-  choices: tuple[Any, ...] = ('euclidean', 'cosine')
-  for metric in choices:
-    yield (
-      {'metric': metric},
-      lambda outputs, metric=metric: calibration.nearest_class_mean(
-        outputs.features, means, metric=metric
-      ),
-    )
+  for metric in ('euclidean', 'cosine'):
+    yield {'metric': metric}, _fitted('ncm', metric, means=means)
 
 
 def _lws(trained: Trained) -> Candidates:
@@ -113,12 +120,7 @@ def _lws(trained: Trained) -> Candidates:
       trained.class_counts,
       learning_rate=learning_rate,
     )
-    yield (
-      {'learning_rate': learning_rate},
-      lambda outputs, scale=scale: calibration.lws_logits(
-        outputs.logits, scale
-      ),
-    )
+    yield {'learning_rate': learning_rate}, _fitted('lws', scale=scale)
 
 
 def _marc(trained: Trained) -> Candidates:
@@ -135,8 +137,8 @@ def _marc(trained: Trained) -> Candidates:
     )
     yield (
       {'learning_rate': learning_rate},
-      lambda outputs, scale=scale, offset=offset: calibration.marc_logits(
-        outputs.logits, trained.class_norms, scale, offset
+      _fitted(
+        'marc', scale=scale, shift=np.asarray(offset) * trained.class_norms
       ),
     )
 
@@ -152,12 +154,9 @@ def _crt(trained: Trained) -> Candidates:
       num_classes=len(trained.class_counts),
       learning_rate=learning_rate,
     )
-    kernel, bias = np.asarray(kernel), np.asarray(bias)
     yield (
       {'learning_rate': learning_rate},
-      lambda outputs, kernel=kernel, bias=bias: (
-        outputs.features @ kernel + bias
-      ),
+      _fitted('crt', kernel=kernel, bias=bias),
     )
 
 

@@ -3,6 +3,8 @@
 """Metrics of a trained state on test or validation examples."""
 
 from collections.abc import Callable
+import os
+import pathlib
 from typing import Any
 from typing import NamedTuple
 
@@ -13,7 +15,11 @@ from imbsam_jax import data as data_lib
 from imbsam_jax import metrics
 from imbsam_jax import training
 from imbsam_jax.experiment import _experiment
+from imbsam_jax.experiment import _outcomes
 from imbsam_jax.experiment import _scores
+
+# Images of each class that are advised, where there are enough.
+_MANY_FOR_VALIDATION = 20
 
 
 class Evaluation(NamedTuple):
@@ -23,15 +29,59 @@ class Evaluation(NamedTuple):
     scores: Metrics of the set, by the names of ``summary.json``.
     per_class: A row for each class, as in ``per_class.csv``.
     split: 'test' or 'validation'.
+    outcomes: What the network says of each image, as in ``predictions.npz``.
+    class_names: One name per class.
   """
 
   scores: dict[str, float | None]
   per_class: list[dict[str, Any]]
   split: str = 'test'
+  outcomes: _outcomes.Outcomes | None = None
+  class_names: tuple[str, ...] = ()
 
   def table(self) -> str:
     """The metrics in per cent, as a Markdown table."""
     return _scores.scores_table(self.scores)
+
+  def confusions(self) -> list[dict[str, Any]]:
+    """The most frequent confusions, rows as in ``confusions.csv``."""
+    if self.outcomes is None:
+      return []
+    return _outcomes.confusions(self.outcomes, self.class_names)
+
+  def save(
+    self, path: str | os.PathLike[str], **about: Any
+  ) -> tuple[pathlib.Path, pathlib.Path]:
+    """Writes the metrics as JSON, and those of the classes as CSV beside it.
+
+    Args:
+      path: Path of the JSON file. That of the classes is called like it, with
+        '_per_class.csv' at its end.
+      **about: Further entries of the JSON file.
+
+    Returns:
+      The paths of both.
+
+    Raises:
+      ConfigError: If they cannot be written.
+    """
+    path = pathlib.Path(path).expanduser()
+    by_class = path.with_name(f'{path.stem}_per_class.csv')
+    try:
+      training.write_csv(by_class, self.per_class)
+      training.write_json(path, {'split': self.split, **about, **self.scores})
+    except OSError as error:
+      raise _errors.ConfigError(
+        f'{error.filename or path} cannot be written: {error.strerror}. Pass '
+        'another file, `output=FILE.json`.'
+      ) from error
+    return path, by_class
+
+  def __repr__(self) -> str:
+    return self.table()
+
+  def _repr_markdown_(self) -> str:
+    return self.table()
 
 
 def evaluate(
@@ -53,7 +103,7 @@ def evaluate(
   """
   config = experiment.config
   examples = examples_of(experiment, split)
-  predictions, confidences = training.predict(
+  outputs = training.over_examples(
     experiment.predict_step,
     state.variables,
     examples,
@@ -61,12 +111,12 @@ def evaluate(
     mesh=experiment.mesh,
     num_threads=experiment.num_threads,
   )
-  if not np.isfinite(confidences).all():
+  if not np.isfinite(outputs[1]).all():
     raise training.DivergedError(
       'the logits of the trained model are not finite. Lower the learning rate '
       'or the radius.'
     )
-  return of_predictions(experiment, split, predictions, confidences)
+  return of_predictions(experiment, split, *outputs)
 
 
 def examples_of(
@@ -85,10 +135,24 @@ def examples_of(
   examples = data.test if split == 'test' else data.validation
   if examples is None:
     raise _errors.ConfigError(
-      'this run has no validation split; pass `split=test`, or train with '
-      '`data.validation_per_class=20`.'
+      'this run has no validation split; pass `split=test`, or train '
+      + validation_advice(experiment)
     )
   return examples
+
+
+def validation_advice(experiment: _experiment.Experiment) -> str:
+  """How a run comes to have validation images, after 'train '."""
+  number = _MANY_FOR_VALIDATION
+  if experiment.config.data.profile == 'natural':
+    smallest = int(min(experiment.data.class_counts))
+    if smallest < 2:
+      return (
+        'with a folder or split of validation images, `data.splits`: a class '
+        'has one training image alone.'
+      )
+    number = min(number, max(smallest // 4, 1))
+  return f'in another `workdir` with `data.validation_per_class={number}`.'
 
 
 def of_predictions(
@@ -96,6 +160,7 @@ def of_predictions(
   split: str,
   predictions: np.ndarray,
   confidences: np.ndarray,
+  *others: np.ndarray,
 ) -> Evaluation:
   """Metrics of predictions.
 
@@ -104,10 +169,16 @@ def of_predictions(
     split: 'test' or 'validation'.
     predictions: Classes of the examples of the split, int ``[N]``.
     confidences: Largest probabilities, float ``[N]``.
+    *others: What else the step of the predictions gives.
   """
   config, data = experiment.config, experiment.data
   labels = examples_of(experiment, split).labels
-  predicted = (labels, predictions, np.clip(confidences, 0.0, 1.0))
+  outcomes = _outcomes.of_outputs(labels, (predictions, confidences, *others))
+  predicted = (
+    labels,
+    predictions.astype(np.int64),
+    np.clip(confidences.astype(np.float64), 0.0, 1.0),
+  )
   scores = metrics.classification_metrics(
     *predicted,
     class_counts=data.class_counts,
@@ -115,10 +186,11 @@ def of_predictions(
     few_below=config.few_below,
     tail_below=config.optimizer.threshold,
   )
+  names = tuple(map(str, data.class_names))
   classes = metrics.per_class_metrics(
     *predicted, class_counts=data.class_counts, class_names=data.class_names
   )
-  return Evaluation(scores, classes, split)
+  return Evaluation(scores, classes, split, outcomes, names)
 
 
 class Chooser(NamedTuple):

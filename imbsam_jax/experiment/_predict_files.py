@@ -5,6 +5,7 @@
 import collections
 from collections.abc import Iterator
 import concurrent.futures
+import contextlib
 import os
 import time
 from typing import Any
@@ -77,6 +78,9 @@ def predict_files(
   top: int = 5,
   recursive: bool = False,
   on_error: str = 'fail',
+  probabilities: str | os.PathLike[str] | bool | None = None,
+  features: str | os.PathLike[str] | bool | None = None,
+  spreadsheet_safe: bool = False,
 ) -> PredictionSummary:
   """Predicts the classes of new images, and writes a line for each.
 
@@ -95,13 +99,22 @@ def predict_files(
     top: How many classes of each image, at most as many as there are.
     recursive: Whether images of inner folders are taken too.
     on_error: 'fail' stops at an image that cannot be read; 'skip' writes why.
+    probabilities: File, .npz, of the array 'probabilities', float32 ``[N, C]``,
+      whose rows belong to the images of `output` in their order, NaN where one
+      cannot be read, and of 'class_names'. True is that beside `output`, such
+      as predictions.probabilities.npz.
+    features: File, .npz, of the array 'features', float32 ``[N, D]``, likewise:
+      what the head of the network reads of each image as it is.
+    spreadsheet_safe: Whether cells of a CSV that begin with =, +, -, @ or a tab
+      get a ' before them, so that no spreadsheet takes them for formulas.
 
   Returns:
     Counts, times and shares.
 
   Raises:
-    ConfigError: If an argument is none of these, the output cannot be written,
-      or an array has another shape than the run's examples.
+    ConfigError: If an argument is none of these, a file cannot be written, an
+      array has another shape than the run's examples, or the network does not
+      tell its features.
     DataError: If there are no images, or one cannot be read; with 'skip', if
       none can.
   """
@@ -120,9 +133,28 @@ def predict_files(
   errors: list[tuple[str, str]] = []
   number = collections.Counter()
   confidence = dict.fromkeys(GROUPS, 0.0)
-  with _prediction_file.opened(output) as stream:
-    writer = _prediction_file.Writer(stream, kind, top)
-    for row in _rows(classifier, images, top, on_error == 'skip'):
+  with contextlib.ExitStack() as stack:
+
+    def rows_of(name, path, **others):
+      if path is None or path is False:
+        return None
+      path = _prediction_file.beside(output, name) if path is True else path
+      return stack.enter_context(
+        _prediction_file.opened_rows(
+          os.fspath(path), name, len(images), **others
+        )
+      )
+
+    names = np.array(classifier.class_names)
+    arrays = (
+      rows_of('probabilities', probabilities, class_names=names),
+      rows_of('features', features),
+    )
+    stream = stack.enter_context(_prediction_file.opened(output))
+    writer = _prediction_file.Writer(
+      stream, kind, top, spreadsheet_safe=spreadsheet_safe
+    )
+    for row in _rows(classifier, images, top, on_error == 'skip', arrays):
       writer.write(row)
       if row.prediction is None:
         errors.append((row.path, row.error))
@@ -158,13 +190,25 @@ def predict_files(
 def _notes(
   classifier: _classifier.Classifier, images: _image_source.ImageSource
 ) -> tuple[str, ...]:
+  notes = []
+  if images.left_out:
+    notes.append(f'left out: {data_lib.summarized(images.left_out)}')
   known = images.folders & set(classifier.class_names)
-  if not known:
-    return ()
-  return (
-    f'note: folders in it have names of classes, such as {min(known)!r}; they '
-    'are not taken as labels. `evaluate` measures on the test images of a run.',
-  )
+  if known:
+    notes.append(
+      f'note: folders in it have names of classes, such as {min(known)!r}; '
+      'they are not taken as labels. `evaluate` measures on the test images of '
+      'a run.'
+    )
+  return tuple(notes)
+
+
+class _Batch(NamedTuple):
+  """Images on their way: their names, what they are, and what is computed."""
+
+  names: list[str]
+  parts: list[Any]
+  begun: _classifier.Begun | None
 
 
 def _rows(
@@ -172,21 +216,60 @@ def _rows(
   images: _image_source.ImageSource,
   top: int,
   skip: bool,
+  arrays: tuple[_prediction_file.Rows | None, _prediction_file.Rows | None],
 ) -> Iterator[_prediction_file.Row]:
   """A row for each image, in order."""
+  before = None
   for names, parts in _stored(classifier, images):
     errors = [part for part in parts if isinstance(part, data_lib.DataError)]
     if errors and not skip:
       raise errors[0]
     rows = [x for x in parts if not isinstance(x, data_lib.DataError)]
-    predictions = iter(classifier.predict_rows(rows, top) if rows else [])
-    for name, part in zip(names, parts, strict=True):
-      if isinstance(part, data_lib.DataError):
-        yield _prediction_file.Row(name, None, error=str(part))
-      else:
-        one = next(predictions)
-        group = classifier.groups[one.class_index]
-        yield _prediction_file.Row(name, one, group)
+    begun = None
+    if rows:
+      begun = classifier.begin(rows, features=arrays[1] is not None)
+    # These are written while the devices work on the next ones.
+    if before is not None:
+      yield from _finished(classifier, before, top, arrays)
+    before = _Batch(names, parts, begun)
+  if before is not None:
+    yield from _finished(classifier, before, top, arrays)
+
+
+def _finished(
+  classifier: _classifier.Classifier,
+  batch: _Batch,
+  top: int,
+  arrays: tuple[_prediction_file.Rows | None, _prediction_file.Rows | None],
+) -> Iterator[_prediction_file.Row]:
+  """The rows of a batch, and what is kept of all classes."""
+  outputs: tuple[np.ndarray, ...] = ()
+  predictions = iter(())
+  if batch.begun is not None:
+    outputs = classifier.finish(batch.begun)
+    predictions = iter(classifier.predictions(*outputs[:2], top=top))
+  failed = [isinstance(part, data_lib.DataError) for part in batch.parts]
+  for k, file in enumerate(arrays, 1):
+    if file is not None:
+      _write_rows(file, outputs[k] if outputs else None, failed)
+  for name, part in zip(batch.names, batch.parts, strict=True):
+    if isinstance(part, data_lib.DataError):
+      yield _prediction_file.Row(name, None, error=str(part))
+    else:
+      one = next(predictions)
+      yield _prediction_file.Row(name, one, classifier.groups[one.class_index])
+
+
+def _write_rows(
+  file: _prediction_file.Rows, rows: np.ndarray | None, failed: list[bool]
+) -> None:
+  """Rows in the order of the images, where some have none."""
+  if rows is None:
+    file.write_empty(len(failed))
+    return
+  whole = np.full((len(failed), rows.shape[1]), np.nan, np.float32)
+  whole[~np.array(failed)] = rows
+  file.write(whole)
 
 
 def _stored(

@@ -2,7 +2,9 @@
 # SPDX-License-Identifier: Apache-2.0
 """What a finished run leaves: the summary, the classes, their picture."""
 
+from collections.abc import Mapping
 import contextlib
+import csv
 import importlib.metadata
 import os
 import pathlib
@@ -18,9 +20,13 @@ from imbsam_jax.experiment import _choices
 from imbsam_jax.experiment import _config
 from imbsam_jax.experiment import _evaluate
 from imbsam_jax.experiment import _experiment
+from imbsam_jax.experiment import _outcomes
 from imbsam_jax.experiment import _scores
 from imbsam_jax.experiment import _test_views
 
+# Numbers that a comparison shows beside the metrics.
+_TIMES = ('seconds', 'cost_sgd_steps')
+_LARGEST = 1e18
 _PACKAGES = ('imbsam_jax', 'jax', 'jaxlib', 'flax', 'optax', 'numpy')
 
 
@@ -74,21 +80,58 @@ def finish(
     seconds: Time that training took.
     extra: Further entries of the summary.
   """
-  scores, classes, _ = _evaluate.evaluate(
+  evaluation = _evaluate.evaluate(
     experiment, state, experiment.config.final_split
   )
+  scores, classes = evaluation.scores, evaluation.per_class
 
   def write():
     summary = _summary(experiment, state, scores, records, seconds, seed)
     summary |= extra
     _add_search(summary)
     training.write_csv(workdir / 'per_class.csv', classes)
+    if evaluation.outcomes is not None:
+      _outcomes.write(workdir, evaluation.outcomes, evaluation.class_names)
     # Last: a folder with a summary is complete.
     training.write_json(workdir / 'summary.json', summary)
     return summary
 
   summary = training.in_first_process(write)
   return Result(state, summary, classes, records, workdir)
+
+
+def lacking(
+  summary: Mapping[str, Any], workdir: pathlib.Path, num_classes: int
+) -> str:
+  """What is wrong with the files of a finished run that comparisons read.
+
+  Args:
+    summary: The content of its ``summary.json``.
+    workdir: Its folder.
+    num_classes: Number of classes, C.
+
+  Returns:
+    A text, or '' if both are as `finish` writes them.
+  """
+  for name in (*_scores.ACCURACIES, *_TIMES):
+    value = summary.get(name, '')
+    # Of classes that have no images there is no accuracy.
+    if value is None and name in _scores.ACCURACIES:
+      continue
+    if type(value) not in (int, float) or abs(value) > _LARGEST:
+      return f'summary.json has no number {name!r}'
+  try:
+    rows = training.read_csv(workdir / 'per_class.csv')
+    counts = [int(row['train_count']) for row in rows]
+    for row in rows:
+      float(row['accuracy'] or 0)
+  except OSError as error:
+    return f'per_class.csv cannot be read: {error.strerror}'
+  except (csv.Error, ValueError, KeyError, TypeError):
+    return 'per_class.csv is not what a run writes'
+  if len(counts) != num_classes:
+    return f'per_class.csv has {len(counts)} of {num_classes} classes'
+  return ''
 
 
 def _add_search(summary: dict[str, Any]) -> None:

@@ -244,7 +244,7 @@ def test_what_is_no_source(classifier, folder, tmp_path):
   np.save(tmp_path / 'none.npy', _IMAGES[:0])
   np.save(tmp_path / 'objects.npy', np.array([{}]), allow_pickle=True)
   for name, message in [
-    ('empty', 'has no image, no file that ends with .jpg'),
+    ('empty', 'has no image: no file that begins like a'),
     ('outer', '1 folders: pass `recursive=True`'),
     ('missing.png', 'there is no such file or folder'),
     ('*.png', 'no file fits'),
@@ -257,7 +257,7 @@ def test_what_is_no_source(classifier, folder, tmp_path):
   ]:
     with pytest.raises(data_lib.DataError, match=message):
       experiment.predict_files(classifier, tmp_path / name, output)
-  np.save(tmp_path / 'flat.npy', _IMAGES[..., 0])
+  np.save(tmp_path / 'flat.npy', _IMAGES[:, 0, :, 0])
   with pytest.raises(experiment.ConfigError, match=r'\[N, 6, 6, 1\]'):
     experiment.predict_files(classifier, tmp_path / 'flat.npy', output)
   for options, message in [
@@ -290,6 +290,135 @@ def test_command_line(run, folder, tmp_path):
   assert done.returncode == 3 and 'Pass --resize=True' in done.stderr
   done = _call(run, tmp_path / 'large.png', output, '--resize=True')
   assert done.returncode == 0 and len(_rows(output)) == 1
+
+
+@pytest.mark.parametrize('number', [0, 2, 9])
+def test_arrays_of_all_classes(number, run, folder, tmp_path):
+  """Rows belong to the lines of the output, also where images are missing."""
+  classifier = experiment.load_run(run[0], batch_size=8)
+  paths = [str(folder / f'{i}.png') for i in range(12)]
+  broken = tmp_path / 'broken.png'
+  broken.write_bytes(b'no image')
+  paths[:number] = [str(broken)] * number
+  paths[7] = str(broken)
+  source = tmp_path / 'list.txt'
+  source.write_text('\n'.join(paths))
+  output, other = tmp_path / 'out.csv', tmp_path / 'other.npz'
+  experiment.predict_files(
+    classifier,
+    source,
+    output,
+    on_error='skip',
+    probabilities=True,
+    features=other,
+  )
+  with np.load(tmp_path / 'out.probabilities.npz') as file:
+    assert file['class_names'].tolist() == list(_CLASSES)
+    probabilities = file['probabilities']
+  with np.load(other) as file:
+    assert file.files == ['features']
+    features = file['features']
+  failed = np.array([path == str(broken) for path in paths])
+  assert np.isnan(probabilities[failed]).all()
+  assert np.isnan(features[failed]).all()
+  images = _IMAGES[2 * np.flatnonzero(~failed)]
+  np.testing.assert_array_equal(probabilities[~failed], classifier(images))
+  np.testing.assert_array_equal(features[~failed], classifier.features(images))
+  assert [row['error'] != '' for row in _rows(output)] == failed.tolist()
+  assert sorted(os.listdir(tmp_path)) == [
+    'broken.png', 'list.txt', 'other.npz', 'out.csv', 'out.probabilities.npz',
+  ]  # fmt: skip
+  before = other.read_bytes()
+  experiment.predict_files(
+    classifier, source, output, on_error='skip', features=other
+  )
+  assert other.read_bytes() == before
+  # Nothing takes its place where it fails on the way.
+  with pytest.raises(data_lib.DataError):
+    experiment.predict_files(classifier, source, output, features=other)
+  assert other.read_bytes() == before
+  assert len(os.listdir(tmp_path)) == 5
+
+
+def test_array_flags(run, folder, tmp_path):
+  call = (
+    'predict',
+    f'--workdir={run[0]}',
+    f'--source={folder}',
+    f'--output={tmp_path / "out.csv"}',
+    '--batch_size=16',
+  )
+  done = programs.call(
+    *call, '--probabilities', f'--features={tmp_path / "f.npz"}'
+  )
+  assert done.returncode == 0, done.stderr
+  assert sorted(os.listdir(tmp_path)) == [
+    'f.npz', 'out.csv', 'out.probabilities.npz',
+  ]  # fmt: skip
+  for arguments, message in [
+    (['--output=-', '--probabilities'], 'pass --probabilities=FILE.npz'),
+    ([f'--features={tmp_path / "f.csv"}'], 'must end with .npz'),
+    ([f'--features={tmp_path / "no" / "f.npz"}'], 'in a folder that exists'),
+    (['--target_prior=banana'], "'uniform', 'train' or a JSON file"),
+    (['--calibration=lws'], 'program calibrate, --workdir='),
+  ]:
+    done = programs.call(*call, *arguments)
+    assert done.returncode == 2 and message in done.stderr, done.stderr
+    assert 'Traceback' not in done.stderr
+
+
+def test_target_prior_by_the_program(run, folder, tmp_path):
+  prior = tmp_path / 'prior.json'
+  prior.write_text(json.dumps(dict(zip(_CLASSES, [0, 0, 1], strict=True))))
+  done = programs.call(
+    'predict',
+    f'--workdir={run[0]}',
+    f'--source={folder}',
+    '--output=-',
+    '--batch_size=16',
+    f'--target_prior={prior}',
+    '--spreadsheet_safe',
+  )
+  assert done.returncode == 0, done.stderr
+  rows = [*csv.DictReader(io.StringIO(done.stdout, newline=''))]
+  assert {row['class_name'] for row in rows} == {"'=猫"}
+  assert {row['probability'] for row in rows} == {'1.000000'}
+
+
+def test_cells_of_a_spreadsheet(classifier, tmp_path, monkeypatch):
+  monkeypatch.chdir(tmp_path)
+  names = [f'{name}.png' for name in ('=1+2', '+a', '-b', '@c', 'd', "'e")]
+  for image, name in zip(_IMAGES, names, strict=False):
+    Image.fromarray(image[..., 0]).save(name)
+  (tmp_path / 'list.txt').write_text('\n'.join(names))
+  for safe in (False, True):
+    options = {'spreadsheet_safe': safe}
+    experiment.predict_files(classifier, 'list.txt', 'out.csv', **options)
+    found = [row['path'] for row in _rows(tmp_path / 'out.csv')]
+    mark = "'" if safe else ''
+    assert found == [mark + name for name in names[:4]] + names[4:]
+    experiment.predict_files(classifier, 'list.txt', 'out.jsonl', **options)
+    lines = (tmp_path / 'out.jsonl').read_text().splitlines()
+    assert [json.loads(line)['path'] for line in lines] == names
+
+
+@pytest.mark.parametrize('number', [3, 4000])
+def test_a_reader_that_has_seen_enough(number, run, tmp_path):
+  """As in ``| head -1``, of what fits a buffer and of what does not."""
+  np.save(tmp_path / 'images.npy', np.repeat(_IMAGES[:1], number, axis=0))
+  process = programs.start(
+    'imbsam_jax',
+    'predict',
+    f'--workdir={run[0]}',
+    f'--source={tmp_path / "images.npy"}',
+    '--output=-',
+  )
+  assert process.stdout is not None and process.stderr is not None
+  process.stdout.close()
+  with process.stderr as stream:
+    error = stream.read()
+  assert process.wait() == 141
+  assert 'roken' not in error and 'Traceback' not in error, error
 
 
 def test_natural_order():
