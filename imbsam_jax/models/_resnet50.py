@@ -40,7 +40,10 @@ def max_pool(x: jax.Array) -> jax.Array:
     Array of `x`'s dtype, shape ``[batch, ceil(height / 2), ceil(width / 2),
     channels]``.
   """
-  return nn.max_pool(x, (3, 3), strides=(2, 2), padding=((1, 1), (1, 1)))
+  # Padding and arguments by name, since jax2onnx drops the padding of a pooling
+  # and knows names alone. XLA folds one into the other.
+  x = jnp.pad(x, ((0, 0), (1, 1), (1, 1), (0, 0)), constant_values=-jnp.inf)
+  return nn.max_pool(x, window_shape=(3, 3), strides=(2, 2), padding='VALID')
 
 
 class BottleneckBlock(nn.Module):

@@ -220,7 +220,7 @@ class VisionTransformer(nn.Module, kw_only=True):
       (self.num_tokens, self.width),
       jnp.float32,
     ).astype(self.dtype)
-    first = jnp.broadcast_to(class_token, (len(images), 1, self.width))
+    first = jnp.broadcast_to(class_token, (images.shape[0], 1, self.width))
     tokens = jnp.concatenate([first, patches], axis=1) + positions[None]
     if self.pre_norm:
       tokens = self._norm('pre_norm')(tokens).astype(self.dtype)
