@@ -33,8 +33,8 @@ INSTALLED := $(VENV)/installed
 # Both workers share what a file compiles: halves of the list, the rest by turns.
 PYTEST := $(BIN)/python -m pytest -n 2 --dist worksteal -q
 
-.PHONY: install train test test-all quick soak faults release-check results \
-  lint types format clean
+.PHONY: install train test test-all quick soak faults release-check \
+  onnx-check results lint types format clean
 
 train: $(INSTALLED)
 	@$(BIN)/python -m experiments.compare \
@@ -53,12 +53,14 @@ test-all: $(INSTALLED)
 quick: lint types
 	$(PYTEST) -m "not extended and not trains"
 
-# Kills a run fifty times at random moments; a failure names its seed, and
-# `make soak SEED=7` repeats it.
+# Kills a run fifty times at random moments, and another one 200 times by faults
+# of all kinds; a failure names its seed, and `make soak SEED=7` repeats it.
 SEED ?= $(shell date +%s)
+FAULTS ?= 200
 soak: $(INSTALLED)
-	IMBSAM_SOAK_KILLS=50 IMBSAM_SOAK_SEED=$(SEED) \
-	  $(BIN)/python -m pytest -q -s -m extended tests/experiment/kill_test.py
+	IMBSAM_SOAK_KILLS=50 IMBSAM_SOAK_FAULTS=$(FAULTS) IMBSAM_SOAK_SEED=$(SEED) \
+	  $(BIN)/python -m pytest -q -s -m extended \
+	  tests/experiment/kill_test.py tests/experiment/soak_test.py
 
 # The faults that a run must withstand; `pytest -k f7_` is one of them.
 faults: $(INSTALLED)
@@ -70,6 +72,18 @@ release-check: test test-all soak
 	for python in $(PYTHONS); do \
 	  $(MAKE) test PYTHON=$$python || exit 1; \
 	done
+
+# Whether runs become ONNX, in an environment of its own: jax2onnx needs an
+# earlier JAX than constraints.txt.
+ONNX := .venv-onnx
+onnx-check: $(ONNX)/installed
+	$(ONNX)/bin/python -m tests.onnx_check
+
+$(ONNX)/installed: pyproject.toml
+	$(PYTHON) -m venv --clear $(ONNX)
+	$(ONNX)/bin/python -m pip install --quiet --disable-pip-version-check \
+	  --editable '.[train,onnx]'
+	@touch $@
 
 # Tables of README.md and results/ from results/data/, and what follows from the
 # address in pyproject.toml.

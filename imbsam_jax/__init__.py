@@ -7,8 +7,9 @@ optax and numpy only. Sub-packages are attributes, ``imbsam_jax.losses``, and
 are imported on first use: `augment`, `calibration`, `losses`, `metrics`,
 `oracles`, `sampling`, `schedules`, `transforms` and `weights` need nothing
 more; `models`, `pretrained`, `data`, `training`, `methods`, `experiment` and
-`anomaly` need an extra, and so does `imbsam_jax.load_run`, a trained run as a
-function of images, which is that of `experiment`.
+`anomaly` need an extra, and so do `imbsam_jax.load_run` and `load_export`, a
+trained run and an exported one as functions of images, which are those of
+`experiment`.
 """
 
 import importlib
@@ -83,7 +84,7 @@ _PACKAGES = (
 )
 
 # Of `experiment`, and like it not there without the extra `train`.
-_OF_EXPERIMENT = ('load_run',)
+_OF_EXPERIMENT = ('load_export', 'load_run')
 
 
 def __getattr__(name: str) -> Any:

@@ -21,6 +21,13 @@ _NEEDS = {
   'training': ('train', _TRAINING),
 }
 
+# By extra, what is imported where a field asks for it.
+_LATE = {
+  'export': ('flatbuffers', 'safetensors'),
+  'log': ('tensorboard',),
+  'onnx': ('jax2onnx', 'onnx', 'onnxruntime'),
+}
+
 
 def is_there(package: str) -> bool:
   """Whether what a sub-package needs is installed."""
@@ -44,6 +51,19 @@ def check(package: str) -> None:
       f'imbsam_jax.{package} needs {_advice(extra, absent)}',
       name=absent[0],
     )
+
+
+def lacking(extra: str) -> str:
+  """What to install for something that is imported when it is asked for.
+
+  Args:
+    extra: Name of the extra.
+
+  Returns:
+    The extra and the command; '' if nothing is missing.
+  """
+  absent = _absent(_LATE[extra])
+  return _advice(extra, absent) if absent else ''
 
 
 def check_programs() -> None:

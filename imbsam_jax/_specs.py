@@ -4,6 +4,7 @@
 
 import ast
 from collections.abc import Callable
+from collections.abc import Collection
 from collections.abc import Mapping
 import difflib
 import functools
@@ -18,6 +19,9 @@ _GIVEN = ('key', 'axis_name')
 
 # By field, what choices were called in earlier versions, and are called now.
 _RENAMED = {'objective.mixing': {'dbn_mix': 'bilateral_mix'}}
+
+# Fields that earlier versions did not have, and what they did.
+ADDED = {'data.exif_orientation': False}
 
 
 def parse(text: str) -> tuple[str, dict[str, Any]]:
@@ -71,6 +75,21 @@ def renewed(field: str, value: Any) -> Any:
     if isinstance(value, str) and re.match(rf'\s*{old}\b', value):
       return value.replace(old, new, 1)
   return value
+
+
+def added(names: Collection[str]) -> dict[str, Any]:
+  """Fields that the configuration of an earlier version lacks.
+
+  Args:
+    names: Dotted names of the fields that it has.
+
+  Returns:
+    By name, what that version did.
+  """
+  # What a version of the program wrote has all the fields of a part.
+  if not {'data.subset_seed', 'data.workers'} <= set(names):
+    return {}
+  return {name: value for name, value in ADDED.items() if name not in names}
 
 
 def bind(

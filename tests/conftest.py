@@ -9,6 +9,7 @@ import chex
 import jax
 import pytest
 
+from imbsam_jax.data import _facts_cache
 from tests import budget
 from tests import programs
 
@@ -25,6 +26,8 @@ jax.config.update('jax_disable_most_optimizations', True)
 # Programs that were compiled before, by another worker or yesterday, are read.
 jax.config.update('jax_compilation_cache_dir', programs.CACHE)
 jax.config.update('jax_persistent_cache_min_compile_time_secs', 0.0)
+# Labels of the data sets of tests are not kept at home.
+_facts_cache.FOLDER = f'{programs.CACHE}/facts'
 
 
 # Folders of tests that nearly all train.

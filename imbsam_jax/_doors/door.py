@@ -4,13 +4,15 @@
 
 A program is a module of this package with a docstring, ``define(values)`` for
 its flags and ``main(call)``; `RECIPES` names the package of its recipes, if it
-takes a configuration, `EXAMPLE` one of these as it is typed, `POSITIONAL` says
-that it takes arguments that are no flags, and `STOPPED` is what a signal makes
-it say where nothing has to be saved.
+takes a configuration, `EXAMPLE` one of these as it is typed, `CONFIG_OPTIONAL`
+says that it does without one too, `POSITIONAL` that it takes arguments that are
+no flags, and `STOPPED` is what a signal makes it say where nothing has to be
+saved. ``main`` may return an exit code.
 
-Exit codes: 0 done, 2 usage, 3 data, 4 diverged, 5 checkpoint, 143 stopped by
-SIGTERM or SIGINT, all steps that were taken saved where the program saves any;
-1, or 134 from JAX, where another process of the run has failed.
+Exit codes: 0 done, 2 usage, 3 data, 4 diverged, 5 checkpoint, 141 nobody reads
+the output any more, 143 stopped by SIGTERM or SIGINT, all steps that were taken
+saved where the program saves any; 1, or 134 from JAX, where another process of
+the run has failed.
 """
 
 from collections.abc import Iterator
@@ -36,13 +38,16 @@ from imbsam_jax._doors import calls
 from imbsam_jax._doors import field_help
 
 PROGRAMS = (
+  'check',
   'train',
   'evaluate',
   'predict',
+  'export',
   'compare',
   'calibrate',
   'checkpoint',
   'anomaly',
+  'score',
   'compare_anomaly',
   'benchmark',
 )
@@ -51,6 +56,10 @@ _AGAIN = 'The same command again goes on from there.'
 # JAX ends the other processes with the first one, which waits these seconds so
 # that they can print why they stop.
 _LAST_WORDS = 3.0
+# As of a program that SIGPIPE ends, which Python does not let it.
+_BROKEN_PIPE = 141
+# Fields of a run that programs without a configuration have as flags.
+_MOVED = ('data.data_dir', 'model.trunk')
 # The number of this process, if there are several.
 _process: int | None = None
 
@@ -122,7 +131,13 @@ def main(
     return 0
   with _told_warnings():
     try:
-      return _main(program, values, called, arguments)
+      code = _main(program, values, called, arguments)
+      # What is left in the buffer would fail where nobody can answer for it.
+      sys.stdout.flush()
+      return code
+    except BrokenPipeError:
+      _drop_output()
+      return _BROKEN_PIPE
     except Exception as error:
       code = _exit_code(error)
       debug = {'--debug', '-debug', '--debug=true', '--debug=True'}
@@ -171,7 +186,7 @@ def _main(
   # Before the words of a configuration are read.
   for path in configs.imports(rest):
     recipes_lib.run_file(path)
-  if hasattr(program, 'RECIPES'):
+  if _takes_config(program, rest):
     source, words, rest = configs.take(rest, program.EXAMPLE)
     recipes = importlib.import_module(program.RECIPES)
     study = importlib.import_module(program.RECIPES.rpartition('.')[0])
@@ -206,8 +221,16 @@ def _main(
   call = calls.Call(values, others, config, source, words, overrides, command)
   # Where there is something to save, `signals.deferred` takes its place.
   with signals.leaving(getattr(program, 'STOPPED', 'stopped.')):
-    program.main(call)
-  return 0
+    return program.main(call) or 0
+
+
+def _takes_config(program: Any, arguments: Sequence[str]) -> bool:
+  """Whether a configuration is to be read."""
+  if not getattr(program, 'CONFIG_OPTIONAL', False):
+    return hasattr(program, 'RECIPES')
+  return any(
+    argument.lstrip('-').startswith('config') for argument in arguments
+  )
 
 
 def _define_keep_memory(values: flags.FlagValues) -> None:
@@ -258,7 +281,15 @@ def _help(program: Any, values: Any) -> str:
 def _print(text: str) -> None:
   try:
     print(text, flush=True)
-  except BrokenPipeError:  # The reader of `... | head` has seen enough.
+  except BrokenPipeError:
+    _drop_output()
+
+
+def _drop_output() -> None:
+  """The reader of ``... | head`` has seen enough."""
+  with contextlib.suppress(
+    OSError, ValueError
+  ):  # That of a test has no number.
     os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
 
 
@@ -320,6 +351,8 @@ def _as_flags(text: str, values: Any, program: Any) -> str:
       flag = f'--{name}'
     elif value and len(endings) == 1:
       flag = f'--config.{endings[0]}'
+    elif name in _MOVED and name.rpartition('.')[2] in values:
+      flag = f'--{name.rpartition(".")[2]}'
     elif '.' in name and not fields:
       flag = f'--config.{name}'  # Of the program that trained the run.
     else:

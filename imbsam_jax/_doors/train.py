@@ -72,7 +72,9 @@ def main(call: calls.Call) -> None:
     return
   # Before the data are read, which may take minutes.
   training.in_first_process(lambda: folder.check_writable(workdir))
-  experiment = experiment_lib.build(call.config)
+  experiment = experiment_lib.build(
+    folder.as_begun(workdir, call.config, call.overrides)
+  )
   print(experiment, flush=True)
   # Of a complete run no step is taken.
   if not (workdir / 'summary.json').exists():

@@ -32,6 +32,8 @@ from imbsam_jax.experiment._calibrate import calibrate_runs
 from imbsam_jax.experiment._calibrate import Calibration
 from imbsam_jax.experiment._calibrate import calibration_table
 from imbsam_jax.experiment._calibrate import Calibrations
+from imbsam_jax.experiment._check_data import check
+from imbsam_jax.experiment._check_data import DataReport
 from imbsam_jax.experiment._choices import describe
 from imbsam_jax.experiment._classifier import Candidate
 from imbsam_jax.experiment._classifier import Classifier
@@ -55,6 +57,10 @@ from imbsam_jax.experiment._dry_run import dry_run
 from imbsam_jax.experiment._evaluate import evaluate
 from imbsam_jax.experiment._evaluate import Evaluation
 from imbsam_jax.experiment._experiment import Experiment
+from imbsam_jax.experiment._export import Export
+from imbsam_jax.experiment._export import export
+from imbsam_jax.experiment._findings import Finding
+from imbsam_jax.experiment._load_export import load_export
 from imbsam_jax.experiment._load_run import load_run
 from imbsam_jax.experiment._predict_files import predict_files
 from imbsam_jax.experiment._predict_files import PredictionSummary
@@ -74,8 +80,11 @@ __all__ = [
   'Config',
   'ConfigError',
   'Data',
+  'DataReport',
   'Evaluation',
   'Experiment',
+  'Export',
+  'Finding',
   'Model',
   'Objective',
   'Optimizer',
@@ -89,6 +98,7 @@ __all__ = [
   'calibrate',
   'calibrate_runs',
   'calibration_table',
+  'check',
   'check_config',
   'compare',
   'comparison_table',
@@ -97,9 +107,11 @@ __all__ = [
   'describe',
   'dry_run',
   'evaluate',
+  'export',
   'finding',
   'flatten',
   'load',
+  'load_export',
   'load_run',
   'plot',
   'predict_files',

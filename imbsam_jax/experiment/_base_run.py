@@ -7,6 +7,7 @@ from collections.abc import Mapping
 import dataclasses
 import functools
 import hashlib
+import os
 import pathlib
 import re
 from typing import Any
@@ -21,6 +22,7 @@ from imbsam_jax import data as data_lib
 from imbsam_jax import methods
 from imbsam_jax import training
 from imbsam_jax._runs import folder as folder_lib
+from imbsam_jax._runs import run_files
 from imbsam_jax.experiment import _chosen_checkpoint
 from imbsam_jax.experiment import _config
 from imbsam_jax.experiment import _data_sets
@@ -100,7 +102,7 @@ class BaseRuns:
     )
 
   def _read(self, text: str) -> BaseRun:
-    base = read(text)
+    base = read(text, self._config.model)
     known = self._config.init_from_sha256
     if known is not None and known != base.sha256:
       raise _errors.ConfigError(
@@ -171,9 +173,9 @@ def check_there(text: str) -> pathlib.Path:
     ConfigError: If there is no run, or it is not finished.
   """
   folder, _ = _parts(text)
-  if not (folder / 'config.json').exists():
-    folder_lib.read_config(folder, _config.Config)  # Says what there is.
-  if not (folder / 'summary.json').exists():
+  # Says what there is, where there is no run.
+  folder_lib.read_config(folder, _config.Config)
+  if not os.path.lexists(folder / 'summary.json'):
     raise _errors.ConfigError(
       f'`init_from={text}`: the run in {folder} is not finished, it has no '
       'summary.json. Finish it first, with the command that began it.'
@@ -181,11 +183,13 @@ def check_there(text: str) -> pathlib.Path:
   return folder
 
 
-def read(text: str) -> BaseRun:
+def read(text: str, model: _config.Model) -> BaseRun:
   """Reads the parameters of a finished run.
 
   Args:
     text: `init_from`, filled in.
+    model: The network of the run that begins with it, which tells where the
+      file of their trunk is now.
 
   Raises:
     ConfigError: If there is no run, it is not finished, or has no such
@@ -194,6 +198,11 @@ def read(text: str) -> BaseRun:
   """
   folder = check_there(text)
   config = folder_lib.read_config(folder, _config.Config)
+  theirs = config.model
+  if theirs.trunk and theirs.trunk_sha256 == model.trunk_sha256:
+    config = dataclasses.replace(
+      config, model=dataclasses.replace(theirs, trunk=model.trunk)
+    )
   _, wanted = _parts(text)
   step, variables = _chosen_checkpoint.variables(folder, config, wanted)
   if config.init_from is not None:
@@ -254,7 +263,7 @@ def completed(params: Any, config: _config.Config) -> Any:
   folder, _ = _parts(config.init_from or '')
   if not folder.exists():
     return params
-  below = read(config.init_from or '')
+  below = read(config.init_from or '', config.model)
   own = traverse_util.flatten_dict(params)
   whole = traverse_util.flatten_dict(below.variables['params']) | own
   if len(whole) > len(own) and below.sha256 != config.init_from_sha256:
@@ -293,7 +302,8 @@ def check_unseen(
     if theirs.init_from is None:
       return
     folder, _ = _parts(theirs.init_from)
-    if not (folder / 'config.json').exists():
+    config_file = folder / 'config.json'
+    if not (config_file.exists() or run_files.has_copy(config_file)):
       warnings.warn(
         f'the run in {folder}, with which others before this one began, is '
         'gone: whether it was trained on images that are now set aside cannot '
@@ -302,6 +312,22 @@ def check_unseen(
       )
       return
     theirs = folder_lib.read_config(folder, _config.Config)
+
+
+def _trained(
+  folder: pathlib.Path, theirs: _config.Data, ours: _config.Data
+) -> data_lib.Examples:
+  """The training examples of a run; those beside ours, if they were moved."""
+  try:
+    return _data_sets.load(theirs).train
+  except data_lib.DataError:
+    if theirs.name != ours.name or theirs.data_dir == ours.data_dir:
+      raise
+    moved = _data_sets.load(dataclasses.replace(theirs, data_dir=ours.data_dir))
+    now, then = data_lib.fingerprint(moved), folder_lib.read_fingerprint(folder)
+    if then and now.as_written(then)['train'] != then.get('train'):
+      raise
+    return moved.train
 
 
 def _check_images(
@@ -319,10 +345,8 @@ def _check_images(
       'perhaps on those that are now set aside for validation. Set the same '
       'images aside in both, or none.'
     )
-  if theirs.name == ours.name:  # The files may have been moved.
-    theirs = dataclasses.replace(theirs, data_dir=ours.data_dir)
   try:
-    trained = _data_sets.load(theirs).train
+    trained = _trained(folder, theirs, ours)
   except data_lib.DataError as error:
     raise _errors.ConfigError(
       f'whether the run in {folder} was trained on images that are now set '

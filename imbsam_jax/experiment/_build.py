@@ -23,10 +23,12 @@ from imbsam_jax.experiment import _batches
 from imbsam_jax.experiment import _choices
 from imbsam_jax.experiment import _config
 from imbsam_jax.experiment import _data_sets
+from imbsam_jax.experiment import _event_files
 from imbsam_jax.experiment import _experiment
 from imbsam_jax.experiment import _field_checks
 from imbsam_jax.experiment import _foundation
 from imbsam_jax.experiment import _identity
+from imbsam_jax.experiment import _outcomes
 from imbsam_jax.experiment import _own
 from imbsam_jax.experiment import _programs
 from imbsam_jax.experiment import _run_parts
@@ -35,6 +37,8 @@ from imbsam_jax.experiment import _test_views
 from imbsam_jax.experiment import _update_rule
 from imbsam_jax.experiment import used_fields
 
+# Networks that take rows of any rank, rather than images with channels.
+_ANY_ROWS = ('mlp', methods.OWN)
 # Larger sets stay on the host.
 _MAX_TABLE_BYTES = 2**32
 
@@ -125,11 +129,15 @@ def _build_from(
   fields.check_types(config)
   config = _own.name_in(config, model=model, data=data, loss=loss)
   check_config(config)
+  if not again:  # What is evaluated writes none.
+    _event_files.check(config)
   compilation.ask_for_same_bits(config.deterministic)
   try:
     if not isinstance(data, data_lib.LongTailedData):
       own_auxiliary = None if data is None else data.auxiliary
       data = _data_sets.load(config.data, data)
+      if config.model.name not in _ANY_ROWS:
+        data = _data_sets.with_channel_axis(data)
     else:
       own_auxiliary = None
       data_lib.check_same_rows(data)
@@ -344,7 +352,14 @@ def _build(
       kind: steps.stacked(kind.stage, outer=kind.outer) for kind in kinds
     },
     steps_per_call=steps_per_call,
-    **_programs.evaluations(model, inputs, objective, config, views),
+    **_programs.evaluations(
+      model,
+      inputs,
+      objective,
+      config,
+      views,
+      keep_logits=_outcomes.keeps_logits(data),
+    ),
     init=lambda seed: training.replicate(
       mesh, steps.init(jax.random.key(seed), begun_with(seed))
     ),
@@ -359,4 +374,10 @@ def _build(
     auxiliary=auxiliary,
     network=model,
     image_inputs=inputs if foundation is None else foundation.image_inputs,
+    learning_rate=_update_rule.learning_rate(
+      config.optimizer,
+      lengths.num_steps,
+      lengths.warmup_steps,
+      epoch_starts=lengths.epoch_starts,
+    ),
   )

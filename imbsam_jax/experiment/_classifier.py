@@ -3,7 +3,6 @@
 """`Classifier`: a trained run as a function of images."""
 
 from collections.abc import Callable
-from collections.abc import Iterable
 from collections.abc import Iterator
 from collections.abc import Mapping
 from collections.abc import Sequence
@@ -21,6 +20,7 @@ from imbsam_jax import data as data_lib
 from imbsam_jax import metrics
 from imbsam_jax import training
 from imbsam_jax.experiment import _config
+from imbsam_jax.experiment import _correction
 
 _KINDS = (
   'an array of one example or of several, the path of an image file, a picture '
@@ -64,15 +64,36 @@ class Programs(NamedTuple):
   Attributes:
     rows: ``rows(images) -> rows``, from images as they are stored to what the
       others take; the features of a trunk where the network is a head alone.
-    score: ``score(variables, rows) -> (logits, probabilities)``.
+    score: ``score(variables, rows, correction) -> (logits, probabilities)``;
+      the correction is a `Correction` or None. It is None of an export of
+      features, and gives probabilities twice for one of probabilities.
     features: ``features(variables, rows) -> (features, logits)``, or None.
-    inputs: ``inputs(images)``, the input of the network.
+    inputs: ``inputs(images)``, the input of the network; None of an export.
+    trunk: Variables of a trunk that `rows` makes features with, or None.
+    of_trunk: ``of_trunk(trunk, images) -> rows``, where there is such a trunk.
+    exported: What an export gives, 'probabilities', 'logits' or 'features';
+      None of a run, which gives all of them.
   """
 
   rows: Callable[[Any], Any]
-  score: Callable[..., tuple[Any, Any]]
-  features: Callable[..., tuple[Any, Any]] | None
-  inputs: Callable[[Any], Any]
+  score: Callable[..., tuple[Any, Any]] | None
+  features: Callable[..., tuple[Any, ...]] | None
+  inputs: Callable[[Any], Any] | None
+  trunk: Any = None
+  of_trunk: Callable[..., Any] | None = None
+  exported: str | None = None
+
+
+class Begun(NamedTuple):
+  """A batch on its way through the network.
+
+  Attributes:
+    num_rows: How many rows are not there to fill it up.
+    outputs: What is to come, on the devices.
+  """
+
+  num_rows: int
+  outputs: tuple[Any, ...]
 
 
 # At a prompt it shows itself in a line, not all its arrays.
@@ -102,6 +123,9 @@ class Classifier:
     content: The content of ``model.json``.
     row_shape: Shape of an example, as the run stores it.
     batch_size: Images that go through the network together.
+    correction: What is made of the logits of the network.
+    programs: Its jitted functions.
+    calibration: Name of the calibration: 'none', 'temperature', or a method.
   """
 
   def __init__(
@@ -115,6 +139,8 @@ class Classifier:
     programs: Programs,
     reader: data_lib.ImageReader,
     batch_size: int,
+    correction: _correction.Correction = _correction.NONE,
+    calibration: str = 'none',
   ):
     self.content = content
     self.config = config
@@ -132,13 +158,19 @@ class Classifier:
     self.step = step
     self.module = module
     self.variables = variables
-    self._programs = programs
+    self.programs = programs
     self._reader = reader
     self.row_shape: tuple[int, ...] = reader.shape
     self._mesh = training.data_mesh()
     # The devices get as many rows each.
     self.batch_size = -(-batch_size // self._mesh.size) * self._mesh.size
     self._on_devices = training.replicate(self._mesh, variables)
+    self.correction = correction
+    self.calibration = calibration
+    # Without one the program is that of the evaluation, to the last bit.
+    self._corrected: Any = (
+      None if correction.is_none else training.replicate(self._mesh, correction)
+    )
 
   def __repr__(self) -> str:
     name = self.content['model']['name']
@@ -154,10 +186,13 @@ class Classifier:
     Args:
       images: See `Classifier`.
     """
-    return self.scores(images)[1]
+    return self._scored(images)[1]
 
   def logits(self, images: Any) -> np.ndarray:
-    """Logits of the classes, float32 ``[N, C]``, before their scale.
+    """Logits of the classes, float32 ``[N, C]``.
+
+    Without a correction these are the network's, before their scale; with one
+    they are corrected, and probabilities are their softmax.
 
     Args:
       images: See `Classifier`.
@@ -167,20 +202,21 @@ class Classifier:
   def scores(self, images: Any) -> tuple[np.ndarray, np.ndarray]:
     """Logits and probabilities of the classes, float32 ``[N, C]`` each.
 
+    What `logits` and the call itself give, in one pass.
+
     Args:
       images: See `Classifier`.
-    """
-    return self._scores(self._batches(images))
 
-  def _scores(
-    self, batches: Iterable[np.ndarray]
-  ) -> tuple[np.ndarray, np.ndarray]:
-    logits, probabilities = self._outputs(self._programs.score, batches)
-    if not np.isfinite(logits).all():
-      raise training.DivergedError(
-        'the logits of the trained model are not finite. Pass another '
-        'checkpoint, or lower the learning rate or the radius and train again.'
-      )
+    Raises:
+      ConfigError: If this is an export without logits.
+    """
+    if self.programs.exported == 'probabilities':
+      raise self._not_in_export('logits')
+    return self._scored(images)
+
+  def _scored(self, images: Any) -> tuple[np.ndarray, np.ndarray]:
+    parts = [self.finish(self._begin(x)) for x in self._batches(images)]
+    logits, probabilities = map(np.concatenate, zip(*parts, strict=True))
     return logits, probabilities
 
   def features(self, images: Any) -> np.ndarray:
@@ -192,23 +228,33 @@ class Classifier:
     Raises:
       ConfigError: If the network does not tell its features.
     """
-    step = self._programs.features
-    if step is None:
-      raise _errors.ConfigError(
-        'this network does not tell its features. Derive it from '
-        'models.Classifier.'
-      )
-    return self._outputs(step, self._batches(images))[0]
+    return np.concatenate(
+      [
+        _fetched(self._begin(x, scores=False, features=True))[0]
+        for x in self._batches(images)
+      ]
+    )
 
   def preprocess(self, images: Any) -> np.ndarray:
     """The input of the network, float32 ``[N, ...]``.
 
     Args:
       images: See `Classifier`.
+
+    Raises:
+      ConfigError: If this is an export.
     """
-    step = self._programs.inputs
-    batches = self._batches(images)
-    return self._outputs(lambda _, x: (step(x),), batches, raw=True)[0]
+    step = self.programs.inputs
+    if step is None:
+      raise _errors.ConfigError(
+        'an export does not give the input of its network. Load the run.'
+      )
+    return np.concatenate(
+      [
+        _fetched(Begun(len(x), (step(self._filled(x)),)))[0]
+        for x in self._batches(images)
+      ]
+    )
 
   def predict(self, images: Any, top: int = 5) -> list[Prediction]:
     """The most probable classes of each image.
@@ -221,18 +267,7 @@ class Classifier:
       ConfigError: If `top` is below 1.
     """
     _checks.integer('top', top, error=_errors.ConfigError)
-    return self.predictions(*self.scores(images), top=top)
-
-  def predict_rows(
-    self, rows: Sequence[np.ndarray], top: int = 5
-  ) -> list[Prediction]:
-    """The same of rows that `stored` gave, at most `batch_size` of them.
-
-    Args:
-      rows: The rows.
-      top: How many classes of each.
-    """
-    return self.predictions(*self._scores([_stacked(rows)]), top=top)
+    return self.predictions(*self._scored(images), top=top)
 
   def predictions(
     self, logits: np.ndarray, probabilities: np.ndarray, *, top: int = 5
@@ -244,9 +279,14 @@ class Classifier:
       probabilities: Float array ``[N, C]``.
       top: How many of them.
     """
-    orders = np.argsort(-logits, axis=-1, kind='stable')[:, :top]
+    num_classes = logits.shape[-1]
+    top = min(top, num_classes)
+    least = np.partition(logits, num_classes - top, axis=-1)[:, -top]
     predictions = []
-    for order, row in zip(orders, probabilities, strict=True):
+    for scores, bound, row in zip(logits, least, probabilities, strict=True):
+      # All that are no less, of which there are more if some are equal.
+      near = np.flatnonzero(scores >= bound)
+      order = near[np.argsort(-scores[near], kind='stable')][:top]
       candidates = tuple(
         Candidate(self.class_names[c], int(c), float(row[c])) for c in order
       )
@@ -265,27 +305,72 @@ class Classifier:
       return self._reader.from_picture(image)
     return self._reader.from_arrays(_as_array(image)[None])[0]
 
-  def _outputs(
-    self,
-    step: Callable[..., Any],
-    batches: Iterable[np.ndarray],
-    *,
-    raw: bool = False,
-  ) -> list[np.ndarray]:
-    """What a step gives for all rows, what filled up batches cut off."""
-    parts = []
-    for rows in batches:
-      count = len(rows)
-      fill = self.batch_size - count
-      # Copies, so that statistics of nothing else are computed.
-      rows = np.concatenate([rows, np.repeat(rows[:1], fill, axis=0)])
-      batch: Any = training.shard_rows(self._mesh, rows)
-      batch = batch if raw else self._programs.rows(batch)
-      outputs = step(self._on_devices, batch)
-      parts.append(
-        [np.asarray(x, np.float32)[:count] for x in jax.device_get(outputs)]
+  def begin(
+    self, rows: Sequence[np.ndarray], *, features: bool = False
+  ) -> Begun:
+    """Sends rows through the network; the devices work while more is read.
+
+    Args:
+      rows: Rows that `stored` gave, at most `batch_size` of them.
+      features: Whether the features are wanted too.
+
+    Raises:
+      ConfigError: If they are, and the network does not tell them.
+    """
+    return self._begin(_stacked(rows), features=features)
+
+  def _begin(
+    self, rows: np.ndarray, *, scores: bool = True, features: bool = False
+  ) -> Begun:
+    score, step = self.programs.score, self.programs.features
+    if scores and score is None:
+      raise self._not_in_export('probabilities')
+    if features and step is None:
+      if self.programs.exported is not None:
+        raise self._not_in_export('features')
+      raise _errors.ConfigError(
+        'this network does not tell its features. Derive it from '
+        'models.Classifier.'
       )
-    return [np.concatenate(column) for column in zip(*parts, strict=True)]
+    batch: Any = self.programs.rows(self._filled(rows))
+    variables = self._on_devices
+    outputs: tuple[Any, ...] = ()
+    if scores and score is not None:
+      outputs = score(variables, batch, self._corrected)
+    if features and step is not None:
+      outputs = (*outputs, step(variables, batch)[0])
+    return Begun(len(rows), outputs)
+
+  def _not_in_export(self, wanted: str) -> _errors.ConfigError:
+    return _errors.ConfigError(
+      f'this export gives {self.programs.exported}, and not {wanted}. Export '
+      f'the run again with `outputs={wanted}`.'
+    )
+
+  def finish(self, begun: Begun) -> tuple[np.ndarray, ...]:
+    """Logits, probabilities and what else `begin` was asked for, float32.
+
+    Args:
+      begun: What `begin` gave.
+
+    Raises:
+      DivergedError: If the logits are not finite.
+    """
+    outputs = _fetched(begun)
+    counted = ~self.correction.excluded(len(self.class_names))
+    if not np.isfinite(outputs[0][:, counted]).all():
+      raise training.DivergedError(
+        'the logits of the trained model are not finite. Pass another '
+        'checkpoint, or lower the learning rate or the radius and train again.'
+      )
+    return outputs
+
+  def _filled(self, rows: np.ndarray) -> Any:
+    """Rows on the devices, with copies up to the size of a batch."""
+    fill = self.batch_size - len(rows)
+    # Copies, so that statistics of nothing else are computed.
+    rows = np.concatenate([rows, np.repeat(rows[:1], fill, axis=0)])
+    return training.shard_rows(self._mesh, rows)
 
   def _batches(self, images: Any) -> Iterator[np.ndarray]:
     """Rows as they are stored, at most a batch at a time."""
@@ -301,6 +386,7 @@ class Classifier:
       return
     array = _as_array(images)
     num_axes = len(self._reader.shape)
+    array = with_channel_axis(array, self._reader.shape)
     if array.ndim == num_axes:
       array = array[None]
     if array.ndim != num_axes + 1:
@@ -315,6 +401,29 @@ class Classifier:
     array = self._reader.from_arrays(array)
     for start in range(0, len(array), size):
       yield array[start : start + size]
+
+
+def with_channel_axis(
+  images: np.ndarray, row_shape: Sequence[int]
+) -> np.ndarray:
+  """Gray images ``[N, H, W]`` or ``[H, W]`` with an axis of channels.
+
+  Args:
+    images: Images of any shape, returned as they are if they are no such.
+    row_shape: Shape of an image as the run stores it.
+  """
+  is_gray = len(row_shape) == 3 and row_shape[-1] == 1
+  lacks_axis = images.ndim in (2, 3) and (
+    images.shape[-2:] == tuple(row_shape[:2])
+  )
+  return images[..., None] if is_gray and lacks_axis else images
+
+
+def _fetched(begun: Begun) -> tuple[np.ndarray, ...]:
+  return tuple(
+    np.asarray(x, np.float32)[: begun.num_rows]
+    for x in jax.device_get(begun.outputs)
+  )
 
 
 def _stacked(rows: Sequence[np.ndarray]) -> np.ndarray:

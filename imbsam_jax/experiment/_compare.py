@@ -6,12 +6,12 @@ from collections.abc import Mapping
 from collections.abc import Sequence
 import dataclasses
 import functools
-import json
 import os
 import pathlib
 import tempfile
 import time
 from typing import Any
+import warnings
 
 import jax
 
@@ -230,7 +230,7 @@ def compare(
   comparison = Comparison(
     first if isinstance(first, _config.Config) else first.config,
     {
-      w: [_read_summary(f) for f in folders]
+      w: [training.read_json(f / 'summary.json') for f in folders]
       for w, folders in folders_of.items()
     },
     {
@@ -406,6 +406,16 @@ class _Compared:
       experiment.fingerprint,
       experiment.own,
     )
+    if summary is not None:
+      lacking = _summary.lacking(
+        summary, workdir, len(experiment.data.class_counts)
+      )
+      if lacking:
+        warnings.warn(
+          f'{workdir}: {lacking}; the files of the run are written anew.',
+          stacklevel=2,
+        )
+        summary = None
     how = ' (complete before)' if workdir not in self._stacked else ''
     self._number += 1
     if summary is None:
@@ -443,10 +453,6 @@ def _as_experiment(
   if like is None or not shared:
     return _build.build(method)
   return _build.build_on(method, like.source)
-
-
-def _read_summary(folder: pathlib.Path) -> dict[str, Any]:
-  return json.loads((folder / 'summary.json').read_text())
 
 
 def _silent(text: str) -> None:

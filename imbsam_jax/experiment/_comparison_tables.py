@@ -11,9 +11,6 @@ from imbsam_jax._runs import console
 from imbsam_jax._runs import statistics
 from imbsam_jax.experiment import _scores
 
-_ACCURACIES = (
-  'top1', 'balanced', 'many', 'medium', 'few', 'head', 'tail',
-)  # fmt: skip
 _BY_LINK = ('balanced', 'tail')
 # Methods in a picture; more cannot be told apart.
 _MAX_CURVES = 6
@@ -23,7 +20,7 @@ def comparison_table(content: Mapping[str, Any]) -> str:
   """Mean +- standard deviation over seeds, one line per method."""
   shown = [
     name
-    for name in _ACCURACIES
+    for name in _scores.ACCURACIES
     if any(
       by_metric[name]['mean'] is not None
       for by_metric in content['methods'].values()

@@ -18,6 +18,14 @@ class Data:
       the positions that a list file names), folders of an 'image_folder', list
       files of an 'image_list'. Without a validation split there is
       `validation_per_class`.
+    test_share: Share of each class that becomes the test images of an
+      'image_folder' that has no folders of `splits`, but those of the classes.
+    split_seed: Seed that chooses these test images.
+    bad_images: What is done about image files that cannot be used, which are
+      looked for before a run: 'fail' lists them, 'skip' leaves them out and
+      writes them into the run, 'unchecked' does not look.
+    exif_orientation: Whether images are turned as their EXIF says, in training,
+      evaluation and prediction. Published numbers are without it.
     image_size: Height and width to which images are decoded when a batch needs
       them; None keeps all in memory at their own size.
     resize: How images in memory come to the size of a network that takes
@@ -56,6 +64,10 @@ class Data:
   name: str = 'digits'
   data_dir: str | None = None
   splits: tuple[str | None, ...] = ('train', None, 'test')
+  test_share: float = 0.2
+  split_seed: int = 0
+  bad_images: str = 'fail'
+  exif_orientation: bool = True
   image_size: int | None = None
   resize: str = 'bilinear'
   augment: str = 'none'
@@ -275,6 +287,9 @@ class Config:
       every time (XLA_FLAGS=--xla_gpu_deterministic_ops=true), which are slower.
       XLA looks once, when JAX begins: `build` sets the flag, or refuses where
       that is too late. CPUs and TPUs always give the same bits.
+    log: What else has the metrics of `metrics.jsonl`: 'tensorboard' writes
+      event files into the folder `tensorboard` of the run, and needs the extra
+      `log`; 'none' is nothing. A run can go on with the other value.
     init_from: Folder of a finished run whose parameters this one begins with,
       'FOLDER', or 'FOLDER:best' for its best checkpoint. ``{seed}`` stands for
       the seed, and in a comparison ``{word}`` for the method. None begins with
@@ -297,5 +312,6 @@ class Config:
   many_above: int = 100
   few_below: int = 20
   deterministic: bool = False
+  log: str = 'none'
   init_from: str | None = None
   init_from_sha256: str | None = None

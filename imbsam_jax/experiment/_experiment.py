@@ -82,7 +82,8 @@ class Experiment:
     scanned_steps: The same for several steps in one call.
     stacked_steps: The same for a step of several runs, with their radii.
     steps_per_call: Steps in one call where nothing comes between them.
-    predict_step: The jitted prediction of one batch.
+    predict_step: The jitted prediction of one batch: classes, confidences, the
+      most probable classes, their probabilities, and logits if these are few.
     feature_step: The jitted features and logits of one batch; None of a
       network of one's own that does not tell its features.
     logit_step: The jitted logits of one batch, alone in a tuple.
@@ -98,6 +99,7 @@ class Experiment:
     views: ``views(images)`` is what an evaluation sees of stored images, in
       several ways; None is the images.
     network: The network that is trained, as the method words have it.
+    learning_rate: ``learning_rate(step)`` is that of a step, from 0 on.
     image_inputs: How images become inputs, those of the trunk where `data` has
       its features in place of images.
   """
@@ -130,6 +132,7 @@ class Experiment:
   views: _test_views.Views | None = None
   network: Any = None
   image_inputs: training.Inputs | None = None
+  learning_rate: Any = None
 
   def __str__(self) -> str:
     return _header.header(self)

@@ -11,6 +11,7 @@ from imbsam_jax.experiment import _test_views
 from imbsam_jax.experiment import _update_rule
 
 _CHOICES = {
+  'data.bad_images': ('fail', 'skip', 'unchecked'),
   'data.profile': ('exp', 'step', 'natural'),
   'data.resize': ('bilinear', 'bicubic'),
   'data.subset': ('shuffled', 'first'),
@@ -22,12 +23,15 @@ _CHOICES = {
   'optimizer.ascent': ('global', 'per_device'),
   'optimizer.decay': ('kernels', 'all'),
   'final_split': ('test', 'validation'),
+  'log': ('none', 'tensorboard'),
 }
 
 _ALMOST_ONE = 1 - 1e-9
 _RANGES = {
   'data.batch_size': (1, 2**31),
   'data.image_size': (1, 2**14),
+  'data.test_share': (1e-6, 0.9),
+  'data.split_seed': (0, 2**32 - 1),
   'data.workers': (1, 2**10),
   'data.validation_per_class': (0, 2**31),
   'model.num_heads': (1, 2**14),

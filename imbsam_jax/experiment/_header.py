@@ -97,6 +97,8 @@ def _examples(experiment: Any) -> dict[str, str]:
     f'{counts.max() / counts.min():.4g}), '
     f'{0 if validation is None else len(validation.labels)} validation, '
     f'{len(experiment.data.test.labels)} test',
+    **_files(experiment),
+    **_notes(experiment),
     **_auxiliary(experiment),
     'groups': f'{groups["many"].sum()} many (> {config.many_above}), '
     f'{groups["medium"].sum()} medium, '
@@ -104,6 +106,18 @@ def _examples(experiment: Any) -> dict[str, str]:
     f'tail (< {config.optimizer.threshold}): {_classes(tail.sum())}, '
     f'{counts[tail].sum() / counts.sum():.1%} of the images',
   }
+
+
+def _files(experiment: Any) -> dict[str, str]:
+  """The lines on image files, if the examples are some."""
+  files = experiment.data.files
+  return {} if files is None else dict(files.lines)
+
+
+def _notes(experiment: Any) -> dict[str, str]:
+  """The line on what is unusual about the examples, if anything is."""
+  notes = experiment.data.notes
+  return {'note': '; '.join(notes)} if notes else {}
 
 
 def _auxiliary(experiment: Any) -> dict[str, str]:

@@ -26,8 +26,12 @@ from imbsam_jax.experiment import _choices
 from imbsam_jax.experiment import _chosen_checkpoint
 from imbsam_jax.experiment import _classifier
 from imbsam_jax.experiment import _config
+from imbsam_jax.experiment import _correction
+from imbsam_jax.experiment import _export_folder
+from imbsam_jax.experiment import _export_weights
 from imbsam_jax.experiment import _model_file
 from imbsam_jax.experiment import _own
+from imbsam_jax.experiment import _run_correction
 from imbsam_jax.experiment import _run_parts
 from imbsam_jax.experiment import _test_views
 from imbsam_jax.experiment import _trunk
@@ -44,12 +48,17 @@ def load_run(
   module: Any = None,
   resize: bool = False,
   trunk: str | os.PathLike[str] | None = None,
+  calibration: str = 'selected',
+  target_prior: Any = None,
 ) -> _classifier.Classifier:
   """A trained run as a function of images: ``load_run(path)(images)``.
 
   It needs the folder of the run, with ``config.json``, ``model.json`` and a
   checkpoint, and nothing of its data. Nothing in the folder is run as code: a
   network or words of your own are passed or imported as they were for training.
+
+  The folder of an export with ``model.safetensors`` is a run, too, of that
+  checkpoint and with the correction that was exported.
 
   Args:
     path: Folder of the run; it may have been moved.
@@ -64,25 +73,50 @@ def load_run(
     resize: Whether arrays of another size are resized, and files where the run
       does not resize any.
     trunk: File of the pre-trained network, if it was moved.
+    calibration: What `calibrate` has fitted for the checkpoint: 'selected' is
+      the best of its methods, and 'none' where the run was not calibrated; a
+      method, such as 'crt'; 'temperature', the logits of the network over the
+      fitted temperature; or 'none', the probabilities of the run's evaluation.
+    target_prior: Prior of the images to come, to which the logits of a run of
+      plain cross entropy are corrected, z - log pi_train + log pi_target:
+      'uniform', 'train', a share for each class, in order or by its name, or
+      the path of a JSON file of such. None corrects nothing.
 
   Returns:
     The classifier.
 
   Raises:
     ConfigError: If the folder holds no run, or one of an earlier version, the
-      network is not that of the run, or the file of the trunk is missing or
-      another one.
-    CheckpointError: If the checkpoint is missing, damaged or not that of the
-      run.
+      network is not that of the run, the file of the trunk is missing or
+      another one, there is no such calibration or it is of another checkpoint,
+      or a prior would be corrected twice.
+    CheckpointError: If the checkpoint or the calibration is missing, damaged or
+      not that of the run.
   """
   wanted = _chosen_checkpoint.check_checkpoint(checkpoint)
   _checks.integer('batch_size', batch_size, error=_errors.ConfigError)
   workdir = pathlib.Path(path).expanduser()
-  config = folder.read_config(workdir, _config.Config)
+  config, written = folder.read_config_as_written(workdir, _config.Config)
   content = _model_file.read(workdir)
+  checksum = content.get('config_sha256')
+  # A copy may be of a later version than the file.
+  own = [
+    _model_file.config_sha256(x) for x in (written, fields.to_json(config))
+  ]
+  if verify and checksum not in (None, *own):
+    raise _errors.ConfigError(
+      f'{workdir / "config.json"} is not the configuration that '
+      f'{_model_file.NAME} was written with: its checksum is another one. Put '
+      'the files of that run back; `verify=False` takes it as it is.'
+    )
   if trunk is not None:
     config = fields.replace(config, {'model.trunk': str(trunk)})
-  step, saved = _chosen_checkpoint.variables(workdir, config, wanted)
+  archive = None
+  if _export_folder.is_export(workdir):
+    archive = _export_weights.opened(workdir, content, wanted, verify=verify)
+    step, saved = archive.step, archive.variables
+  else:
+    step, saved = _chosen_checkpoint.variables(workdir, config, wanted)
   try:
     network, programs = _network(workdir, config, content, module)
   except KeyError as error:
@@ -94,6 +128,17 @@ def load_run(
   if verify and content['step'] == step:
     _verify(variables, content['variables'], workdir)
   _check_network(network, programs, content, variables)
+  if archive is not None:
+    calibrated, correction = archive.calibration(calibration)
+  else:
+    calibrated, correction = _run_correction.calibration(
+      workdir, content, variables, step=step, wanted=calibration, verify=verify
+    )
+  if target_prior is not None:
+    correction = _run_correction.target_prior(
+      config, content, target_prior, calibrated
+    )
+  _check_correction(programs, content, variables, correction, workdir)
   stored = content['input']
   reader = data_lib.ImageReader(
     stored['shape'],
@@ -101,6 +146,8 @@ def load_run(
     is_encoded=stored['image_size'] is not None,
     resize=resize,
     value_range=stored['range'],
+    # Earlier versions did not heed it.
+    exif_orientation=stored.get('exif_orientation', False),
   )
   return _classifier.Classifier(
     content,
@@ -111,6 +158,8 @@ def load_run(
     programs=programs,
     reader=reader,
     batch_size=batch_size,
+    correction=correction,
+    calibration=calibrated,
   )
 
 
@@ -127,6 +176,7 @@ def _network(
   view = None if how.size is None else how.center
   inputs = training.Inputs(how, view=view)
   rows: Any = _unchanged
+  of_trunk: Any = None
   of_network, sample = inputs, images
   trunk = None
   if config.model.trunk is not None:
@@ -135,7 +185,8 @@ def _network(
   if is_cached:
     extract = _trunk_features.make_step(config, trunk, inputs)
     on_devices = training.replicate(training.data_mesh(), trunk.variables)
-    rows = lambda images: extract(on_devices, images)[0]  # noqa: E731
+    of_trunk = lambda trunk, images: extract(trunk, images)[0]  # noqa: E731
+    rows = lambda images: of_trunk(on_devices, images)  # noqa: E731
     of_network = training.Inputs(_unchanged)
     sample = jax.eval_shape(extract, trunk.variables, images)[0]
   combined = _combined(config, content, of_network, sample)
@@ -159,7 +210,12 @@ def _network(
       training.make_feature_step(network, of_network.evaluated)
     )
   return network, _classifier.Programs(
-    rows, jax.jit(score), features, jax.jit(inputs.evaluated)
+    rows,
+    jax.jit(score),
+    features,
+    jax.jit(inputs.evaluated),
+    trunk.variables if trunk is not None and is_cached else None,
+    of_trunk,
   )
 
 
@@ -353,6 +409,7 @@ def _check_network(
   images = jax.ShapeDtypeStruct((1, *stored['shape']), stored['dtype'])
   try:
     rows = jax.eval_shape(programs.rows, images)
+    assert programs.score is not None
     logits, _ = jax.eval_shape(programs.score, variables, rows)
   except Exception as error:  # Whatever a user's code raises.
     raise _errors.ConfigError(
@@ -366,6 +423,32 @@ def _check_network(
       f'the network gives logits {list(logits.shape)} for one image, and this '
       f'run has {list(expected)}. Pass the network that it was trained with.'
     )
+
+
+def _check_correction(
+  programs: _classifier.Programs,
+  content: Mapping[str, Any],
+  variables: Any,
+  correction: _correction.Correction,
+  workdir: pathlib.Path,
+) -> None:
+  """Refuses arrays that do not fit the network, before they are used."""
+  if correction.is_none:
+    return
+  stored = content['input']
+  images = jax.ShapeDtypeStruct((1, *stored['shape']), stored['dtype'])
+  expected = (1, len(content['class_names']))
+  try:
+    rows = jax.eval_shape(programs.rows, images)
+    assert programs.score is not None
+    logits, _ = jax.eval_shape(programs.score, variables, rows, correction)
+    if logits.shape != expected:
+      raise ValueError(f'logits {logits.shape}, expected {expected}')
+  except Exception as error:  # Whatever shapes and names make of it.
+    raise training.CheckpointError(
+      f'the arrays of the calibration of {workdir} do not fit its network: '
+      f'{error}. Calibrate again, or pass `calibration=none`.'
+    ) from error
 
 
 def _unchanged(images: Any) -> Any:

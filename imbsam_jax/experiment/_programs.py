@@ -11,6 +11,7 @@ import optax
 
 from imbsam_jax import training
 from imbsam_jax.experiment import _config
+from imbsam_jax.experiment import _outcomes
 from imbsam_jax.experiment import _own
 
 
@@ -162,6 +163,8 @@ def evaluations(
   objective: training.Objective,
   config: _config.Config,
   views: Any,
+  *,
+  keep_logits: bool,
 ) -> dict[str, Any]:
   """The jitted steps that look at a state, by their names in an experiment.
 
@@ -171,8 +174,9 @@ def evaluations(
     objective: Whose predictions these are.
     config: The configuration.
     views: What is seen of an image, see `_test_views.make`.
+    keep_logits: Whether predictions come with their logits.
   """
-  predict = training.make_predict_step(
+  score = training.make_score_step(
     model,
     inputs.evaluated,
     objective=objective,
@@ -186,7 +190,9 @@ def evaluations(
   if _own.tells_features(model):
     features = jax.jit(training.make_feature_step(model, inputs.evaluated))
   return {
-    'predict_step': jax.jit(predict),
+    'predict_step': jax.jit(
+      _outcomes.make_step(score, objective.logit_scale, keep_logits=keep_logits)
+    ),
     'feature_step': features,
     'logit_step': jax.jit(
       lambda variables, images: (logits(variables, images),)

@@ -21,6 +21,10 @@ COLUMNS = {
   'macro_f1': 'macro-F1',
   'ece': 'ECE',
 }
+# Those that a comparison shows.
+ACCURACIES = (
+  'top1', 'balanced', 'many', 'medium', 'few', 'head', 'tail',
+)  # fmt: skip
 
 
 def scores_table(scores: Mapping[str, Any]) -> str:

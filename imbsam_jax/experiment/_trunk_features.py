@@ -157,6 +157,7 @@ def _fingerprint(data: data_lib.LongTailedData) -> dict[str, str]:
     if isinstance(images, data_lib.EncodedImages):
       digest = hashlib.sha256(examples.labels.tobytes())
       digest.update(images.content_sha256.encode())
+      digest.update(b' turned' * images.exif_orientation)
       sums[part] = digest.hexdigest()
   return sums
 

@@ -73,18 +73,9 @@ def make_chain(
     ValueError: If the schedule does not fit the run.
   """
   name, numbers = optimizer_of(config.name)
-  schedule: Any = _specs.name(config.schedule)
-  learning_rate = training.learning_rate_schedule(
-    schedule,
-    config.learning_rate,
-    num_steps=num_steps,
-    warmup_steps=warmup_steps,
-    epoch_starts=epoch_starts,
-    **schedule_parameters(config.schedule),
-  )
   return training.make_optimizer(
     link,
-    learning_rate,
+    learning_rate(config, num_steps, warmup_steps, epoch_starts=epoch_starts),
     optimizer=name,
     momentum=config.momentum,
     weight_decay=config.weight_decay,
@@ -92,6 +83,36 @@ def make_chain(
     clip_norm=config.clip_norm,
     layer_decay=config.layer_decay,
     **numbers,
+  )
+
+
+def learning_rate(
+  config: Any,
+  num_steps: int,
+  warmup_steps: int,
+  *,
+  epoch_starts: Sequence[int] | None = None,
+) -> optax.Schedule:
+  """Learning rate by step.
+
+  Args:
+    config: The optimizer.
+    num_steps: Steps of the run.
+    warmup_steps: Steps of the warm-up.
+    epoch_starts: First step of each epoch, for schedules by epoch.
+
+  Raises:
+    ConfigError: If the schedule is unknown, or a parameter of it.
+    ValueError: If the schedule does not fit the run.
+  """
+  schedule: Any = _specs.name(config.schedule)
+  return training.learning_rate_schedule(
+    schedule,
+    config.learning_rate,
+    num_steps=num_steps,
+    warmup_steps=warmup_steps,
+    epoch_starts=epoch_starts,
+    **schedule_parameters(config.schedule),
   )
 
 

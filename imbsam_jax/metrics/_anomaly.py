@@ -118,7 +118,9 @@ def plot_anomaly_scores(
     axes.spines[['top', 'right']].set_visible(False)
   if title:
     figure.suptitle(title, fontsize=11)
-  figure.savefig(path, format='png', metadata={'Software': None})
+  figure.savefig(
+    os.path.expanduser(path), format='png', metadata={'Software': None}
+  )
 
 
 def _draw_histograms(

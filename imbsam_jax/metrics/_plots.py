@@ -160,7 +160,7 @@ def plot_accuracy_by_frequency(
   # version in the file, so that equal pictures are equal files.
   if path is not None:
     figure.savefig(
-      path,
+      os.path.expanduser(path),
       format='png',
       dpi='figure',
       facecolor='white',

@@ -141,8 +141,8 @@ def test_from_json_of_nothing(words):
   [
     (None, 'there is no such file'),
     ('[', 'is not a readable config.json: Expecting value'),
-    ('[1]', 'is not a config.json: it holds no fields'),
-    ('{}', 'is not a config.json: it holds no fields'),
+    ('[1]', 'is not a readable config.json: it holds no object'),
+    ('{}', 'is not the config.json of such a run: it holds no fields'),
     ('{"top1": 0.5}', "of such a run: there is no field 'top1'"),
     ('{"data": 3}', "of such a run: there is no field 'data'"),
     ('{"epochs": "many"}', "epochs must be float, got 'many'"),

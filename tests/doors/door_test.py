@@ -7,6 +7,7 @@ import pathlib
 import runpy
 import subprocess
 import sys
+import typing
 import warnings
 
 from absl import flags
@@ -210,6 +211,26 @@ def test_the_last_value_of_a_field_counts():
     '--config.data.data_dir=None',
   )
   assert call.overrides == {'optimizer.clip_norm': 2.0, 'data.data_dir': None}
+
+
+@pytest.mark.parametrize(
+  'kind', [experiment.Config, study.Config], ids=['train', 'anomaly']
+)
+def test_all_optional_fields_can_be_none(kind):
+  config = kind()
+  optional = [
+    name
+    for name, hint in fields.types(kind).items()
+    if type(None) in typing.get_args(hint)
+  ]
+  assert len(optional) >= 3
+  rest, nones = configs.take_nones(
+    [f'--config.{name}=None' for name in optional], config
+  )
+  assert (rest, nones) == ([], dict.fromkeys(optional))
+  assert not any(
+    fields.flatten(fields.replace(config, nones))[name] for name in optional
+  )
 
 
 @pytest.mark.parametrize(

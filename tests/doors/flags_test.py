@@ -68,7 +68,7 @@ def test_mistakes_are_told_before_any_work(arguments, expected):
   [({'balanced': 0.5, 'top1': 0.5}, 'they have balanced, top1'), ({}, 'none')],
 )
 def test_metric_that_no_checkpoint_has(metrics, expected, tmp_path):
-  (tmp_path / 'checkpoints').mkdir()
+  (tmp_path / 'checkpoints' / '1').mkdir(parents=True)
   read = []
 
   def inspect(folder, *, contents=False):

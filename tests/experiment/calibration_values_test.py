@@ -2,10 +2,14 @@
 # SPDX-License-Identifier: Apache-2.0
 """What calibration fits, chooses and reports, on made-up outputs."""
 
+import dataclasses
+import functools
+import hashlib
 import json
 import pathlib
 import tempfile
 import types
+from typing import Any
 from unittest import mock
 
 from absl.testing import absltest
@@ -20,11 +24,13 @@ from imbsam_jax import metrics
 from imbsam_jax import training
 from imbsam_jax.experiment import _calibrate
 from imbsam_jax.experiment import _calibration_methods
+from imbsam_jax.experiment import _correction
 from imbsam_jax.experiment import _restore
 from tests import programs
 
 _COUNTS = np.array([60, 25, 10])
 _SCALE = 3.0
+_KERNEL = np.array([[1.0, -0.5, 0.2], [0.3, 2.0, -1.0]], np.float32)
 
 
 def _examples(seed, labels):
@@ -74,10 +80,13 @@ def _experiment(**changes):
     predict_step=_predict,
     views=None,
     objective=types.SimpleNamespace(logit_scale=_SCALE),
+    abstract_state=types.SimpleNamespace(
+      frozen={},
+      variables={
+        'params': {'classifier': dict.fromkeys(('kernel', 'vectors'), _KERNEL)}
+      },
+    ),
   )
-
-
-_KERNEL = np.array([[1.0, -0.5, 0.2], [0.3, 2.0, -1.0]], np.float32)
 
 
 def _state(kernel_name='kernel'):
@@ -91,6 +100,29 @@ def _state(kernel_name='kernel'):
   )
 
 
+@dataclasses.dataclass
+class _Made:
+  """A correction that is made up, by what it gives for outputs."""
+
+  function: Any
+  temperature: float = 1.0
+
+  def excluded(self, num_classes):
+    return np.zeros(num_classes, bool)
+
+
+def _made_up():
+  """Lets `calibrate` take corrections that are made up."""
+  corrected = _calibrate._corrected
+
+  def either(correction, outputs):
+    if isinstance(correction, _Made):
+      return correction.function(outputs)
+    return corrected(correction, outputs)
+
+  return mock.patch.object(_calibrate, '_corrected', either)
+
+
 def _spied(method, experiment, state, *, seed=0):
   """`calibrate` by a method of one's own: what it got, and its result."""
   got = []
@@ -99,14 +131,14 @@ def _spied(method, experiment, state, *, seed=0):
     got.append(trained)
     return method(trained)
 
-  with mock.patch.dict(_calibrate.METHODS, {'spy': spy}):
+  with mock.patch.dict(_calibrate.METHODS, {'spy': spy}), _made_up():
     found = experiment_lib.calibrate(experiment, state, ['spy'], seed=seed)
   return got[0], found.methods['spy']
 
 
 def _none(trained):
   del trained
-  yield {}, lambda outputs: outputs.logits
+  yield {}, _correction.NONE
 
 
 class CalibrateTest(parameterized.TestCase):
@@ -235,7 +267,7 @@ class CalibrateTest(parameterized.TestCase):
           asked.append((name, on_test))
           return logits(outputs.labels, test if on_test else validation)
 
-        yield {'name': name}, corrected
+        yield {'name': name}, _Made(corrected)
 
     _, found = _spied(method, experiment, _state())
     # Of equals the first; and the test set was not looked at otherwise.
@@ -255,9 +287,11 @@ class CalibrateTest(parameterized.TestCase):
       for classes in ([0], [1, 2]):
         yield (
           {'classes': classes},
-          lambda outputs, classes=classes: np.eye(3)[
-            [c if c in classes else (c + 1) % 3 for c in outputs.labels]
-          ],
+          _Made(
+            lambda outputs, classes=classes: np.eye(3)[
+              [c if c in classes else (c + 1) % 3 for c in outputs.labels]
+            ]
+          ),
         )
 
     _, found = _spied(method, experiment, _state())
@@ -268,7 +302,7 @@ class CalibrateTest(parameterized.TestCase):
       del trained
       yield (
         {'tau': 1.0},
-        lambda outputs: np.eye(3)[(outputs.labels + 1) % 3],
+        _Made(lambda outputs: np.eye(3)[(outputs.labels + 1) % 3]),
       )
 
     _, found = _spied(method, _experiment(), _state())
@@ -283,11 +317,7 @@ class CalibrateTest(parameterized.TestCase):
     with mock.patch.object(
       metrics, 'classification_metrics', wraps=metrics.classification_metrics
     ) as spy:
-      _calibrate._score(
-        experiment,
-        lambda outputs: outputs.logits,
-        [_calibration_methods.Outputs(None, rows, labels)],
-      )
+      _calibrate._score(experiment, rows, labels)
     args, options = spy.call_args
     np.testing.assert_array_equal(args[0], labels)
     np.testing.assert_array_equal(args[1], [1, 0])
@@ -295,6 +325,88 @@ class CalibrateTest(parameterized.TestCase):
     np.testing.assert_array_equal(options.pop('class_counts'), _COUNTS)
     self.assertEqual(
       options, {'many_above': 50, 'few_below': 20, 'tail_below': 30}
+    )
+
+  def test_confidence(self):
+    experiment = _experiment()
+    experiment.data = experiment.data._replace(
+      validation=_examples(1, [0, 1, 1] * 2), test=_examples(2, [0, 1])
+    )
+
+    def logits(outputs):
+      rows = np.array([[3.0, 0.0, -500.0], [-3.0, 0.0, -500.0]])
+      if len(outputs.labels) == 2:
+        return 2 * rows[[0, 0]]
+      return rows[[0, 0, 1] * 2]
+
+    def method(trained):
+      del trained
+      yield {}, _Made(logits)
+
+    _, found = _spied(method, experiment, _state())
+    # Class 0: right. Class 1: right in a half. So 3 of 4, at a difference of 3.
+    temperature = 3 / np.log(3)
+    self.assertAlmostEqual(found['temperature'], temperature, 5)
+    sigmoid = 1 / (1 + np.exp(-6 / np.array([1.0, temperature])))
+    losses = -np.log([sigmoid, 1 - sigmoid]).mean(axis=0)
+    one = found['confidence']
+    self.assertAlmostEqual(one['nll'], losses[0], 6)
+    self.assertAlmostEqual(one['nll_temperature'], losses[1], 5)
+    self.assertAlmostEqual(one['ece_temperature'], sigmoid[1] - 0.5, 5)
+    self.assertAlmostEqual(found['test']['ece'], sigmoid[0] - 0.5, 6)
+
+  def test_no_temperature_where_all_are_right(self):
+    def method(trained):
+      del trained
+      yield {}, _Made(lambda outputs: 9 * np.eye(3)[outputs.labels])
+
+    _, found = _spied(method, _experiment(), _state())
+    self.assertEqual(found['temperature'], 1.0)
+
+  def test_a_class_without_training_images_is_never_predicted(self):
+    experiment = _experiment()
+    experiment.data = experiment.data._replace(
+      class_counts=np.array([60, 25, 0])
+    )
+    found = experiment_lib.calibrate(
+      experiment, _state(), ['logit_adjustment', 'none']
+    )
+    one = found.methods['logit_adjustment']
+    self.assertGreater(one['temperature'], 0)
+    self.assertIsNone(one['confidence']['nll'])
+    self.assertIn('n/a', found.table())
+    json.dumps(found.content, allow_nan=False)
+
+  def test_corrections_are_what_is_reported(self):
+    experiment = _experiment()
+    # What short fits give is as good here.
+    for name in ('fit_lws', 'fit_marc', 'fit_crt'):
+      short = functools.partial(
+        getattr(calibration_lib, name), num_steps=2, batch_size=8
+      )
+      self.enter_context(mock.patch.object(calibration_lib, name, short))
+    found = experiment_lib.calibrate(experiment, _state())
+    self.assertEqual(list(found.corrections), list(_calibrate.METHODS))
+    features, logits = _features(
+      _state().variables, experiment.data.test.images
+    )
+    labels = experiment.data.test.labels
+    for name, correction in found.corrections.items():
+      result = found.methods[name]
+      self.assertEqual(correction.method, name)
+      self.assertEqual(correction.temperature, result['temperature'])
+      out = np.asarray(correction(features, _SCALE * logits), np.float64)
+      self.assertAlmostEqual(
+        result['test']['top1'], (out.argmax(axis=1) == labels).mean(), 6
+      )
+      own = out[np.arange(len(labels)), labels]
+      self.assertAlmostEqual(
+        result['confidence']['nll_temperature'],
+        (np.log(np.exp(out).sum(axis=1)) - own).mean(),
+        4,
+      )
+    self.assertEqual(
+      found.corrections['ncm'].metric, found.methods['ncm']['chosen']['metric']
     )
 
   def test_names(self):
@@ -434,7 +546,11 @@ def _outputs():
 
 
 def _candidates(name, trained):
-  return list(_calibrate.METHODS[name](trained))
+  """Values of hyper-parameters, and what becomes of outputs by them."""
+  return [
+    (chosen, functools.partial(_calibrate._corrected, correction))
+    for chosen, correction in _calibrate.METHODS[name](trained)
+  ]
 
 
 class MethodsTest(parameterized.TestCase):
@@ -596,7 +712,11 @@ def _result(chosen, validation, test):
     'validation': dict.fromkeys(names, 0.9) | {'balanced': validation},
     'test': {name: test + 0.01 * k for k, name in enumerate(names)}
     | {'medium': None},
-  }
+    'temperature': 10 * test,
+    'confidence': {
+      'nll': None, 'nll_temperature': 2 * test, 'ece_temperature': test / 10
+    },
+  }  # fmt: skip
 
 
 def _cells(table):
@@ -609,7 +729,8 @@ def _cells(table):
 
 _COLUMNS = [
   'method', 'chosen', 'validation', 'test top-1', 'test balanced', 'test many',
-  'test medium', 'test few', 'test tail', 'test ECE',
+  'test medium', 'test few', 'test tail', 'test ECE', 'test ECE (T)', 'T',
+  'test NLL', 'test NLL (T)',
 ]  # fmt: skip
 
 
@@ -651,6 +772,11 @@ class RunsTest(parameterized.TestCase):
     )
     for folder, one in found.runs.items():
       written = json.loads((folder / 'calibration.json').read_text())
+      self.assertEqual(written.pop('format'), 2)
+      self.assertEqual(
+        written.pop('arrays_sha256'),
+        hashlib.sha256((folder / 'calibration.npz').read_bytes()).hexdigest(),
+      )
       self.assertEqual(written, json.loads(json.dumps(one.content)))
     self.assertEqual(
       found.table(),
@@ -704,11 +830,11 @@ class TableTest(parameterized.TestCase):
       [
         _COLUMNS,
         ['none', '', '50.0', '10.0', '11.0', '12.0', 'n/a', '14.0', '15.0',
-         '16.0'],
-        ['tau_normalization', 'what tau_normalization is', *['n/a'] * 8],
-        ['crt', 'what crt is', *['n/a'] * 8],
+         '16.0', '1.0', '1', 'n/a', '0.2'],
+        ['tau_normalization', 'what tau_normalization is', *['n/a'] * 12],
+        ['crt', 'what crt is', *['n/a'] * 12],
         ['lws', 'learning_rate 0.05', '60.0', '20.0', '21.0', '22.0', 'n/a',
-         '24.0', '25.0', '26.0'],
+         '24.0', '25.0', '26.0', '2.0', '2', 'n/a', '0.4'],
       ],
     )  # fmt: skip
 
@@ -729,16 +855,38 @@ class TableTest(parameterized.TestCase):
         _COLUMNS,
         ['a', 'tau 0.8, 1.0 m 1', '70.0 +- 20.0', '30.0 +- 20.0',
          '31.0 +- 20.0', '32.0 +- 20.0', 'n/a', '34.0 +- 20.0',
-         '35.0 +- 20.0', '36.0 +- 20.0'],
-        ['b', 'what b is', *['n/a'] * 8],
+         '35.0 +- 20.0', '36.0 +- 20.0', '3.0 +- 2.0', '3 +- 2', 'n/a',
+         '0.6 +- 0.4'],
+        ['b', 'what b is', *['n/a'] * 12],
       ],
     )  # fmt: skip
 
   def test_content(self):
     methods = {'none': _result({}, 0.5, 0.1), 'crt': None}
     self.assertEqual(
-      _found(7, **methods).content, {'step': 7, 'methods': methods}
+      _found(7, **methods).content,
+      {
+        'step': 7,
+        'params_sha256': None,
+        'selected': 'none',
+        'methods': methods,
+      },
     )
+
+  def test_selected(self):
+    for values, expected in (
+      ({'none': 0.5, 'a': 0.6, 'b': 0.6}, 'a'),
+      ({'a': 0.5, 'none': 0.5, 'b': 0.4}, 'none'),
+      ({'b': 0.1, 'a': 0.1}, 'b'),
+      ({'a': None, 'b': 0.0}, 'b'),
+      ({'a': None}, None),
+    ):
+      # What the test set says does not matter.
+      methods = {
+        name: None if x is None else _result({}, x, 0.9 - x)
+        for name, x in values.items()
+      }
+      self.assertEqual(_found(**methods).selected, expected)
 
 
 if __name__ == '__main__':

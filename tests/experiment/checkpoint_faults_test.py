@@ -754,6 +754,41 @@ class F15RetentionTest(_WithSteps):
     with _open(folder):
       self.assertEqual(_on_disk(folder), sorted(_names(9) + others))
 
+  def test_f15_going_back(self):
+    self.fast()
+    folder = self.copy(3, 6, 9)
+    with _open(folder) as checkpoints:
+      self.assertFalse(checkpoints.go_back(2))
+      self.assertTrue(checkpoints.go_back(9))
+      self.assertEqual(_on_disk(folder), _names(3, 6, 9))
+      self.assertTrue(checkpoints.go_back(8))
+      self.assertEqual(checkpoints.latest_step, 6)
+      self.assertEqual(_on_disk(folder), sorted([*_names(3, 6), '9.later']))
+      # It is made again.
+      _save(checkpoints, 9)
+    self.assert_restores(folder, 9)
+
+  def test_f15_going_back_to_none_that_is_good(self):
+    folder = self.copy(6, 9)
+    _flip(_largest(folder, 6), 1000)
+    with _open(folder) as checkpoints:
+      self.assertFalse(checkpoints.go_back(8))
+      self.assertEqual(checkpoints.latest_step, 9)
+
+  def test_f15_what_a_run_is_of_is_kept(self):
+    self.fast()
+    folder = self.copy(3)
+    about = {'config': {'a': 1, 'b': ['c', None]}}
+    with _open(folder, about=about) as checkpoints:
+      _save(checkpoints, 9)
+    reports = training.inspect_checkpoints(folder, contents=True)
+    self.assertEqual([r.status for r in reports], ['good', 'good'])
+    self.assertEqual([r.about for r in reports], [{}, about])
+    # Also where the files of the checkpoint are damaged.
+    _flip(_largest(folder, 9), 1000)
+    _, report = training.inspect_checkpoints(folder, contents=True)
+    self.assertEqual((report.status, report.about), ('damaged', about))
+
   def test_f15_no_number(self):
     with self.assertRaisesRegex(ValueError, 'at least 1, got 0'):
       training.Checkpoints(self.template, keep_last=0)

@@ -373,7 +373,7 @@ class _Experiment(experiment_lib.Experiment):
     self.__dict__.update(
       abstract_state=mock.Mock(params=params, frozen={}),
       config=config,
-      data=object() if data is None else data,
+      data=types.SimpleNamespace(class_counts=(9, 4)) if data is None else data,
       num_steps=int(10 * config.epochs),
       steps_per_call=steps_per_call,
       fingerprint={},

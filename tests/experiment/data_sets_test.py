@@ -540,7 +540,7 @@ def test_without_a_folder(module):
 @pytest.mark.parametrize(
   ('module', 'expected'),
   [
-    (image_folder, r'no folder of images .*train.*data_dir=PATH(.|\n)*splits='),
+    (image_folder, r'no folder of images .*nothing. Pass .*data_dir=PATH'),
     (places_lt, r'no list of images Places_LT_train.txt(.|\n)*splits='),
     (npz_lt, 'cannot be read as a .npz file'),
   ],

@@ -218,7 +218,7 @@ def test_f18_changed_data_are_refused(part, change, tmp_path, tfds_dir):
   folder_lib.claim(
     tmp_path, experiment.config, data.fingerprint(experiment.data)
   )
-  (tmp_path / 'checkpoints').mkdir()
+  (tmp_path / 'summary.json').write_text('{}')
   changed = _changed(experiment, part, change)
   with pytest.raises(
     data.DataError, match=f'{part}: [0-9a-f]+ there, [0-9a-f]+ now'
@@ -303,7 +303,7 @@ def test_f19_labels_of_a_list(labels, message, tmp_path):
   [
     ((*_LABELS, 12), r'in \[0, 9\), got 12 at row 8 \(1 such rows\)'),
     ((*_LABELS, -1), r'not be negative, got -1 at row 8 \(1 such rows\)'),
-    ((*_LABELS, 1.0), r'must be integers, got dtype float64'),
+    ((*_LABELS, 1.5), r'must be class indices, got 1\.5 in row 8'),
     ((*_LABELS, 3), r"class 2 \('2'\) has no training examples"),
   ],
 )
@@ -332,8 +332,10 @@ def test_f19_corrupt_image_is_named_at_the_start(tmp_path):
 def test_f19_corrupt_image_ends_the_program_with_3(tmp_path):
   config = _image_list(tmp_path, _LABELS)
   _cut(tmp_path / '5.jpg')
-  # Decoded when a batch needs it, by several threads.
-  config = experiment_lib.replace(config, {'data.image_size': 8})
+  # Decoded when a batch needs it, by several threads, if nobody looks before.
+  config = experiment_lib.replace(
+    config, {'data.image_size': 8, 'data.bad_images': 'unchecked'}
+  )
   path = tmp_path / 'config.json'
   training.write_json(path, fields.to_json(config))
   done = programs.run(
@@ -435,15 +437,43 @@ def test_f22_history_cut_in_a_line(kept, experiment, whole, stopped, tmp_path):
   assert steps == list(range(1, 22))
 
 
-def test_f22_history_cut_before_the_checkpoint(experiment, stopped, tmp_path):
+def test_f22_history_cut_before_the_checkpoint(
+  experiment, whole, stopped, tmp_path
+):
+  whole_folder, expected = whole
+  history = (whole_folder / 'metrics.jsonl').read_bytes()
   folder = tmp_path / 'cut'
   shutil.copytree(stopped, folder)
   path = folder / 'metrics.jsonl'
   path.write_bytes(path.read_bytes()[:-9])
+  with pytest.warns(UserWarning, match='from the checkpoint of step 11, and'):
+    summary = experiment_lib.run(experiment, seed=0, workdir=folder).summary
+  runs.assert_same_summary(summary, expected)
+  assert path.read_bytes() == history
+  assert (folder / 'checkpoints' / '15.later').is_dir()
+
+
+@pytest.mark.parametrize(
+  ('damage', 'why'),
+  [
+    (lambda text: b'', 'what follows step 0 is missing'),
+    (lambda text: text.replace(b'"step": 9', b'"step": ?'), 'line 9: Expect'),
+    (lambda text: text.replace(b'"step": 9', b'"step": 8'), 'follows step 8'),
+  ],
+)
+def test_f22_history_without_a_checkpoint_as_old(
+  damage, why, experiment, stopped, tmp_path
+):
+  folder = tmp_path / 'cut'
+  shutil.copytree(stopped, folder)
+  path = folder / 'metrics.jsonl'
+  path.write_bytes(damage(path.read_bytes()))
+  before = _contents(folder / 'checkpoints')
   with pytest.raises(
-    training.CheckpointError, match='every step up to the checkpoint of step 15'
+    training.CheckpointError, match=f'every step up to .* step 15: .*{why}'
   ):
     experiment_lib.run(experiment, seed=0, workdir=folder)
+  assert _contents(folder / 'checkpoints') == before
 
 
 # -------------------------------------------------------------------- F23
@@ -471,7 +501,7 @@ def test_f23_test_set_of_any_size_without_some_classes(
   ) as checkpoints:
     state, _ = checkpoints.restore(experiment.init(0))
   # All in one call, without padding.
-  predictions, _ = experiment.predict_step(state.variables, test.images)
+  predictions, *_ = experiment.predict_step(state.variables, test.images)
   hits = np.asarray(predictions) == test.labels
   assert summary['top1'] == pytest.approx(hits.mean(), abs=1e-12)
   counts = np.bincount(test.labels, minlength=10)

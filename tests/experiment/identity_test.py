@@ -78,7 +78,7 @@ def _build(sources=None, **own):
 def _begin(folder, exp):
   """A folder as a run leaves it that was stopped."""
   folder_lib.claim(folder, exp.config, exp.fingerprint, exp.own)
-  (folder / 'checkpoints').mkdir()
+  (folder / 'summary.json').write_text('{}')
 
 
 @pytest.mark.parametrize(

@@ -178,7 +178,7 @@ class RunTest(parameterized.TestCase):
       exp.logit_step(state.variables, view)[0]
       for view in (center, center[:, :, ::-1])
     ]
-    classes, confidences = exp.predict_step(state.variables, images)
+    classes, confidences, *_ = exp.predict_step(state.variables, images)
     mean = (logits[0] + logits[1]) / 2
     np.testing.assert_array_equal(classes, mean.argmax(axis=1))
     np.testing.assert_allclose(

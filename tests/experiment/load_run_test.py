@@ -150,6 +150,28 @@ def test_head_of_a_finished_run(run, tmp_path):
     experiment.load_run(tmp_path / 'crt')
 
 
+def test_base_run_on_a_trunk_that_was_moved(tmp_path):
+  """The second run has trained its head alone, on what the first has tuned."""
+  file = trunk_files.write(tmp_path / 'vit.safetensors')
+  fields = {'optimizer.learning_rate': 0.5, 'epochs': 1}
+  first = trunk_files.build('sgd,adaptformer', file, 8, **fields)
+  experiment.run(first, workdir=tmp_path / 'one')
+  second = trunk_files.build(
+    'sgd,adaptformer,crt', file, 8, init_from=str(tmp_path / 'one'), **fields
+  )
+  result = experiment.run(second, workdir=tmp_path / 'two')
+  moved = file.rename(tmp_path / 'moved.safetensors')
+  classifier = experiment.load_run(tmp_path / 'two', batch_size=16, trunk=moved)
+  _assert_as_evaluated(second, result.state, classifier)
+  _, state = experiment.restore(
+    tmp_path / 'two', data=small_sources.SOURCES, trunk=str(moved)
+  )
+  np.testing.assert_array_equal(
+    state.params['classifier']['kernel'],
+    result.state.params['classifier']['kernel'],
+  )
+
+
 class _Net(nn.Module):
   width: int = 4
 
@@ -258,10 +280,10 @@ def test_any_number_of_images_gives_the_same_bits(classifier):
 
 def test_one_program(classifier):
   classifier(_IMAGES)
-  before = classifier._programs.score._cache_size()
+  before = classifier.programs.score._cache_size()
   classifier(_IMAGES[:7])
   classifier(_IMAGES[0])
-  assert classifier._programs.score._cache_size() == before
+  assert classifier.programs.score._cache_size() == before
 
 
 def test_what_a_classifier_tells(run, classifier):
@@ -331,7 +353,7 @@ def test_what_is_no_image_of_the_run(classifier, tmp_path):
     (np.full([1, 6, 6, 1], np.nan), 'not finite'),
     (np.zeros([2, 8, 6, 1], np.uint8), 'Pass `resize=True`'),
     (np.zeros([2, 6, 6, 3], np.uint8), 'have 1 channels, got 3'),
-    (np.zeros([6, 6], np.uint8), r'expected an array \[6, 6, 1\] or \[N, 6'),
+    (np.zeros([6, 5], np.uint8), r'expected an array \[6, 6, 1\] or \[N, 6'),
     (np.zeros([0, 6, 6, 1], np.uint8), 'got no image'),
     ([], 'an empty list'),
     (3, 'the path of an image file.*got int'),
@@ -450,7 +472,7 @@ def test_missing_pieces(run, tmp_path):
   for changes, message in [
     ({'format': 2}, 'has format 2'),
     ({'format': 'x'}, 'not a readable model.json'),
-    ({'input': {}}, "lacks 'shape'"),
+    ({'input': {}}, "readable model.json: 'input.shape' is None"),
   ]:
     path.write_text(json.dumps(content | changes))
     with pytest.raises(experiment.ConfigError, match=message):
@@ -458,6 +480,10 @@ def test_missing_pieces(run, tmp_path):
   path.write_text('{')
   with pytest.raises(experiment.ConfigError, match='not a readable model.json'):
     experiment.load_run(folder)
+  path.write_text(json.dumps(content | {'config_sha256': '0'}))
+  with pytest.raises(experiment.ConfigError, match='not the configuration'):
+    experiment.load_run(folder)
+  assert experiment.load_run(folder, verify=False).step == 6
   path.unlink()
   with pytest.raises(experiment.ConfigError, match='has no model.json'):
     experiment.load_run(folder)

@@ -254,7 +254,7 @@ def test_rows_to_evaluate_are_like_those_of_training(sources):
 def test_calibration_without_validation_says_how_to_pass_some(sources):
   exp = experiment.build(_config(), data=sources)
   with pytest.raises(
-    experiment.ConfigError, match=r'or pass Sources\(\.\.\., validation='
+    experiment.ConfigError, match=r'Or pass Sources\(\.\.\., validation='
   ):
     experiment.calibrate(exp, exp.init(0), ['none'])
 

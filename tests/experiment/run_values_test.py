@@ -94,7 +94,7 @@ def _state(factor=1.0):
 
 class EvaluateTest(parameterized.TestCase):
   def test_scores_of_the_test_set(self):
-    scores, rows, _ = experiment_lib.evaluate(_Experiment(), _state(2.0))
+    scores, rows, *_ = experiment_lib.evaluate(_Experiment(), _state(2.0))
     # Recalls 1, 3/4 and 1/4; 6 of 10 are right at confidence 1/2.
     self.assertAlmostEqual(scores['top1'], 0.6)
     self.assertAlmostEqual(scores['balanced'], 2 / 3)
@@ -221,7 +221,7 @@ class SummaryTest(parameterized.TestCase):
         config=_config(optimizer__method='imbsam', objective__weights='drw')
       )
     )
-    scores, rows, _ = experiment_lib.evaluate(_Experiment(), _state())
+    scores, rows, *_ = experiment_lib.evaluate(_Experiment(), _state())
     packages = ('imbsam_jax', 'jax', 'jaxlib', 'flax', 'optax', 'numpy')
     self.assertEqual(
       result.summary,
@@ -427,7 +427,13 @@ class StackedTest(parameterized.TestCase):
       [call for call in checkpoints.mock_calls if call[0] == ''],
       [
         mock.call(
-          member.workdir / 'checkpoints', best_metric='top1', keep_last=2
+          member.workdir / 'checkpoints',
+          best_metric='top1',
+          keep_last=2,
+          about={
+            'config': json.loads((member.workdir / 'config.json').read_text()),
+            'data': {'train': 'abc'},
+          },
         )
         for member in members
       ],
@@ -897,8 +903,8 @@ def test_mirror_images_are_evaluated_too(tiny, trained):
   logits = sum(
     tiny.logit_step(variables, x)[0] for x in (images, images[:, :, ::-1])
   )
-  _, alone = tiny.predict_step(variables, images)
-  classes, confidences = flipped.predict_step(variables, images)
+  _, alone, *_ = tiny.predict_step(variables, images)
+  classes, confidences, *_ = flipped.predict_step(variables, images)
   np.testing.assert_array_equal(classes, logits.argmax(axis=1))
   np.testing.assert_allclose(
     confidences, jax.nn.softmax(logits / 2).max(axis=1), rtol=1e-5
@@ -925,10 +931,10 @@ def test_five_crops_are_evaluated(tiny, trained, flip):
   logits = np.mean(
     [tiny.logit_step(variables, view)[0] for view in views], axis=0
   )
-  classes, confidences = cropped.predict_step(variables, images)
+  classes, confidences, *_ = cropped.predict_step(variables, images)
   np.testing.assert_array_equal(classes, logits.argmax(axis=1))
   np.testing.assert_allclose(
     confidences, jax.nn.softmax(logits).max(axis=1), rtol=1e-5
   )
-  _, alone = tiny.predict_step(variables, images)
+  _, alone, *_ = tiny.predict_step(variables, images)
   assert not np.allclose(alone, confidences)

@@ -166,6 +166,8 @@ class HeaderTest(parameterized.TestCase):
         class_counts=counts,
         validation=types.SimpleNamespace(labels=np.zeros(14)),
         test=types.SimpleNamespace(labels=np.zeros(21)),
+        files=None,
+        notes=(),
       ),
       num_train=counts.sum(),
       abstract_state=types.SimpleNamespace(

@@ -326,6 +326,11 @@ def _follow(run, text, workdir, path):
     return 'train again'
   if 'or calibrate this one' in text:
     _attempt(run, 'calibrate', workdir)
+    older, _ = _attempt(run, 'predict', workdir)
+    assert not isinstance(older, Exception), older
+    # The newest step comes back with the command that trained the run.
+    _attempt(run, 'train', workdir)
+    _attempt(run, 'calibrate', workdir)
     return 'calibrate again'
   if re.search('same, remove the file|into .*, remove it', text):
     assert str(path) in text

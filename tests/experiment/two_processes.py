@@ -143,7 +143,7 @@ def _train(experiment, split, batches=None):
     state, metrics = experiment.train_step(step)(state, batch)
     losses.append(float(metrics['loss']))
   sums = [float(np.abs(x).sum()) for x in jax.tree.leaves(state.params)]
-  scores, _, _ = experiment_lib.evaluate(experiment, state, split)
+  scores, *_ = experiment_lib.evaluate(experiment, state, split)
   return {'losses': losses, 'params': sums, 'scores': scores}
 
 

@@ -7,8 +7,10 @@ r"""Images of one's own, in a folder for each class.
     --config.data.data_dir=DIR
 
 DIR has ``train/CLASS/*.jpg`` and ``test/CLASS/*.jpg`` (or .png, .webp, .bmp,
-.gif, .ppm, .tiff). Classes are the folders of ``train`` in sorted order; the
-test images may lack some, but not have others. All images are used, in their
+.gif, .ppm, .tiff: content decides, not names). Classes are the folders of
+``train`` in sorted order; the test images may lack some, but not have others.
+Where DIR has the folders of the classes itself, --config.data.test_share=0.2 of
+each class become the test images. All images are used, in their
 own distribution. For choosing anything there is
 --config.data.validation_per_class=10, which takes images off the training set,
 or a folder: --config.data.splits="('train', 'validation', 'test')".

@@ -55,6 +55,8 @@ def recipe(name: str) -> _config.Config:
       name=name,
       splits=('train', 'validation', 'test'),
       image_size=224,
+      # As the codes of the literature, which do not heed it.
+      exif_orientation=False,
       profile='natural',
       batch_size=256,
     ),

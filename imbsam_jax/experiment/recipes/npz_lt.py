@@ -7,8 +7,9 @@ r"""Arrays of one's own in an .npz file.
     --config.data.data_dir=FILE.npz
 
 The file has ``x_train``, ``y_train``, ``x_test`` and ``y_test``, as written by
-``numpy.savez``: images ``[N, height, width, channels]``, uint8 (0 to 255) or
-floats, and labels from 0. All are used, in their own distribution; a balanced
+``numpy.savez``: images ``[N, height, width, channels]`` or gray ones ``[N,
+height, width]``, uint8 (0 to 255) or floats, and labels from 0, one-hot rows or
+names of classes. All are used, in their own distribution; a balanced
 set becomes long-tailed by --config.data.profile=exp (or step) and
 --config.data.imbalance_factor=100. --config.data.validation_per_class=10 sets
 images aside to choose by.
