@@ -33,10 +33,7 @@ def main(call: calls.Call) -> None:
   from imbsam_jax.anomaly import study
 
   config = call.config
-  if not call.flags.workdir:
-    raise experiment_lib.ConfigError(
-      'pass --workdir=FOLDER for what the run leaves.'
-    )
+  call.require(workdir='FOLDER for what the run leaves')
   workdir = pathlib.Path(call.flags.workdir).expanduser()
   study.check(config)
   folder.check_writable(workdir)

@@ -43,10 +43,7 @@ def main(call: calls.Call) -> None:
   from imbsam_jax._runs import folder
 
   given = call.flags
-  if not given.workdir:
-    raise experiment_lib.ConfigError(
-      'pass --workdir=FOLDER, the folder of a run.'
-    )
+  call.require(workdir='FOLDER, the folder of a run')
   workdir = pathlib.Path(given.workdir).expanduser()
   if workdir.exists():  # That there is none is said otherwise.
     try:

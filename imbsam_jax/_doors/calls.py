@@ -27,3 +27,18 @@ class Call(NamedTuple):
   words: str | None
   overrides: dict[str, Any]
   command: str
+
+  def require(self, **about: str) -> None:
+    """Refuses a call without some of its flags.
+
+    Args:
+      **about: By name of a flag, what to pass.
+
+    Raises:
+      ConfigError: If one has no value.
+    """
+    from imbsam_jax import _errors
+
+    for name, what in about.items():
+      if not getattr(self.flags, name):
+        raise _errors.ConfigError(f'pass --{name}={what}.')

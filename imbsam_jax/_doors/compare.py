@@ -82,12 +82,9 @@ def main(call: calls.Call) -> None:
 
   given = call.flags
   compilation.ask_for_same_bits(call.config.deterministic)
-  if not given.workdir:
-    raise experiment_lib.ConfigError('pass --workdir=FOLDER for the runs.')
-  if not given.methods:
-    raise experiment_lib.ConfigError(
-      'pass --methods=sgd,imbsam or other method words.'
-    )
+  call.require(
+    workdir='FOLDER for the runs', methods='sgd,imbsam or other method words'
+  )
   words = methods.combinations(','.join(given.methods), given.links)
   configs = _configs(call, words)
   if given.rhos:

@@ -63,8 +63,7 @@ def main(call: calls.Call) -> None:
   from imbsam_jax.anomaly.study import recipes
 
   given = call.flags
-  if not given.workdir:
-    raise experiment_lib.ConfigError('pass --workdir=FOLDER for the runs.')
+  call.require(workdir='FOLDER for the runs')
   tables = _find_tables(given.tables)
   try:
     ratios = [float(ratio) for ratio in given.ratios]

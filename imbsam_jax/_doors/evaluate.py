@@ -79,10 +79,7 @@ def main(call: calls.Call) -> None:
   from imbsam_jax._runs import compilation
   from imbsam_jax._runs import folder
 
-  if not call.flags.workdir:
-    raise experiment_lib.ConfigError(
-      'pass --workdir=FOLDER, the folder of a run.'
-    )
+  call.require(workdir='FOLDER, the folder of a run')
   workdir = pathlib.Path(call.flags.workdir).expanduser()
   config = folder.read_config(workdir, experiment_lib.Config)
   # Processes that join begin with JAX.

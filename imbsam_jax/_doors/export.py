@@ -5,8 +5,6 @@
 python -m imbsam_jax export --workdir=runs/imbsam --output=exported
 """
 
-import pathlib
-
 from absl import flags
 
 from imbsam_jax._doors import calls
@@ -49,23 +47,13 @@ def define(values: flags.FlagValues) -> None:
 def main(call: calls.Call) -> None:
   """Loads, exports, prints."""
   from imbsam_jax import experiment as experiment_lib
-  from imbsam_jax._runs import compilation
-  from imbsam_jax._runs import folder
 
   given = call.flags
-  for name, about in (
-    ('workdir', 'FOLDER, the folder of a run'),
-    ('output', 'FOLDER, a new one'),
-  ):
-    if not getattr(given, name):
-      raise experiment_lib.ConfigError(f'pass --{name}={about}.')
-  workdir = pathlib.Path(given.workdir).expanduser()
-  config = folder.read_config(workdir, experiment_lib.Config)
-  # XLA looks once, when JAX begins.
-  compilation.ask_for_same_bits(config.deterministic)
-  experiment_lib.cache_compilations()
+  call.require(
+    workdir='FOLDER, the folder of a run', output='FOLDER, a new one'
+  )
   classifier = experiment_lib.load_run(
-    workdir,
+    predict.begin(given.workdir),
     checkpoint=given.checkpoint,
     calibration=given.calibration,
     target_prior=given.target_prior,

@@ -129,25 +129,41 @@ def define_correction(values: flags.FlagValues) -> None:
   )
 
 
-def main(call: calls.Call) -> None:
-  """Loads, predicts, writes, prints."""
+def begin(workdir: str) -> pathlib.Path:
+  """Prepares JAX for the run of a folder, before it is loaded.
+
+  Args:
+    workdir: The folder, as it was typed.
+
+  Returns:
+    Its path.
+
+  Raises:
+    ConfigError: If it holds no run.
+  """
   from imbsam_jax import experiment as experiment_lib
   from imbsam_jax._runs import compilation
   from imbsam_jax._runs import folder
 
-  given = call.flags
-  for name, about in (
-    ('workdir', 'FOLDER, the folder of a run or export'),
-    ('source', 'IMAGES, such as a folder of new images'),
-    ('output', 'FILE.csv or FILE.jsonl'),
-  ):
-    if not getattr(given, name):
-      raise experiment_lib.ConfigError(f'pass --{name}={about}.')
-  workdir = pathlib.Path(given.workdir).expanduser()
-  config = folder.read_config(workdir, experiment_lib.Config)
+  path = pathlib.Path(workdir).expanduser()
+  config = folder.read_config(path, experiment_lib.Config)
   # XLA looks once, when JAX begins.
   compilation.ask_for_same_bits(config.deterministic)
   experiment_lib.cache_compilations()
+  return path
+
+
+def main(call: calls.Call) -> None:
+  """Loads, predicts, writes, prints."""
+  from imbsam_jax import experiment as experiment_lib
+
+  given = call.flags
+  call.require(
+    workdir='FOLDER, the folder of a run or export',
+    source='IMAGES, such as a folder of new images',
+    output='FILE.csv or FILE.jsonl',
+  )
+  workdir = begin(given.workdir)
   if (workdir / 'model.jaxexport').exists():
     # All of this is inside.
     for name in ('checkpoint', 'calibration', 'target_prior', 'trunk'):

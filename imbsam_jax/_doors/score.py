@@ -47,13 +47,11 @@ def main(call: calls.Call) -> None:
   from imbsam_jax.anomaly import study
 
   given = call.flags
-  for name, about in (
-    ('workdir', 'FOLDER, the folder of a run of anomaly'),
-    ('source', 'TABLE, such as new.csv'),
-    ('output', 'FILE.csv'),
-  ):
-    if not getattr(given, name):
-      raise experiment_lib.ConfigError(f'pass --{name}={about}.')
+  call.require(
+    workdir='FOLDER, the folder of a run of anomaly',
+    source='TABLE, such as new.csv',
+    output='FILE.csv',
+  )
   experiment_lib.cache_compilations()
   summary = study.score(
     pathlib.Path(given.workdir).expanduser(),

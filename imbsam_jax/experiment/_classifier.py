@@ -303,7 +303,8 @@ class Classifier:
       return self._reader.from_file(image)
     if isinstance(image, Image.Image):
       return self._reader.from_picture(image)
-    return self._reader.from_arrays(_as_array(image)[None])[0]
+    array = with_channel_axis(_as_array(image), self.row_shape)
+    return self._reader.from_arrays(array[None])[0]
 
   def begin(
     self, rows: Sequence[np.ndarray], *, features: bool = False

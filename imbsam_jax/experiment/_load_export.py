@@ -24,6 +24,7 @@ from imbsam_jax.experiment import _export_folder
 from imbsam_jax.experiment import _export_golden
 from imbsam_jax.experiment import _export_stablehlo
 from imbsam_jax.experiment import _export_weights
+from imbsam_jax.experiment import _model_file
 
 
 def load_export(
@@ -75,7 +76,6 @@ def load_export(
   config = fields.from_json(folder / _export_folder.CONFIG, _config.Config)
   file = folder / _export_folder.STABLEHLO
   function = _export_stablehlo.read(file, content)
-  stored = model['input']
   classifier = _classifier.Classifier(
     model,
     config,
@@ -83,15 +83,7 @@ def load_export(
     module=None,
     variables={},
     programs=_programs(function, content),
-    reader=data_lib.ImageReader(
-      stored['shape'],
-      stored['dtype'],
-      is_encoded=stored['image_size'] is not None,
-      resize=resize,
-      value_range=stored['range'],
-      # Earlier versions did not heed it.
-      exif_orientation=stored.get('exif_orientation', False),
-    ),
+    reader=_model_file.reader(model['input'], resize=resize),
     batch_size=batch_size,
     correction=_recorded(model),
     calibration=model['correction']['calibration'],

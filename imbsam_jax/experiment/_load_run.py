@@ -139,16 +139,6 @@ def load_run(
       config, content, target_prior, calibrated
     )
   _check_correction(programs, content, variables, correction, workdir)
-  stored = content['input']
-  reader = data_lib.ImageReader(
-    stored['shape'],
-    stored['dtype'],
-    is_encoded=stored['image_size'] is not None,
-    resize=resize,
-    value_range=stored['range'],
-    # Earlier versions did not heed it.
-    exif_orientation=stored.get('exif_orientation', False),
-  )
   return _classifier.Classifier(
     content,
     config,
@@ -156,7 +146,7 @@ def load_run(
     module=network,
     variables=variables,
     programs=programs,
-    reader=reader,
+    reader=_model_file.reader(content['input'], resize=resize),
     batch_size=batch_size,
     correction=correction,
     calibration=calibrated,

@@ -315,6 +315,24 @@ def standardization(stored: Mapping[str, Any]) -> data_lib.Standardization:
   )
 
 
+def reader(stored: Mapping[str, Any], *, resize: bool) -> data_lib.ImageReader:
+  """What makes new images into examples as the run stores them.
+
+  Args:
+    stored: The entry 'input' of ``model.json``.
+    resize: Whether images of another size are resized.
+  """
+  return data_lib.ImageReader(
+    stored['shape'],
+    stored['dtype'],
+    is_encoded=stored['image_size'] is not None,
+    resize=resize,
+    value_range=stored['range'],
+    # Earlier versions did not heed it.
+    exif_orientation=stored.get('exif_orientation', False),
+  )
+
+
 def _input(experiment: _experiment.Experiment) -> dict[str, Any]:
   """What is stored of an image, and what becomes of it."""
   images, inputs = experiment.source.train.images, experiment.image_inputs

@@ -491,6 +491,7 @@ def test_orientation_is_that_of_the_run(copied, tmp_path):
 def test_gray_images_without_an_axis_of_channels(classifier, tmp_path):
   gray, expected = _IMAGES[..., 0], classifier(_IMAGES)
   np.testing.assert_array_equal(classifier(gray), expected)
+  np.testing.assert_array_equal(classifier([*gray]), expected)
   np.testing.assert_array_equal(classifier(gray[0]), classifier(_IMAGES[0]))
   np.save(tmp_path / 'gray.npy', gray)
   done = experiment.predict_files(

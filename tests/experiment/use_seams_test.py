@@ -2,6 +2,8 @@
 # SPDX-License-Identifier: Apache-2.0
 """What the parts that read data, train and predict have to agree on."""
 
+import dataclasses
+import os
 import re
 import types
 
@@ -10,6 +12,7 @@ import pytest
 
 from imbsam_jax import data as data_lib
 from imbsam_jax import experiment
+from imbsam_jax import training
 from imbsam_jax.experiment import _base_run
 from imbsam_jax.experiment import _evaluate
 from imbsam_jax.experiment import _prediction_file
@@ -59,6 +62,14 @@ def test_images_of_a_base_run_are_read_where_that_had_them(tmp_path):
   )
   found = _base_run._trained(tmp_path, theirs, ours)
   assert (found.images == 1).all()
+  # Moved: what lies where ours are is theirs, if checksums say so.
+  first = experiment.load(theirs)
+  training.write_json(tmp_path / 'data.json', data_lib.fingerprint(first))
+  os.rename(places[0], tmp_path / 'moved.npz')
+  with pytest.raises(data_lib.DataError, match='1.npz'):
+    _base_run._trained(tmp_path, theirs, ours)
+  ours = dataclasses.replace(ours, data_dir=str(tmp_path / 'moved.npz'))
+  assert (_base_run._trained(tmp_path, theirs, ours).images == 1).all()
 
 
 def test_json_of_names_that_are_no_unicode(tmp_path):
